@@ -1,0 +1,1 @@
+"""COLMAP scenes, presets, photos, and the embedded tiny scene."""

@@ -1,0 +1,29 @@
+"""Everything that a user can cause ends in one of these: one line of text and an exit code."""
+
+
+class GsDensifyError(Exception):
+    """What was found; what was expected; what to do. Printed as one line, exit code 2."""
+
+    exit_code = 2
+
+
+class ConfigError(GsDensifyError):
+    """An option, or a combination of options, that cannot be carried out."""
+
+
+class SceneError(GsDensifyError):
+    """A scene folder, COLMAP model or photo that cannot be used."""
+
+
+class BackendError(GsDensifyError):
+    """A rasteriser or device that this machine does not have."""
+
+
+class ResultError(GsDensifyError):
+    """A file of a run that is missing, damaged, or of another version."""
+
+
+class StrategyError(GsDensifyError):
+    """A densification strategy that broke its contract while training."""
+
+    exit_code = 3

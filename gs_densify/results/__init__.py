@@ -1,0 +1,1 @@
+"""The files of a run: schema, save, load (standard library only)."""

@@ -1,0 +1,1 @@
+"""The parameters of a Gaussian model, their initialisation, and its files."""

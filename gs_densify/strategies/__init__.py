@@ -1,0 +1,1 @@
+"""Densification: the contract, the operations, the registry, one file for each method."""

@@ -1,0 +1,1 @@
+"""The configuration, the loop, its schedules, losses and checkpoints."""
