@@ -1,0 +1,226 @@
+import copy
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import torch
+from random_lpips import random_network
+from torch import Tensor
+
+from gs_densify.errors import ResultError
+from gs_densify.evaluation import (
+    Evaluation,
+    Lpips,
+    LpipsUnavailable,
+    evaluate_views,
+    mean_scores,
+    picture_name,
+    picture_writer,
+    psnr,
+    quantize,
+    save_comparison,
+    ssim,
+)
+from gs_densify.evaluation import lpips as lpips_module
+from gs_densify.results import METRICS, Scores, ViewScores
+
+SIZES = ((40, 33), (37, 48), (52, 31))
+
+
+@dataclass(frozen=True)
+class View:
+    name: str
+    render: Tensor
+
+
+def scene() -> tuple[list[View], list[np.ndarray]]:
+    generator = np.random.default_rng(0)
+    photos = [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in SIZES]
+    for photo in photos:
+        photo.flags.writeable = False
+    noise = [torch.from_numpy(0.1 * generator.standard_normal(p.shape)).float() for p in photos]
+    renders = [torch.tensor(p).float() / 255 + n for p, n in zip(photos, noise, strict=True)]
+    return [View(f"sub/{i}.JPG", image) for i, image in enumerate(renders)], photos
+
+
+def run(**options: object) -> Evaluation:
+    views, photos = scene()
+    return evaluate_views(lambda view: view.render, views, photos, **options)
+
+
+@pytest.fixture
+def random_networks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """LPIPS with random backbones instead of files; returns the backbones that were loaded."""
+    loaded: list[str] = []
+
+    def load(backbone: str, weights_dir: object, device: torch.device) -> Lpips:
+        loaded.append(backbone)
+        return copy.deepcopy(random_network(backbone)).to(device)
+
+    monkeypatch.setattr(Lpips, "load", load)
+    return loaded
+
+
+def test_scores_are_those_of_each_view_and_their_means() -> None:
+    views, photos = scene()
+    result = run()
+    assert [view.name for view in result.views] == [view.name for view in views]
+    for scored, view, photo in zip(result.views, views, photos, strict=True):
+        truth = torch.tensor(photo).float() / 255
+        assert scored.scores.psnr == psnr(quantize(view.render), truth)
+        assert scored.scores.psnr_float == psnr(view.render.clamp(0, 1), truth)
+        assert scored.scores.ssim == ssim(quantize(view.render), truth)
+    for name in ("psnr", "psnr_float", "ssim"):
+        each = [getattr(view.scores, name) for view in result.views]
+        assert getattr(result.scores, name) == pytest.approx(sum(each) / len(each), rel=1e-15)
+    assert result.scores.psnr != result.scores.psnr_float
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_model_gives_the_same_digits_again(
+    threads: int, random_networks: list[str]
+) -> None:
+    torch.set_num_threads(threads)
+    assert run(lpips_names=["lpips_alex"]) == run(lpips_names=["lpips_alex"])
+
+
+@pytest.mark.gpu
+def test_the_same_model_gives_the_same_digits_again_on_a_gpu(random_networks: list[str]) -> None:
+    names = list(lpips_module.VARIANTS)
+    first = run(lpips_names=names, device="cuda")
+    assert run(lpips_names=names, device="cuda") == first
+    on_cpu = run(lpips_names=names)
+    for name in METRICS:  # TF32 would differ in the fourth digit
+        expected = getattr(on_cpu.scores, name)
+        assert getattr(first.scores, name) == pytest.approx(expected, rel=5e-5)
+
+
+def test_every_null_has_a_reason_and_no_score_has_one(random_networks: list[str]) -> None:
+    for names in ([], ["lpips_vgg"], list(lpips_module.VARIANTS)):
+        result = run(lpips_names=names)
+        assert set(result.unavailable) == set(result.scores.missing())
+        assert set(result.scores.missing()) == set(lpips_module.VARIANTS) - set(names)
+
+
+def test_variants_share_a_backbone_and_differ(random_networks: list[str]) -> None:
+    result = run(lpips_names=["lpips_vgg", "lpips_vgg_01"])
+    assert random_networks == ["vgg16"]
+    assert result.scores.lpips_vgg != result.scores.lpips_vgg_01
+
+
+def test_nothing_is_loaded_that_was_not_asked_for(random_networks: list[str]) -> None:
+    run()
+    assert random_networks == []
+
+
+def test_lpips_without_weights_is_null_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(*_: object) -> Lpips:
+        raise LpipsUnavailable("no weights here")
+
+    monkeypatch.setattr(Lpips, "load", unavailable)
+    result = run(lpips_names=["lpips_alex"])
+    assert result.scores.lpips_alex is None
+    assert result.unavailable["lpips_alex"] == "no weights here"
+    assert result.scores.psnr == run().scores.psnr
+
+
+def test_a_view_too_small_for_ssim_makes_its_mean_null_and_keeps_the_others() -> None:
+    views, photos = scene()
+    views[1] = View("small.png", views[1].render[:9])
+    photos[1] = photos[1][:9]
+    result = evaluate_views(lambda view: view.render, views, photos)
+    assert result.scores.ssim is None and result.scores.psnr is not None
+    assert result.unavailable["ssim"].startswith("small.png: SSIM needs at least 11 pixels")
+    assert result.views[0].scores.ssim is not None and result.views[1].scores.ssim is None
+
+
+def test_photos_may_be_tensors() -> None:
+    views, photos = scene()
+    tensors = [torch.tensor(photo) for photo in photos]
+    assert evaluate_views(lambda view: view.render, views, tensors) == run()
+
+
+def test_no_gradient_is_recorded_and_the_render_is_not_changed() -> None:
+    views, photos = scene()
+    image = views[0].render.clone().requires_grad_()
+
+    def render(view: View) -> Tensor:
+        assert not torch.is_grad_enabled()
+        return image
+
+    evaluate_views(render, views[:1], photos[:1])
+    assert torch.equal(image, views[0].render)
+
+
+def test_a_render_that_is_not_finite_names_its_view() -> None:
+    views, photos = scene()
+    views[1].render[0, :2] = math.nan
+    with pytest.raises(ResultError, match=r"sub/1\.JPG: 2 of 1776 pixels") as caught:
+        evaluate_views(lambda view: view.render, views, photos)
+    assert "\n" not in str(caught.value)
+
+
+def test_arguments_that_do_not_fit_are_refused() -> None:
+    views, photos = scene()
+
+    def render(view: View) -> Tensor:
+        return view.render
+
+    with pytest.raises(ResultError, match="no test view"):
+        evaluate_views(render, [], [])
+    with pytest.raises(ValueError, match="3 views, but 2 images"):
+        evaluate_views(render, views, photos[:2])
+    with pytest.raises(ValueError, match="unknown LPIPS"):
+        evaluate_views(render, views, photos, lpips_names=["lpips"])
+    with pytest.raises(ValueError, match="expected uint8"):
+        evaluate_views(render, views[:1], [photos[0] / 255.0])
+    with pytest.raises(ValueError, match="render"):
+        evaluate_views(render, views[:1], [photos[0][1:]])
+
+
+def test_a_mean_of_incomplete_scores_is_null() -> None:
+    views = [
+        ViewScores(name="a", scores=Scores(psnr=1.0, ssim=0.5)),
+        ViewScores(name="b", scores=Scores(psnr=2.0)),
+    ]
+    assert mean_scores(views) == Scores(psnr=1.5)
+    assert mean_scores([]) == Scores(**dict.fromkeys(METRICS))
+
+
+def test_pictures_hold_photo_render_and_error(tmp_path: Path) -> None:
+    views, photos = scene()
+    evaluate_views(
+        lambda view: view.render,
+        views,
+        photos,
+        on_view=picture_writer(tmp_path / "renders", {views[0].name, views[2].name}),
+    )
+    expected = {picture_name(views[i].name) for i in (0, 2)}
+    assert {path.name for path in (tmp_path / "renders").iterdir()} == expected
+    strip = imageio.imread(tmp_path / "renders" / picture_name(views[0].name))
+    width = photos[0].shape[1]
+    photo, rendered, error = (strip[:, i * width : (i + 1) * width] for i in range(3))
+    assert np.array_equal(photo, photos[0])
+    assert np.array_equal(rendered, (quantize(views[0].render) * 255).round().byte().numpy())
+    assert np.array_equal(error, np.abs(photo.astype(int) - rendered.astype(int)))
+
+
+def test_picture_names_are_safe_and_distinct(tmp_path: Path) -> None:
+    names = ["a.JPG", "a.png", "sub/a.JPG", "sub_a.JPG", "sub\\a.JPG", "../a.JPG", "/etc/a.JPG"]
+    names += ["..", ".", ".a", "ü.png", "u.png", "a b.png", "a_b.png", "\n", ""]
+    names += ["x" * 300 + "/1", "x" * 255, "x" * 256]
+    pictures = [picture_name(name) for name in names]
+    assert len(set(pictures)) == len(names)
+    assert pictures[0] == "a.JPG.png"
+    for picture in pictures:
+        assert (tmp_path / picture).parent == tmp_path and not picture.startswith(".")
+        (tmp_path / picture).touch()
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultError, match="cannot be written"):
+        save_comparison(tmp_path / "file" / "a.png", torch.zeros(2, 2, 3), torch.zeros(2, 2, 3))
