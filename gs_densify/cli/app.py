@@ -1,0 +1,23 @@
+"""What the commands share: errors become one line and an exit code.
+
+Exit codes: 0 done, 2 something that the user can mend, 3 a strategy that broke its contract,
+130 interrupted; anything else is a fault of ours and shows its traceback.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from gs_densify.errors import GsDensifyError
+from gs_densify.training.flags import one_line
+
+
+def run_command(program: str, command: Callable[[Sequence[str]], int | None]) -> None:
+    """Call `command` with the arguments, and exit with what it returns or raises."""
+    try:
+        sys.exit(command(sys.argv[1:]) or 0)
+    except GsDensifyError as error:
+        print(f"{program}: {one_line(str(error))}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        sys.exit(130)

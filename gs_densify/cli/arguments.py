@@ -1,0 +1,101 @@
+"""The arguments of gs-train: a scene, a strategy with its own options, files and flags on top."""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from gs_densify.data.presets import PRESETS
+from gs_densify.errors import ConfigError
+from gs_densify.strategies.registry import BUILTIN, build_strategy, load_strategy_class
+from gs_densify.training import config_file
+from gs_densify.training.config import TrainConfig
+from gs_densify.training.flags import parse
+from gs_densify.training.presets import SCENE_DEFAULTS
+
+PROGRAM = "gs-train"
+
+_REQUIRED = "(required)"
+
+
+@dataclasses.dataclass(frozen=True)
+class _NoOptions:
+    """Name a strategy (--strategy NAME --help) to see its options here."""
+
+
+def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
+    """The resolved configuration of a command line; exits after `--help`."""
+    early = _read_early(argv)
+    values = {} if early.config is None else config_file.read_mapping(early.config)
+    options_in_file = dict(values.pop("strategy", {}))
+    name = options_in_file.pop("name", None)
+    name = early.strategy or name or _default_of("strategy")
+    scene = early.scene or values.get("scene")
+    if not early.help and scene is None:
+        raise ConfigError(
+            f"--scene is missing; name a preset ({', '.join(PRESETS)}) or a COLMAP folder"
+        )
+    # Plain help needs no strategy, hence no torch; options of a strategy need its class.
+    needs_options = not early.help or early.strategy is not None or early.config is not None
+    options_form = load_strategy_class(name) if needs_options else _NoOptions
+    in_file = config_file.flags_of({**values, "strategy": options_in_file})
+    parsed = parse(
+        _form(options_form, _defaults(str(scene or _REQUIRED), options_form)),
+        [*in_file, "--strategy", name, *argv],
+        program=PROGRAM,
+        description=_description(),
+    )
+    options = dataclasses.asdict(parsed.options)
+    build_strategy(name, options)
+    return dataclasses.replace(parsed.train, strategy_options=options)
+
+
+def _read_early(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments on which the meaning of the others depends."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument("--config", type=Path)
+    early.add_argument("--strategy")
+    early.add_argument("--scene")
+    early.add_argument("-h", "--help", action="store_true")
+    try:
+        return early.parse_known_args(list(argv))[0]
+    except argparse.ArgumentError as error:
+        raise ConfigError(f"{error.argument_name}: a value is missing") from None
+
+
+def _defaults(scene: str, strategy_class: type) -> TrainConfig:
+    """Defaults, then the scene's preset, then the strategy's recipe."""
+    config = TrainConfig(scene=scene)
+    config = config_file.with_overrides(config, SCENE_DEFAULTS.get(scene, {}))
+    return config_file.with_overrides(config, getattr(strategy_class, "recipe", {}))
+
+
+def _form(options_class: type, defaults: TrainConfig) -> type:
+    """A dataclass for tyro: TrainConfig's options, the strategy's under `strategy.`, --config."""
+    help_config = "YAML file with options, as saved in a run's folder; flags count for more."
+    fields: list[Any] = [
+        ("train", Annotated[TrainConfig, tyro.conf.arg(name="")], defaults),
+        (
+            "options",
+            Annotated[options_class, tyro.conf.arg(name="strategy")],
+            dataclasses.field(default_factory=options_class),
+        ),
+        (
+            "config_file",
+            Annotated[Path | None, tyro.conf.arg(name="config", help=help_config)],
+            None,
+        ),
+    ]
+    return dataclasses.make_dataclass("Arguments", fields, frozen=True)
+
+
+def _description() -> str:
+    lines = [f"{name}: {entry.summary}" for name, entry in BUILTIN.items()]
+    return "\n\n".join([TrainConfig.__doc__ or "", "Strategies:", *lines])
+
+
+def _default_of(name: str) -> Any:
+    return next(f.default for f in dataclasses.fields(TrainConfig) if f.name == name)

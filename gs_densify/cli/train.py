@@ -1,0 +1,32 @@
+"""gs-train: train a scene under a strategy and score it on held-out views."""
+
+import sys
+from collections.abc import Sequence
+
+from gs_densify.cli.app import run_command
+from gs_densify.cli.arguments import PROGRAM, parse_train_arguments
+
+
+def command(argv: Sequence[str]) -> None:
+    """Parse, train, and say where the files are."""
+    config = parse_train_arguments(argv)
+    # Imported late: --help and a wrong option answer without torch.
+    from gs_densify.cli.summary import scores_line
+    from gs_densify.training.run import train
+
+    results, folder = train(config, [PROGRAM, *argv])
+    print(scores_line(results.scores, results.unavailable))
+    print(
+        f"{results.counts.final:,} Gaussians, {results.wall_time.train:.1f} s of training on"
+        f" {results.hardware.gpu or 'the CPU'}"
+    )
+    print(f"files: {folder}")
+
+
+def main() -> None:
+    """Entry point of gs-train."""
+    run_command(PROGRAM, command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Clone small and split large Gaussians whose mean image-plane gradient is high: original 3DGS.
+
+Kerbl et al., "3D Gaussian Splatting for Real-Time Radiance Field Rendering", arXiv 2308.04079,
+section 5. Every `refine_every` steps, with g the mean over the views that saw a Gaussian of the
+norm of its image-plane gradient:
+
+    clone  where g > grow_grad2d and max(s) <= grow_scale3d * scene_scale
+    split  where g > grow_grad2d and max(s) >  grow_scale3d * scene_scale
+    prune  where opacity < prune_opa or,
+           after the first reset, max(s) > prune_scale3d * scene_scale
+
+and every `reset_every` steps all opacities are lowered to at most 2 * prune_opa.
+
+Limits: the number of Gaussians follows from the scene and cannot be chosen; a high-frequency
+texture covered by one large Gaussian has cancelling gradients and may never split (AbsGS).
+
+Differs from the published code: options, defaults and zero-based steps are gsplat 1.5.3's
+`DefaultStrategy`; a clone keeps the parent's opacity as there. Unlike gsplat 1.5.3, whose guard
+`step % reset_every == 0 & step > 0` is never true, opacities really are reset.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gs_densify.errors import ConfigError
+from gs_densify.strategies import ops, statistics
+from gs_densify.strategies.base import Strategy
+from gs_densify.strategies.ops import Optimizers, Params, State
+
+
+@dataclass
+class DefaultStrategy(Strategy):
+    """The original 3DGS clone / split / prune / reset."""
+
+    prune_opa: float = 0.005
+    """Opacity below which a Gaussian is pruned."""
+    grow_grad2d: float = 0.0002
+    """Mean image-plane gradient (half-image units) above which a Gaussian grows; with absgrad,
+    0.0006 to 0.0008 is usual."""
+    grow_scale3d: float = 0.01
+    """Largest scale, as a share of the scene's radius, up to which growing means cloning."""
+    grow_scale2d: float = 0.05
+    """Screen radius, as a share of the image, above which a Gaussian splits."""
+    prune_scale3d: float = 0.1
+    """Largest scale, as a share of the scene's radius, above which a Gaussian is pruned."""
+    prune_scale2d: float = 0.15
+    """Screen radius, as a share of the image, above which a Gaussian is pruned."""
+    refine_scale2d_stop_iter: int = 0
+    """Step until which the two screen-radius rules hold (0: never)."""
+    refine_start_iter: int = 500
+    """Step after which Gaussians are refined."""
+    refine_stop_iter: int = 15_000
+    """Step from which nothing is refined or reset any more."""
+    reset_every: int = 3000
+    """Steps between opacity resets."""
+    refine_every: int = 100
+    """Steps between refinements."""
+    pause_refine_after_reset: int = 0
+    """Steps after a reset in which nothing is refined."""
+    absgrad: bool = False
+    """Use absolute image-plane gradients (AbsGS)."""
+    revised_opacity: bool = False
+    """Lower the opacity of split children so that two cover as one did (arXiv 2404.06109)."""
+
+    def __post_init__(self) -> None:
+        for name in ("refine_every", "reset_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 step is needed")
+
+    def scaled(self, factor: float) -> "DefaultStrategy":
+        """The same method in `factor` times as many steps.
+
+        A refinement needs the gradients of several views, so `refine_every` stays at 20 or more;
+        as many refinements as before lie between two resets.
+        """
+        names = ("refine_start_iter", "refine_stop_iter", "refine_scale2d_stop_iter")
+        steps = {name: round(getattr(self, name) * factor) for name in names}
+        every = max(min(20, self.refine_every), round(self.refine_every * factor))
+        reset = round(self.reset_every * every / self.refine_every)
+        return replace(self, **steps, refine_every=every, reset_every=reset)
+
+    def step_pre_backward(
+        self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
+    ) -> None:
+        """Keep the gradient of the projected means."""
+        info["means2d"].retain_grad()
+
+    @torch.no_grad()
+    def step_post_backward(
+        self,
+        params: Params,
+        optimizers: Optimizers,
+        state: State,
+        step: int,
+        info: dict[str, Any],
+        packed: bool = False,
+    ) -> None:
+        """Gather statistics; refine and reset at their steps."""
+        if step >= self.refine_stop_iter:
+            return
+        self._observe(params, state, info, packed)
+        is_refine_step = step > self.refine_start_iter and step % self.refine_every == 0
+        if is_refine_step and step % self.reset_every >= self.pause_refine_after_reset:
+            self._grow(params, optimizers, state, step)
+            self._prune(params, optimizers, state, step)
+            for name in self._statistics:
+                state[name].zero_()
+        if step > 0 and step % self.reset_every == 0:
+            ops.reset_opa(params, optimizers, state, value=2.0 * self.prune_opa)
+
+    @property
+    def _statistics(self) -> tuple[str, ...]:
+        uses_radii = self.refine_scale2d_stop_iter > 0
+        return ("grad2d", "count", "radii") if uses_radii else ("grad2d", "count")
+
+    def _observe(self, params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
+        statistics.zeros_like_rows(state, self._statistics, params["means"])
+        num = ops.count(params)
+        seen = statistics.visible(info)
+        grads = statistics.pixel_gradients(info, absolute=self.absgrad) * seen
+        state["grad2d"] += statistics.sum_over_views(grads, info, num, packed=packed)
+        state["count"] += statistics.sum_over_views(seen.float(), info, num, packed=packed)
+        if "radii" in self._statistics:
+            radii = statistics.screen_radii(info) * seen
+            latest = statistics.max_over_views(radii, info, num, packed=packed)
+            torch.maximum(state["radii"], latest, out=state["radii"])
+
+    def _grow(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
+        gradient = state["grad2d"] / state["count"].clamp_min(1)
+        is_high = gradient > self.grow_grad2d
+        is_small = _largest_scale(params) <= self.grow_scale3d * state["scene_scale"]
+        is_clone = is_high & is_small
+        is_split = is_high & ~is_small
+        if step < self.refine_scale2d_stop_iter:
+            is_split |= state["radii"] > self.grow_scale2d
+        ops.duplicate(params, optimizers, state, is_clone)
+        # The clones were appended: they are new and do not split in the same refinement.
+        is_split = torch.cat([is_split, is_split.new_zeros(ops.count(params) - len(is_split))])
+        ops.split(params, optimizers, state, is_split, revised_opacity=self.revised_opacity)
+
+    def _prune(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
+        is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
+        if step > self.reset_every:
+            is_weak |= _largest_scale(params) > self.prune_scale3d * state["scene_scale"]
+            if step < self.refine_scale2d_stop_iter:
+                is_weak |= state["radii"] > self.prune_scale2d
+        ops.remove(params, optimizers, state, is_weak)
+
+
+def _largest_scale(params: Params) -> Tensor:
+    """Largest of the three scales of each Gaussian, [N], world units."""
+    return params["scales"].amax(dim=-1).exp()

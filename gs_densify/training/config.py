@@ -1,0 +1,188 @@
+"""The one configuration object of a run: typed, validated, saved with the run. Imports no torch.
+
+Precedence: defaults, then the scene's preset, then the strategy's recipe, then a `--config` file,
+then flags. The resolved configuration reproduces the run.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from gs_densify.errors import ConfigError
+
+LPIPS_NAMES = ("lpips_alex", "lpips_vgg", "lpips_vgg_01")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitOptions:
+    """How SfM points become Gaussians."""
+
+    opacity: float = 0.1
+    """Initial opacity, in (0, 1)."""
+    scale: float = 1.0
+    """Initial scale, in distances to the 3 nearest neighbours."""
+    sh_degree: int = 3
+    """Highest degree of the spherical harmonics, 0 to 3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningRates:
+    """Adam's learning rates (those of 3DGS)."""
+
+    means: float = 1.6e-4
+    """Means, in scene radii a step."""
+    means_final: float = 0.01
+    """Share of the means' rate that is left at the last step (exponential decay)."""
+    scales: float = 5e-3
+    """Log-scales."""
+    quats: float = 1e-3
+    """Quaternions."""
+    opacities: float = 5e-2
+    """Opacity logits."""
+    sh0: float = 2.5e-3
+    """SH coefficients of degree 0."""
+    shN: float = 2.5e-3 / 20
+    """SH coefficients of higher degrees."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay; above 0 the optimisers are AdamW."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOptions:
+    """What is minimised: (1 - ssim) L1 + ssim (1 - SSIM) + regularisers."""
+
+    ssim: float = 0.2
+    """Weight of 1 - SSIM, 0 to 1."""
+    opacity_reg: float = 0.0
+    """Weight of the mean opacity."""
+    scale_reg: float = 0.0
+    """Weight of the mean scale (world units)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions:
+    """How views are rendered."""
+
+    antialiased: bool = False
+    """Scale opacity by the footprint that the 0.3 px dilation adds (Mip-Splatting, 2D filter)."""
+    background: Literal["black", "random"] = "black"
+    """Colour behind the Gaussians while training; held-out views are always scored on black."""
+    packed: bool = False
+    """gsplat's packed mode: less memory, about 10 % slower (CUDA only)."""
+    sh_degree_every: int = 1000
+    """Steps after which the used SH degree rises by one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """How the scene is read."""
+
+    test_every: int = 8
+    """Every k-th photo by sorted name is held out."""
+    normalize: bool = True
+    """Move, turn and scale the world so that the cameras lie about the unit ball."""
+    image_budget: float = 16.0
+    """GiB of GPU memory that photos may take; above it they stay in host memory."""
+    workers: int | None = None
+    """Threads that decode photos (default: one a core)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """How held-out views are scored."""
+
+    steps: tuple[int, ...] = ()
+    """Steps after which to evaluate and save; the last step always is."""
+    lpips: tuple[str, ...] = ("lpips_alex", "lpips_vgg")
+    """LPIPS variants: lpips_alex, lpips_vgg, lpips_vgg_01."""
+    lpips_weights: Annotated[Path | None, tyro.conf.arg(aliases=["--lpips-weights"])] = None
+    """Folder with the LPIPS backbones (default: GS_LPIPS_WEIGHTS, torch's cache, download)."""
+    pictures: int = 4
+    """Test views of which a picture 'photo, render, error' is written; -1: all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train 3D Gaussian Splatting on a COLMAP scene under a densification strategy."""
+
+    scene: str
+    """A preset (bicycle, bonsai, counter, flowers, garden, kitchen, room, stump, treehill; tiny
+    needs no download) or the path of a COLMAP folder."""
+    strategy: str = "default"
+    """Densification strategy; with --help, its options are shown."""
+    data_root: Path | None = None
+    """Folder that holds the preset scenes (default: GS_DATA)."""
+    downscale: int | None = None
+    """Use images_N (1: images); default: the preset's factor, or 1."""
+    out: Path | None = None
+    """Folder of the run (default: runs/SCENE/STRATEGY/TIME)."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """Where to train; auto takes a GPU when there is one."""
+    steps: int = 30_000
+    """Training steps."""
+    schedule_factor: float = 1.0
+    """Stretch the strategy's steps and the SH schedule, e.g. 0.5 for a run of half the length."""
+    seed: int = 42
+    """Seed of every random draw."""
+    batch_size: int = 1
+    """Views a step; learning rates grow with its square root."""
+    log_every: int = 100
+    """Steps between lines of metrics.jsonl."""
+    init: InitOptions = field(default_factory=InitOptions)
+    lr: LearningRates = field(default_factory=LearningRates)
+    loss: LossOptions = field(default_factory=LossOptions)
+    render: RenderOptions = field(default_factory=RenderOptions)
+    data: DataOptions = field(default_factory=DataOptions)
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
+    # The chosen strategy's own options, which the command line takes as --strategy.OPTION.
+    strategy_options: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value, least, most in self._ranges():
+            if not least <= value <= most:
+                limit = f"at least {least}" if most == _ANY else f"between {least} and {most}"
+                raise ConfigError(f"--{name} is {value}; it must be {limit}")
+        unknown = sorted(set(self.evaluation.lpips) - set(LPIPS_NAMES))
+        if unknown:
+            raise ConfigError(
+                f"--evaluation.lpips has '{unknown[0]}'; known: {', '.join(LPIPS_NAMES)}"
+            )
+        late = [step for step in self.evaluation.steps if not 0 < step <= self.steps]
+        if late:
+            raise ConfigError(
+                f"--evaluation.steps has {late[0]}; a run of {self.steps} steps can be evaluated"
+                f" after steps 1 to {self.steps}"
+            )
+
+    def _ranges(self) -> list[tuple[str, float, float, float]]:
+        tiny = 1e-12
+        rates = [
+            (f"lr.{name}", getattr(self.lr, name), 0.0, _ANY)
+            for name in ("means", "scales", "quats", "opacities", "sh0", "shN", "weight_decay")
+        ]
+        return [
+            *rates,
+            ("lr.means-final", self.lr.means_final, tiny, _ANY),
+            ("steps", self.steps, 1, _ANY),
+            ("schedule-factor", self.schedule_factor, tiny, _ANY),
+            ("seed", self.seed, 0, 2**32 - 1),
+            ("batch-size", self.batch_size, 1, 256),
+            ("log-every", self.log_every, 1, _ANY),
+            ("downscale", self.downscale or 1, 1, _ANY),
+            ("init.opacity", self.init.opacity, 1e-4, 1 - 1e-4),
+            ("init.scale", self.init.scale, 1e-6, _ANY),
+            ("init.sh-degree", self.init.sh_degree, 0, 3),
+            ("loss.ssim", self.loss.ssim, 0.0, 1.0),
+            ("loss.opacity-reg", self.loss.opacity_reg, 0.0, _ANY),
+            ("loss.scale-reg", self.loss.scale_reg, 0.0, _ANY),
+            ("render.sh-degree-every", self.render.sh_degree_every, 1, _ANY),
+            ("data.test-every", self.data.test_every, 2, _ANY),
+            ("data.image-budget", self.data.image_budget, 0.0, _ANY),
+            ("data.workers", self.data.workers or 1, 1, 1024),
+            ("evaluation.pictures", self.evaluation.pictures, -1, _ANY),
+        ]
+
+
+_ANY = float("inf")

@@ -1,0 +1,101 @@
+"""Configurations as YAML: save, load, and overrides by dotted name. Imports no torch."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gs_densify.errors import ConfigError
+from gs_densify.training.config import TrainConfig
+from gs_densify.training.flags import parse
+
+
+def to_mapping(config: TrainConfig) -> dict[str, Any]:
+    """Plain, nested values; paths as text, `strategy` holding name and options together."""
+    values = _plain(dataclasses.asdict(config))
+    options = values.pop("strategy_options")
+    values["strategy"] = {"name": values["strategy"], **options}
+    return values
+
+
+def save_config(config: TrainConfig, path: Path) -> None:
+    """Write `config` so that `--config PATH` makes the same run."""
+    text = yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The nested mapping in a YAML file, with `strategy` as {name, options...} or absent."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"--config {path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"--config {path}: is not valid YAML ({reason})") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"--config {path}: holds no 'option: value' lines")
+    if isinstance(values.get("strategy"), str):
+        values["strategy"] = {"name": values["strategy"]}
+    strategy = values.get("strategy", {})
+    if not isinstance(strategy, dict) or not isinstance(strategy.get("name", ""), str):
+        raise ConfigError(f"--config {path}: 'strategy' must be a name, or a mapping with 'name'")
+    return values
+
+
+def from_mapping(values: Mapping[str, Any], where: str) -> TrainConfig:
+    """The configuration that `to_mapping` gave; ConfigError names what does not fit."""
+    rest = dict(values)
+    options = dict(rest.pop("strategy", {}))
+    flags = [*flags_of(rest), "--strategy", str(options.pop("name", "default"))]
+    config = parse(TrainConfig, flags, program=where)
+    return dataclasses.replace(config, strategy_options=options)
+
+
+def flags_of(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """A nested mapping as command-line flags, so that files and flags are checked alike."""
+    flags: list[str] = []
+    for key, value in values.items():
+        name = f"{prefix}{str(key).replace('_', '-')}"
+        if isinstance(value, Mapping):
+            flags += flags_of(value, prefix=f"{name}.")
+        elif isinstance(value, bool):
+            head, _, last = name.rpartition(".")
+            negated = f"{head}.no-{last}" if head else f"no-{last}"
+            flags.append(f"--{name if value else negated}")
+        elif isinstance(value, list | tuple):
+            flags += [f"--{name}", *map(str, value)]
+        else:
+            flags += [f"--{name}", str(value)]
+    return flags
+
+
+def with_overrides(config: TrainConfig, overrides: Mapping[str, Any]) -> TrainConfig:
+    """`config` with values replaced by dotted name, e.g. {"init.opacity": 0.5}."""
+    for dotted, value in overrides.items():
+        config = _replaced(config, dotted.split("."), value)
+    return config
+
+
+def _replaced(part: Any, path: list[str], value: Any) -> Any:
+    head, *rest = path
+    if not any(field.name == head for field in dataclasses.fields(part)):
+        raise ConfigError(f"there is no option '{head}' in {type(part).__name__}")
+    if rest:
+        value = _replaced(getattr(part, head), rest, value)
+    return dataclasses.replace(part, **{head: value})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

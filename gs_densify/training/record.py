@@ -1,0 +1,49 @@
+"""What a run writes down about itself: versions, hardware, memory."""
+
+import os
+import platform
+import resource
+import sys
+from importlib import metadata
+
+import torch
+
+from gs_densify import __version__
+from gs_densify.results.schema import Hardware, PeakMemory
+
+_PACKAGES = ("torch", "gsplat", "pycolmap", "torchmetrics", "numpy", "imageio", "pillow")
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of what moves a number."""
+    found: dict[str, str | None] = {
+        "gs_densify": __version__,
+        "python": platform.python_version(),
+        "cuda": torch.version.cuda,
+    }
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def hardware(device: torch.device) -> Hardware:
+    """The machine, without its name."""
+    is_gpu = device.type == "cuda"
+    return Hardware(
+        device=str(device),
+        gpu=torch.cuda.get_device_name(device) if is_gpu else None,
+        cpu_count=os.cpu_count() or 1,
+        platform=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def peak_memory(device: torch.device) -> PeakMemory:
+    """Largest allocation on the device and largest resident set, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage's unit differs
+    return PeakMemory(
+        device=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        host=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+    )

@@ -1,0 +1,220 @@
+"""One run from its configuration to its result files."""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from gs_densify.data.presets import PRESETS
+from gs_densify.errors import ConfigError
+from gs_densify.evaluation.evaluate import Evaluation
+from gs_densify.evaluation.protocol import build_protocol
+from gs_densify.rendering.base import make_rasterizer
+from gs_densify.results import (
+    Counts,
+    EvaluationRecord,
+    MetricsLog,
+    PerView,
+    Results,
+    StrategyRecord,
+    WallTime,
+    save_json,
+)
+from gs_densify.splats.model import create_splats
+from gs_densify.splats.ply import save_ply
+from gs_densify.strategies.registry import build_strategy
+from gs_densify.training import record, run_folder
+from gs_densify.training.checkpoint import (
+    checkpoint_path,
+    random_state,
+    save_checkpoint,
+    seed_everything,
+)
+from gs_densify.training.config import TrainConfig
+from gs_densify.training.config_file import save_config, to_mapping
+from gs_densify.training.device import pick_device
+from gs_densify.training.load import LoadedScene, load
+from gs_densify.training.progress import shows_progress
+from gs_densify.training.scoring import score
+from gs_densify.training.strategy_host import StrategyHost
+from gs_densify.training.trainer import Trainer
+from gs_densify.training.views import ViewStore
+
+SCENE_SCALE_MARGIN = 1.1  # gsplat's trainer and Inria's both widen the cameras' radius so
+
+
+def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
+    """Train, evaluate, and write every file of the run; returns the results and the folder."""
+    started = time.perf_counter()
+    device = pick_device(config.device)
+    strategy = _strategy(config)
+    rasterizer = make_rasterizer(device)
+    loaded = load(config)
+    folder = run_folder.choose_folder(config, loaded.scene.name)
+    run_folder.create_folder(folder)
+    run = _Run(config, folder, loaded, device, list(command), started)
+    seed_everything(config.seed)
+    splats = create_splats(
+        loaded.scene.points,
+        loaded.scene.colors,
+        scene_scale=loaded.scene.scene_scale,
+        sh_degree=config.init.sh_degree,
+        init_opacity=config.init.opacity,
+        init_scale=config.init.scale,
+        device=device,
+    )
+    views = ViewStore(
+        loaded.scene.train_views,
+        loaded.train_photos,
+        device,
+        budget=config.data.image_budget * 2**30,
+    )
+    trainer = Trainer(
+        config,
+        splats,
+        views,
+        rasterizer,
+        StrategyHost(config.strategy, strategy),
+        scene_scale=loaded.scene.scene_scale * SCENE_SCALE_MARGIN,
+    )
+    return run.carry_out(trainer), folder
+
+
+class _Run:
+    """Joins the trainer with the files of the run."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        loaded: LoadedScene,
+        device: torch.device,
+        command: list[str],
+        started: float,
+    ) -> None:
+        self.config, self.folder, self.loaded = config, folder, loaded
+        self.device, self.command, self.started = device, command, started
+        self.evaluate_seconds = 0.0
+        self.records: list[EvaluationRecord] = []
+
+    def carry_out(self, trainer: Trainer) -> Results:
+        config = self.config
+        save_config(config, self.folder / run_folder.CONFIG)
+        initial = len(trainer.splats["means"])
+        stops = sorted({*config.evaluation.steps, config.steps})
+        evaluation: Evaluation
+        with (
+            MetricsLog(self.folder / run_folder.METRICS) as log,
+            tqdm(
+                total=config.steps,
+                desc="train",
+                unit="step",
+                disable=not shows_progress(),
+                dynamic_ncols=True,
+            ) as bar,
+        ):
+            for stop in stops:
+                trainer.run(stop, log.append, bar)
+                evaluation = self._save_and_evaluate(trainer)
+        results = self._results(trainer, evaluation, initial)
+        save_json(self.folder / run_folder.PER_VIEW, self._per_view(evaluation))
+        self._export(trainer)
+        save_json(self.folder / run_folder.RESULTS, results)
+        return results
+
+    def _save_and_evaluate(self, trainer: Trainer) -> Evaluation:
+        """What is checkpointed and what is scored at a step is the same model."""
+        step = trainer.progress.step
+        started = time.perf_counter()
+        save_checkpoint(
+            checkpoint_path(self.folder, step), {**trainer.state_dict(), "random": random_state()}
+        )
+        is_last = step == self.config.steps
+        evaluation = score(
+            self.config,
+            trainer.rasterizer,
+            trainer.splats,
+            self.loaded.scene.test_views,
+            self.loaded.test_photos,
+            pictures=self.folder / run_folder.RENDERS if is_last else None,
+        )
+        self.evaluate_seconds += time.perf_counter() - started
+        self.records.append(
+            EvaluationRecord(
+                step=step,
+                scores=evaluation.scores,
+                num_gaussians=len(trainer.splats["means"]),
+                train_seconds=trainer.progress.train_seconds,
+            )
+        )
+        return evaluation
+
+    def _export(self, trainer: Trainer) -> None:
+        """The model in COLMAP's frame, for viewers."""
+        save_ply(
+            self.folder / run_folder.POINT_CLOUD,
+            trainer.splats,
+            world_transform=np.linalg.inv(self.loaded.scene.normalized_from_colmap),
+            antialiased=self.config.render.antialiased,
+        )
+
+    def _per_view(self, evaluation: Evaluation) -> PerView:
+        config = self.config
+        return PerView(
+            scene=self.loaded.scene.name,
+            strategy=config.strategy,
+            seed=config.seed,
+            step=config.steps,
+            views=evaluation.views,
+        )
+
+    def _results(self, trainer: Trainer, evaluation: Evaluation, initial: int) -> Results:
+        config = self.config
+        return Results(
+            scene=self.loaded.scene.name,
+            strategy=StrategyRecord(name=config.strategy, options=config.strategy_options),
+            seed=config.seed,
+            steps=config.steps,
+            config=to_mapping(config),
+            protocol=build_protocol(
+                self.loaded.scene,
+                config.evaluation.lpips,
+                is_preset=config.scene in PRESETS,
+            ),
+            scores=evaluation.scores,
+            unavailable=evaluation.unavailable,
+            evaluations=self.records,
+            counts=Counts(
+                initial=initial,
+                final=len(trainer.splats["means"]),
+                peak=trainer.progress.peak_gaussians,
+            ),
+            wall_time=WallTime(
+                load=self.loaded.seconds,
+                train=trainer.progress.train_seconds,
+                evaluate=self.evaluate_seconds,
+                total=time.perf_counter() - self.started,
+            ),
+            peak_memory=record.peak_memory(self.device),
+            versions=record.versions(),
+            hardware=record.hardware(self.device),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            command=self.command,
+        )
+
+
+def _strategy(config: TrainConfig) -> Any:
+    strategy = build_strategy(config.strategy, config.strategy_options)
+    if config.schedule_factor == 1.0:
+        return strategy
+    if not hasattr(strategy, "scaled"):
+        raise ConfigError(
+            f"--schedule-factor {config.schedule_factor}: strategy '{config.strategy}' has no"
+            " scaled(factor); leave the factor at 1 and set its own step options"
+        )
+    return strategy.scaled(config.schedule_factor)

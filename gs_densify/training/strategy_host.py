@@ -1,0 +1,139 @@
+"""Runs a strategy's hooks, and stops the run in words when one breaks the model."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gs_densify.errors import GsDensifyError, StrategyError
+from gs_densify.strategies import ops
+
+
+class StrategyHost:
+    """A strategy known only by its contract, with its statistics.
+
+    Hooks are called with those of the offered keyword arguments that their signatures have, since
+    signatures differ between gsplat's strategies (`packed`, `lr`, `scene`) and between versions.
+    """
+
+    def __init__(self, name: str, strategy: Any) -> None:
+        self.name = name
+        self.strategy = strategy
+        self.state: dict[str, Any] = {}
+
+    @property
+    def needs_absgrad(self) -> bool:
+        """Whether the rasteriser must give absolute gradients."""
+        return bool(getattr(self.strategy, "absgrad", False))
+
+    def start(self, params: ops.Params, optimizers: ops.Optimizers, *, scene_scale: float) -> None:
+        """Check that the strategy fits the model and make its statistics."""
+        self._call("check_sanity", -1, params=params, optimizers=optimizers)
+        state = self._call("initialize_state", -1, scene_scale=scene_scale)
+        self.state = {} if state is None else state
+
+    def pre_backward(
+        self, params: ops.Params, optimizers: ops.Optimizers, step: int, info: dict[str, Any]
+    ) -> None:
+        """The hook before `loss.backward()`."""
+        self._call(
+            "step_pre_backward",
+            step,
+            params=params,
+            optimizers=optimizers,
+            state=self.state,
+            step=step,
+            info=info,
+        )
+
+    def post_backward(
+        self,
+        params: ops.Params,
+        optimizers: ops.Optimizers,
+        step: int,
+        info: dict[str, Any],
+        *,
+        means_lr: float,
+        packed: bool,
+    ) -> None:
+        """The hook after the optimisers' step, and the check of what it left."""
+        before = ops.count(params)
+        self._call(
+            "step_post_backward",
+            step,
+            params=params,
+            optimizers=optimizers,
+            state=self.state,
+            step=step,
+            info=info,
+            packed=packed,
+            lr=means_lr,
+            scene=None,
+        )
+        problem = out_of_step(params, optimizers, self.state, before)
+        if problem:
+            raise self._error("step_post_backward", step, problem)
+
+    def check_finite(self, params: ops.Params, step: int) -> None:
+        """Refuse non-finite parameters. Waits for the GPU: for logging and refinement steps."""
+        for name, value in params.items():
+            if not torch.isfinite(value).all():
+                rows = int((~torch.isfinite(value)).flatten(1).any(1).sum())
+                raise self._error(
+                    "after step_post_backward",
+                    step,
+                    f"'{name}' is not finite in {rows} of {len(value)} Gaussians",
+                )
+
+    def _call(self, hook: str, at: int, /, **offered: Any) -> Any:
+        method = getattr(self.strategy, hook, None)
+        if method is None:
+            return None
+        try:
+            return method(**_accepted(method, offered))
+        except (GsDensifyError, torch.cuda.OutOfMemoryError):
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split()) or "no message"
+            raise self._error(hook, at, f"{type(error).__name__}: {text}") from error
+
+    def _error(self, hook: str, step: int, problem: str) -> StrategyError:
+        when = "before the first step" if step < 0 else f"step {step}"
+        return StrategyError(f"strategy '{self.name}', {when}, {hook}: {problem}")
+
+
+def _accepted(method: Callable[..., Any], offered: dict[str, Any]) -> dict[str, Any]:
+    parameters = inspect.signature(method).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return offered
+    return {name: value for name, value in offered.items() if name in parameters}
+
+
+def out_of_step(
+    params: ops.Params, optimizers: ops.Optimizers, state: dict[str, Any], before: int
+) -> str | None:
+    """What no longer has N rows, in words; None when all fits. Looks at shapes only.
+
+    `before` is the number of rows before the hook: a statistic that still has it was forgotten.
+    """
+    rows = ops.count(params)
+    for name, value in params.items():
+        if len(value) != rows:
+            return f"'{name}' has {len(value)} rows, 'means' has {rows}"
+        if name not in optimizers:
+            continue
+        trained = optimizers[name].param_groups[0]["params"][0]
+        if trained is not value:
+            return f"the optimiser of '{name}' trains another tensor (of {len(trained)} rows)"
+        for key, moment in optimizers[name].state.get(value, {}).items():
+            if isinstance(moment, Tensor) and moment.dim() > 0 and moment.shape != value.shape:
+                return (
+                    f"'{key}' of the optimiser of '{name}' has shape {tuple(moment.shape)},"
+                    f" the parameter {tuple(value.shape)}"
+                )
+    for key, value in state.items():
+        if isinstance(value, Tensor) and value.dim() > 0 and rows != before == len(value):
+            return f"statistic '{key}' has {before} rows, the model {rows}"
+    return None

@@ -1,0 +1,196 @@
+"""The training loop. It names no method: densification is known by its contract alone."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats
+from gs_densify.results import MetricsRow
+from gs_densify.splats import model
+from gs_densify.strategies import ops
+from gs_densify.training import schedules
+from gs_densify.training.config import TrainConfig
+from gs_densify.training.losses import photometric_loss
+from gs_densify.training.strategy_host import StrategyHost
+from gs_densify.training.views import Batch, BatchSampler, ViewStore
+
+
+@dataclass
+class Progress:
+    """What the loop has done so far."""
+
+    step: int = 0
+    train_seconds: float = 0.0
+    peak_gaussians: int = 0
+
+
+class Trainer:
+    """Parameters, optimisers, views and a strategy, and the step that joins them."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        splats: torch.nn.ParameterDict,
+        views: ViewStore,
+        rasterizer: Rasterizer,
+        host: StrategyHost,
+        *,
+        scene_scale: float,
+    ) -> None:
+        self.config = config
+        self.splats = splats
+        self.views = views
+        self.rasterizer = rasterizer
+        self.host = host
+        self.sampler = BatchSampler(views.sizes, config.batch_size, config.seed)
+        rates = {name: getattr(config.lr, name) for name in model.NAMES}
+        rates["means"] *= scene_scale
+        self.optimizers = model.create_optimizers(
+            splats, rates, batch_size=config.batch_size, weight_decay=config.lr.weight_decay
+        )
+        self._initial_means_lr = self.optimizers["means"].param_groups[0]["lr"]
+        self.progress = Progress(peak_gaussians=ops.count(splats))
+        host.start(splats, self.optimizers, scene_scale=scene_scale)
+
+    def run(self, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm) -> None:
+        """Train to step `until`; `on_log` gets a line of figures at its steps.
+
+        Ordinary steps do not wait for the GPU: losses are read at logging steps only.
+        """
+        device = self.splats["means"].device
+        mark, mark_step = time.perf_counter(), self.progress.step
+        while self.progress.step < until:
+            terms = self._step(self.progress.step)
+            self.progress.step += 1
+            step = self.progress.step
+            if step % self.config.log_every and step != until:
+                continue
+            self.host.check_finite(self.splats, step - 1)
+            _wait(device)
+            now = time.perf_counter()
+            self.progress.train_seconds += now - mark
+            row = self._metrics_row(terms, 1e3 * (now - mark) / (step - mark_step))
+            mark, mark_step = now, step
+            on_log(row)
+            bar.set_postfix_str(
+                f"loss {row.loss:.4f}, {row.num_gaussians:,} Gaussians,"
+                f" {row.step_milliseconds:.1f} ms/step"
+            )
+            bar.update(step - bar.n)
+
+    def _step(self, step: int) -> dict[str, Tensor]:
+        batch = self.views.batch(next(self.sampler))
+        output = self._render(batch, step)
+        loss, terms = photometric_loss(output.image, batch.images, self.config.loss.ssim)
+        loss = self._with_regularisers(loss, step)
+        means_lr = self._set_means_lr(step)
+        info = output.info
+        info.update(means_lr=means_lr, image=batch.images, render=output.image, views=batch.indices)
+        self.host.pre_backward(self.splats, self.optimizers, step, info)
+        loss.backward()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.host.post_backward(
+            self.splats,
+            self.optimizers,
+            step,
+            info,
+            means_lr=means_lr,
+            packed=self.config.render.packed,
+        )
+        self.progress.peak_gaussians = max(self.progress.peak_gaussians, ops.count(self.splats))
+        return {"loss": loss.detach(), **terms}
+
+    def _render(self, batch: Batch, step: int) -> RenderOutput:
+        options = self.config.render
+        degree = schedules.sh_degree(
+            step,
+            every=max(1, round(options.sh_degree_every * self.config.schedule_factor)),
+            highest=self.config.init.sh_degree,
+        )
+        backgrounds = None
+        if options.background == "random":
+            backgrounds = torch.rand(len(batch.indices), 3, device=batch.images.device)
+        return render_splats(
+            self.rasterizer,
+            self.splats,
+            batch.viewmats,
+            batch.Ks,
+            *batch.size,
+            sh_degree=degree,
+            backgrounds=backgrounds,
+            antialiased=options.antialiased,
+            absgrad=self.host.needs_absgrad,
+            packed=options.packed,
+        )
+
+    def _with_regularisers(self, loss: Tensor, step: int) -> Tensor:
+        options = self.config.loss
+        if options.opacity_reg > 0:
+            loss = loss + options.opacity_reg * self.splats["opacities"].sigmoid().mean()
+        if options.scale_reg > 0:
+            loss = loss + options.scale_reg * self.splats["scales"].exp().mean()
+        regularization = getattr(self.host.strategy, "regularization", None)
+        return loss if regularization is None else loss + regularization(self.splats, step)
+
+    def _set_means_lr(self, step: int) -> float:
+        rate = schedules.means_lr(
+            self._initial_means_lr, self.config.lr.means_final, step, self.config.steps
+        )
+        self.optimizers["means"].param_groups[0]["lr"] = rate
+        return rate
+
+    def _metrics_row(self, terms: dict[str, Tensor], step_milliseconds: float) -> MetricsRow:
+        return MetricsRow(
+            step=self.progress.step,
+            **{name: float(value) for name, value in terms.items()},
+            num_gaussians=ops.count(self.splats),
+            train_seconds=self.progress.train_seconds,
+            step_milliseconds=step_milliseconds,
+            means_lr=self.optimizers["means"].param_groups[0]["lr"],
+            device_bytes=_allocated(self.splats["means"].device),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes while training."""
+        return {
+            "step": self.progress.step,
+            "train_seconds": self.progress.train_seconds,
+            "peak_gaussians": self.progress.peak_gaussians,
+            "splats": {name: value.detach() for name, value in self.splats.items()},
+            "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
+            "strategy_state": dict(self.host.state),
+            "sampler": self.sampler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken, in place."""
+        device = self.splats["means"].device
+        restored = model.to_parameters(state["splats"], device)
+        for name, optimizer in self.optimizers.items():
+            self.splats[name] = restored[name]
+            optimizer.param_groups[0]["params"] = [restored[name]]
+            optimizer.state.clear()
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.host.state = dict(state["strategy_state"])
+        self.sampler.load_state_dict(state["sampler"])
+        self.progress = Progress(
+            step=state["step"],
+            train_seconds=state["train_seconds"],
+            peak_gaussians=state["peak_gaussians"],
+        )
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _allocated(device: torch.device) -> int | None:
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else None

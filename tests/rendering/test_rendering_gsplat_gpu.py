@@ -1,0 +1,172 @@
+"""The reference rasteriser and gsplat's kernels, side by side on a GPU.
+
+How closely two float32 programs can agree. Away from a threshold both round at 1e-7 and the image
+agrees to 1e-4. At a threshold the last bit decides: whether an alpha counts (1/255) changes a pixel
+by up to 0.004, and which of two Gaussians with equal float32 depth comes first by up to the product
+of their alphas. Such pixels are few, so they are counted: at most 0.5 % of an image, none off by
+more than 0.05. Gradients are sums over many pixels in which such flips drown, and gsplat's backward
+pass divides its way back from the final transmittance, which costs it digits where a pixel is
+nearly opaque: 1e-3 of a gradient's norm. A failure also says how far either is from float64.
+"""
+
+import pytest
+import torch
+from rendering_scenes import random_scene, surface_scene
+
+from gs_densify.errors import BackendError
+from gs_densify.rendering.base import make_rasterizer
+
+pytestmark = pytest.mark.gpu
+
+PIXEL_TOLERANCE, PIXEL_LIMIT, MAX_FLIPPED = 1e-4, 0.05, 0.005
+GRADIENT_TOLERANCE = 1e-3
+
+SCENES = {
+    "one Gaussian": lambda: random_scene(1, 40, 30, size=0.5),
+    "tiny": lambda: random_scene(50, 64, 48, n_cameras=2, size=0.2),
+    "small": lambda: random_scene(2_000, 200, 150, n_cameras=3, size=0.08),
+    "opaque": lambda: random_scene(1_000, 150, 100, size=0.5, max_opacity=1.0),
+    "large": lambda: random_scene(20_000, 400, 300, size=0.04),
+    "initialised from a surface": lambda: surface_scene(50_000, 640, 480),
+}
+ISOTROPIC = {"initialised from a surface"}  # whose gradient of quats is nothing but rounding
+
+
+def rendered(name, scene, *, n_aux=2, background=True, **options):
+    """Images and gradients of one random loss, as a flat dictionary of float64 tensors."""
+    scene = scene.requires_grad()
+    generator = torch.Generator().manual_seed(1)
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(scene.means)
+
+    n_cameras, size = scene.viewmats.shape[0], (scene.height, scene.width)
+    backgrounds = random(n_cameras, 3).abs().requires_grad_() if background else None
+    aux = torch.zeros(len(scene.means), n_aux).to(scene.means).requires_grad_() if n_aux else None
+    out = make_rasterizer(name)(*scene.arguments, backgrounds=backgrounds, aux=aux, **options)
+    out.info["means2d"].retain_grad()
+    loss = (random(n_cameras, *size, 3) * out.image).sum()
+    loss = loss + (random(n_cameras, *size, 1) * out.alpha).sum()
+    if n_aux:
+        loss = loss + (random(n_cameras, *size, n_aux).abs() * out.aux).sum()
+    loss.backward()
+    found = {"image": out.image, "alpha": out.alpha}
+    leaves = {"means": 0, "quats": 1, "scales": 2, "opacities": 3, "sh": 4}
+    found |= {f"gradient of {k}": scene.parameters[i].grad for k, i in leaves.items()}
+    if background:
+        found["gradient of backgrounds"] = backgrounds.grad
+    if n_aux:
+        found |= {"aux": out.aux, "attribution": aux.grad}
+    if not options.get("packed"):
+        found["gradient of means2d"] = out.info["means2d"].grad
+        if options.get("absgrad"):
+            found["absgrad"] = out.info["means2d"].absgrad
+    return {k: v.detach().double() for k, v in found.items()}, out.info
+
+
+def distance(a, b):
+    return float((a - b).norm() / b.norm().clamp_min(1e-12))
+
+
+def assert_images_agree(mine, theirs, what):
+    error = (mine - theirs).abs().amax(-1)
+    flipped = int((error > PIXEL_TOLERANCE).sum())
+    report = f"{what}: {flipped} of {error.numel()} pixels differ, at most {float(error.max()):.2e}"
+    assert flipped <= MAX_FLIPPED * error.numel(), report
+    assert error.max() <= PIXEL_LIMIT, report
+
+
+def assert_agree(mine, theirs, exact, skip=()):
+    assert set(mine) == set(theirs)
+    for what in mine.keys() - set(skip):
+        if what in ("image", "alpha", "aux"):
+            assert_images_agree(mine[what], theirs[what], what)
+        else:
+            apart = distance(mine[what], theirs[what])
+            assert apart <= GRADIENT_TOLERANCE, (
+                f"{what}: {apart:.2e} apart; from float64 the reference is "
+                f"{distance(mine[what], exact[what]):.2e}, gsplat "
+                f"{distance(theirs[what], exact[what]):.2e}"
+            )
+
+
+CASES = [(name, antialiased, 3) for name in SCENES for antialiased in (False, True)]
+CASES += [("small", False, degree) for degree in (0, 1, 2)]
+
+
+@pytest.mark.parametrize(("name", "antialiased", "sh_degree"), CASES)
+def test_reference_equals_gsplat(name, antialiased, sh_degree):
+    scene = SCENES[name]()
+    options = {"antialiased": antialiased, "sh_degree": sh_degree, "absgrad": True}
+    mine, my_info = rendered("reference", scene.to("cuda", torch.float32), **options)
+    theirs, their_info = rendered("gsplat", scene.to("cuda", torch.float32), **options)
+    exact, _ = rendered("reference", scene.to("cuda", torch.float64), **options)
+    skip = {"gradient of quats"} if name in ISOTROPIC else ()
+    assert_agree(mine, theirs, exact, skip)
+    # A box may round up to the next pixel in one of the two.
+    different = (my_info["radii"] != their_info["radii"]).any(-1).float().mean()
+    assert different <= 1e-3
+    assert my_info.keys() <= their_info.keys()
+    for key in ("means2d", "conics", "depths", "opacities", "radii"):
+        assert my_info[key].shape == their_info[key].shape
+        assert my_info[key].dtype == their_info[key].dtype
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_gsplats_own_colours_equal_the_reference(background):
+    # Without auxiliary channels gsplat evaluates the SH itself.
+    scene = SCENES["small"]()
+    options = {"sh_degree": 3, "absgrad": True, "n_aux": 0, "background": background}
+    mine, _ = rendered("reference", scene.to("cuda", torch.float32), **options)
+    theirs, _ = rendered("gsplat", scene.to("cuda", torch.float32), **options)
+    exact, _ = rendered("reference", scene.to("cuda", torch.float64), **options)
+    assert_agree(mine, theirs, exact)
+
+
+@pytest.mark.parametrize("n_aux", [0, 2])
+@pytest.mark.parametrize("sh_degree", [0, 3])
+def test_packed_gsplat_equals_unpacked(n_aux, sh_degree):
+    scene = SCENES["small"]().to("cuda", torch.float32)
+    options = {"sh_degree": sh_degree, "absgrad": True, "n_aux": n_aux}
+    unpacked, info = rendered("gsplat", scene, **options)
+    packed, packed_info = rendered("gsplat", scene, packed=True, **options)
+    visible = (info["radii"] > 0).all(-1).nonzero()
+    listed = torch.stack([packed_info["camera_ids"], packed_info["gaussian_ids"]], dim=-1)
+    assert torch.equal(visible, listed.long())
+    assert packed_info["means2d"].absgrad.shape == (len(visible), 2)
+    for what, value in packed.items():
+        # The same kernels; atomic sums differ in their order alone.
+        assert distance(value, unpacked[what]) <= 1e-4, what
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_zero_auxiliary_channels_change_nothing_in_gsplat(packed):
+    scene = SCENES["small"]().to("cuda", torch.float32)
+    options = {"sh_degree": 3, "absgrad": True, "packed": packed}
+    plain, plain_info = rendered("gsplat", scene, n_aux=0, **options)
+    with_aux, info = rendered("gsplat", scene, n_aux=2, **options)
+    for what, value in plain.items():
+        assert distance(with_aux[what], value) <= 1e-5, what
+    assert distance(info["means2d"].absgrad, plain_info["means2d"].absgrad) <= 1e-5
+    assert (with_aux["attribution"] >= 0).all()
+    assert with_aux["attribution"].max() > 0
+
+
+def test_gsplat_with_no_visible_and_with_no_gaussian():
+    scene = random_scene(5, dtype=torch.float32)
+    scene.means = scene.means - torch.tensor([0.0, 0.0, 50.0])
+    found, info = rendered("gsplat", scene.to("cuda"), sh_degree=3, absgrad=True)
+    assert found["alpha"].abs().max() == 0
+    assert found["gradient of means"].abs().max() == 0
+    assert (info["radii"] == 0).all()
+    with pytest.raises(BackendError, match="0 Gaussians"):
+        rendered("gsplat", random_scene(0, dtype=torch.float32).to("cuda"), sh_degree=3)
+
+
+def test_the_reference_is_the_same_on_both_devices():
+    scene = random_scene(300, 60, 40, n_cameras=2)
+    options = {"sh_degree": 3, "absgrad": True, "antialiased": True}
+    on_cpu, _ = rendered("reference", scene, **options)
+    on_gpu, _ = rendered("reference", scene.to("cuda"), **options)
+    for what, value in on_cpu.items():
+        torch.testing.assert_close(on_gpu[what].cpu(), value, rtol=1e-9, atol=1e-11, msg=what)
