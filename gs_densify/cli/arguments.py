@@ -14,7 +14,7 @@ from gs_densify.strategies.registry import BUILTIN, build_strategy, load_strateg
 from gs_densify.training import config_file
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.flags import parse
-from gs_densify.training.presets import SCENE_DEFAULTS
+from gs_densify.training.presets import SCENE_DEFAULTS, strategy_defaults
 
 PROGRAM = "gs-train"
 
@@ -43,7 +43,7 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
     options_form = load_strategy_class(name) if needs_options else _NoOptions
     in_file = config_file.flags_of({**values, "strategy": options_in_file})
     parsed = parse(
-        _form(options_form, _defaults(str(scene or _REQUIRED), options_form)),
+        _form(options_form, str(scene or _REQUIRED)),
         [*in_file, "--strategy", name, *argv],
         program=PROGRAM,
         description=_description(),
@@ -73,15 +73,19 @@ def _defaults(scene: str, strategy_class: type) -> TrainConfig:
     return config_file.with_overrides(config, getattr(strategy_class, "recipe", {}))
 
 
-def _form(options_class: type, defaults: TrainConfig) -> type:
+def _form(options_class: type, scene: str) -> type:
     """A dataclass for tyro: TrainConfig's options, the strategy's under `strategy.`, --config."""
     help_config = "YAML file with options, as saved in a run's folder; flags count for more."
     fields: list[Any] = [
-        ("train", Annotated[TrainConfig, tyro.conf.arg(name="")], defaults),
+        (
+            "train",
+            Annotated[TrainConfig, tyro.conf.arg(name="")],
+            _defaults(scene, options_class),
+        ),
         (
             "options",
             Annotated[options_class, tyro.conf.arg(name="strategy")],
-            dataclasses.field(default_factory=options_class),
+            dataclasses.field(default_factory=lambda: strategy_defaults(scene, options_class)),
         ),
         (
             "config_file",

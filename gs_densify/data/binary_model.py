@@ -5,7 +5,6 @@ end the process. The walk follows the same layout (COLMAP manual, "Output Format
 checked. What one record says about another one is left to the parser, which raises.
 """
 
-import math
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -84,7 +83,7 @@ def check_binary_model(folder: Path, num_camera_params: Mapping[int, int]) -> di
 
     Raises:
         SceneError: a truncated file, bytes left over, an unknown camera model, an impossible
-            size, a name that is not UTF-8, or a pose without a rotation.
+            size, or a name that is not UTF-8.
     """
     _walk(folder / "cameras.bin", partial(_camera, num_params=num_camera_params))
     names: dict[int, str] = {}
@@ -124,12 +123,8 @@ def _camera(cursor: _Cursor, num_params: Mapping[int, int]) -> None:
 
 
 def _image(cursor: _Cursor, names: dict[int, str]) -> None:
-    image_id, *quaternion, _, _, _, _ = cursor.take(_IMAGE)
-    name = cursor.take_text()
-    # The parser would take a zero quaternion for the identity.
-    if not 0.0 < math.hypot(*quaternion) < math.inf:
-        cursor.refuse(f"gives image {name!r} the quaternion {quaternion}, which is no rotation")
-    names[image_id] = name
+    image_id, *_ = cursor.take(_IMAGE)
+    names[image_id] = cursor.take_text()
     cursor.skip_counted(_OBSERVATION_SIZE)
 
 
@@ -148,7 +143,5 @@ def _rig(cursor: _Cursor) -> None:
 
 
 def _frame(cursor: _Cursor) -> None:
-    frame_id, _, *quaternion, _, _, _ = cursor.take(_FRAME)
-    if not any(quaternion):
-        cursor.refuse(f"gives frame {frame_id} a zero quaternion, which is no rotation")
+    cursor.skip(_FRAME.size)
     cursor.skip_counted(_DATA_SIZE, _SHORT_COUNT)

@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 import numpy as np
 import pycolmap
+from scipy.spatial.transform import Rotation
 
 from gs_densify.data.binary_model import check_binary_model, count_binary_images
 from gs_densify.data.normalize import LARGEST_COORDINATE
@@ -172,9 +174,12 @@ def _checked_names(folder: Path) -> dict[int, str]:
     return check_text_model(folder, num_params)
 
 
+@cache
 def _num_params(model: str) -> int:
-    camera = pycolmap.Camera.create(0, getattr(pycolmap.CameraModelId, model), 1.0, 2, 2)
-    return len(camera.params)
+    """Number of parameters of a camera model."""
+    # The first name came with COLMAP 4, which deprecates the second.
+    create = getattr(pycolmap.Camera, "create_from_model_id", None) or pycolmap.Camera.create
+    return len(create(0, getattr(pycolmap.CameraModelId, model), 1.0, 2, 2).params)
 
 
 def _check_names(folder: Path, names: list[str]) -> None:
@@ -222,14 +227,21 @@ def _image(
     camera = reconstruction.cameras[image.camera_id]
     # A method since frames came to COLMAP (4.x), an attribute before.
     rigid = image.cam_from_world() if callable(image.cam_from_world) else image.cam_from_world
+    quaternion, translation = np.array(rigid.rotation.quat), np.array(rigid.translation)
+    values = np.concatenate([quaternion, translation])
+    if not ((np.abs(values) < LARGEST_COORDINATE).all() and np.linalg.norm(quaternion) > 1e-6):
+        _refuse_number(
+            folder, f"the pose {values.tolist()} of image {name!r}", "a rotation and finite numbers"
+        )
     pose = np.eye(4)
-    pose[:3] = rigid.matrix()
+    # COLMAP uses quaternions as they stand in the file; text files round theirs.
+    pose[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
+    pose[:3, 3] = translation
     K = np.array(camera.calibration_matrix(), dtype=np.float64)
-    if not (np.abs(pose) < LARGEST_COORDINATE).all():
-        _refuse_number(folder, f"the pose {pose[:3].tolist()} of image {name!r}", "finite numbers")
     if not (np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0):
-        values = f"the intrinsics {[float(p) for p in camera.params]} of camera {image.camera_id}"
-        _refuse_number(folder, values, "finite numbers and positive focal lengths")
+        params = [float(p) for p in camera.params]
+        what = f"the intrinsics {params} of camera {image.camera_id}"
+        _refuse_number(folder, what, "finite numbers and positive focal lengths")
     return ColmapImage(name, image.camera_id, pose, K, camera.width, camera.height)
 
 

@@ -31,7 +31,8 @@ def load_images(
         progress: show a bar on a terminal.
 
     Returns:
-        One [height, width, 3] uint8 RGB array per view, in their order.
+        One [height, width, 3] uint8 RGB array per view, in their order. Grey is repeated; 16-bit
+        grey is rounded to 8 bits; of 16-bit colour Pillow keeps the upper byte.
 
     Raises:
         SceneError: a photo that cannot be decoded completely, has another size than its view,

@@ -4,7 +4,6 @@ The parser stops reading some damaged lines without a word, and ends an image na
 space. The walk finds the first and recovers the second.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -15,7 +14,7 @@ _Lines = Iterator[tuple[int, str]]
 
 
 def check_text_model(folder: Path, num_camera_params: Mapping[str, int]) -> dict[int, str]:
-    """Check ``cameras.txt``, ``images.txt``, ``points3D.txt``, and ``frames.txt`` where present.
+    """Check ``cameras.txt``, ``images.txt`` and ``points3D.txt``.
 
     Args:
         folder: folder of the model.
@@ -30,8 +29,6 @@ def check_text_model(folder: Path, num_camera_params: Mapping[str, int]) -> dict
     _check_cameras(folder / "cameras.txt", num_camera_params)
     names = read_image_names(folder / "images.txt")
     _check_points(folder / "points3D.txt")
-    if (folder / "frames.txt").exists():
-        _check_frames(folder / "frames.txt")
     return names
 
 
@@ -46,9 +43,7 @@ def read_image_names(path: Path) -> dict[int, str]:
         if len(fields) < 10:
             _refuse(path, number, "IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME")
         image_id, _ = _ints(path, number, [fields[0], fields[8]])
-        quaternion = _floats(path, number, fields[1:8])[:4]
-        if not 0.0 < math.hypot(*quaternion) < math.inf:
-            _refuse(path, number, "a quaternion of a rotation")
+        _floats(path, number, fields[1:8])
         if image_id in names:
             _refuse(path, number, f"an image id other than {image_id}, which was listed before")
         names[image_id] = fields[9].strip()
@@ -94,17 +89,6 @@ def _check_points(path: Path) -> None:
         if not all(0 <= c <= 255 for c in color):
             _refuse(path, number, "colours from 0 to 255")
         _ints(path, number, fields[8:])
-
-
-def _check_frames(path: Path) -> None:
-    for number, line in _lines(path):
-        if _is_blank(line):
-            continue
-        fields = line.split()
-        if len(fields) < 10:
-            _refuse(path, number, "FRAME_ID RIG_ID QW QX QY QZ TX TY TZ NUM_DATA_IDS DATA_IDS")
-        if not any(_floats(path, number, fields[2:9])[:4]):
-            _refuse(path, number, "a quaternion of a rotation")
 
 
 def _lines(path: Path) -> _Lines:

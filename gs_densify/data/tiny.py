@@ -18,7 +18,7 @@ from PIL import Image
 from gs_densify.data.raycast import Box, Sphere, World
 from gs_densify.errors import SceneError
 
-VERSION = 1
+VERSION = 2
 """Part of the cache folder's name; raise it with every change of what is generated."""
 
 NUM_VIEWS = 32
@@ -100,10 +100,15 @@ def tiny_world() -> World:
 
 
 def tiny_poses() -> np.ndarray:
-    """Poses cam_from_world [V, 4, 4] on a ring whose height goes up and down twice."""
-    angle = 2 * np.pi * np.arange(NUM_VIEWS) / NUM_VIEWS
-    height = 1.25 + 0.35 * np.sin(2 * angle + 0.6)
-    radius = 2.45 + 0.15 * np.cos(3 * angle)
+    """Poses cam_from_world [V, 4, 4] on a closed loop, 80 degrees wide, on one side of the room.
+
+    Every view has close neighbours before and after it, and those that the usual split holds out
+    (every 8th) lie between the ends of the loop.
+    """
+    turn = 2 * np.pi * np.arange(NUM_VIEWS) / NUM_VIEWS + np.pi / 4
+    angle = -0.4 + 0.7 * np.sin(turn)
+    height = 1.25 + 0.35 * np.cos(turn)
+    radius = 2.45 + 0.15 * np.cos(2 * turn)
     centers = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
     return np.stack([_look_at(center, np.array([0.1, 0.0, 0.4])) for center in centers])
 
