@@ -1,7 +1,6 @@
 """gs-eval: score the model of a run again, from its files."""
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -38,7 +37,7 @@ class EvalArguments:
 
 def command(argv: Sequence[str]) -> None:
     """Parse, score, compare with the stored scores."""
-    arguments = parse(EvalArguments, argv, program=PROGRAM)
+    arguments: EvalArguments = parse(EvalArguments, argv, program=PROGRAM)
     from gs_densify.cli.summary import scores_line
     from gs_densify.training.evaluate_run import differences, evaluate_run
 
@@ -75,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

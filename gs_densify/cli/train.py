@@ -1,6 +1,5 @@
 """gs-train: train a scene under a strategy and score it on held-out views."""
 
-import sys
 from collections.abc import Sequence
 
 from gs_densify.cli.app import run_command
@@ -29,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

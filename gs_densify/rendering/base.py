@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import BackendError
+from gs_densify.splats.types import Splats
 
 BACKENDS = ("gsplat", "reference")
 
@@ -92,7 +92,7 @@ class Rasterizer(Protocol):
 
 def render_splats(
     rasterizer: Rasterizer,
-    splats: Mapping[str, Tensor],
+    splats: Splats,
     viewmats: Tensor,
     Ks: Tensor,
     width: int,

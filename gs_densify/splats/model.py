@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gs_densify.errors import SceneError
 from gs_densify.splats.sh import rgb_to_sh0
+from gs_densify.splats.types import Splats
 
 NAMES = ("means", "scales", "quats", "opacities", "sh0", "shN")
 
@@ -23,7 +24,7 @@ def num_sh_coefficients(degree: int) -> int:
     return (degree + 1) ** 2
 
 
-def sh_degree_of(splats: Mapping[str, Tensor]) -> int:
+def sh_degree_of(splats: Splats) -> int:
     """The highest SH degree that the stored coefficients hold."""
     return math.isqrt(splats["sh0"].shape[1] + splats["shN"].shape[1]) - 1
 
@@ -84,7 +85,7 @@ def to_parameters(values: Mapping[str, Tensor], device: torch.device) -> torch.n
 
 
 def create_optimizers(
-    splats: Mapping[str, Tensor],
+    splats: Splats,
     learning_rates: Mapping[str, float],
     *,
     batch_size: int = 1,

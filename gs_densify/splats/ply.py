@@ -10,7 +10,7 @@ model than the one that was measured.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +22,7 @@ from torch import Tensor
 from gs_densify.errors import ResultError
 from gs_densify.results import atomic_write
 from gs_densify.splats.transform import transform_splats
+from gs_densify.splats.types import Splats
 
 MAX_HEADER = 1 << 20  # bytes
 CHUNK = 1 << 16  # Gaussians written at a time
@@ -57,7 +58,7 @@ class PlySplats:
 
 def save_ply(
     path: str | Path,
-    splats: Mapping[str, Tensor],
+    splats: Splats,
     *,
     world_transform: Tensor | np.ndarray | None = None,
     antialiased: bool = False,
@@ -93,7 +94,7 @@ def save_ply(
             file.write(rows.cpu().numpy().astype("<f4", copy=False).tobytes())
 
 
-def _columns(splats: Mapping[str, Tensor]) -> list[Tensor]:
+def _columns(splats: Splats) -> list[Tensor]:
     """The parameters in the order of the file, each [N, properties] in float32."""
     values = {name: value.detach().float() for name, value in splats.items()}
     count = len(values["means"])

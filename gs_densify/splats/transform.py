@@ -1,7 +1,6 @@
 """Gaussians carried to another world frame."""
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -10,11 +9,10 @@ from torch import Tensor
 
 from gs_densify.errors import ConfigError
 from gs_densify.splats.sh import rotate_sh
+from gs_densify.splats.types import Splats
 
 
-def transform_splats(
-    splats: Mapping[str, Tensor], transform: Tensor | np.ndarray
-) -> dict[str, Tensor]:
+def transform_splats(splats: Splats, transform: Tensor | np.ndarray) -> dict[str, Tensor]:
     """Return the Gaussians moved by a similarity x -> s R x + t.
 
     A covariance becomes s^2 R S R^T and the colour seen along R d is the one that was seen along d.

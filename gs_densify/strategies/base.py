@@ -5,12 +5,21 @@ from `Strategy` only saves writing the ones that a method does not need.
 
 `info` is what the rasteriser returned for the step (`means2d` with `.grad` and, when asked for,
 `.absgrad`; `radii [C,N,2]`, 0 where culled; `width`, `height`, `n_cameras`, ...). The trainer adds
-`means_lr` (the means' current learning rate), `image` and `render` [C,H,W,3] (the photos and what
-was rendered) and `views` (the indices of the training views of this step).
+
+    means_lr          the means' current learning rate
+    image, render     the photos and what was rendered, [C,H,W,3]
+    views             indices of the training views of this step
+    num_train_views   how many there are
+    probe             renders any of them again: probe(index, maps=..., channels=...)
+    attributed        [N,M], after backward, at steps for which `num_attributed_maps` is M > 0
+
+Test views are out of reach.
 """
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+
+from torch import Tensor
 
 from gs_densify.errors import StrategyError
 from gs_densify.strategies.ops import Optimizers, Params, State
@@ -27,12 +36,36 @@ class Strategy:
     recipe: ClassVar[Mapping[str, Any]] = {}
     """The method's own trainer settings, by dotted option name: they replace the defaults."""
 
-    def scaled(self, factor: float) -> "Strategy":
-        """The same method on a schedule `factor` times as long."""
-        raise StrategyError(
-            f"{type(self).__name__} has no scaled(factor); it cannot run with --schedule-factor"
-            f" {factor}: set its own step options instead"
-        )
+    # A method may also have `scaled(factor)`, which gives the same method on a schedule that is
+    # `factor` times as long; without it gsplat's step options are scaled (see `schedule`).
+
+    def num_attributed_maps(self, step: int) -> int:
+        """How many per-pixel maps to attribute to Gaussians at this step (see below)."""
+        return 0
+
+    def attributed_maps(self, step: int, info: dict[str, Any]) -> Tensor:
+        """Maps m [C,H,W,M], of which `info["attributed"]` [N,M] becomes sum_p m(p) w_k(p).
+
+        w_k(p) is the weight (opacity times transmittance) with which Gaussian k enters pixel p
+        (Rota Bulo et al., arXiv 2404.06109, Eq. 7). The image loss is not touched.
+        """
+        raise NotImplementedError
+
+    def regularization(self, params: Params, step: int) -> Tensor | None:
+        """The method's own term of the loss, or None."""
+        return None
+
+    def update_every(self, step: int) -> int:
+        """Steps whose gradients are summed before the optimisers step."""
+        return 1
+
+    def lr_step(self, step: int) -> int:
+        """The step at which the means' learning-rate schedule is read."""
+        return step
+
+    def sh_degree(self, step: int, scheduled: int) -> int:
+        """The SH degree to train with, where the trainer's schedule says `scheduled`."""
+        return scheduled
 
     def initialize_state(self, scene_scale: float = 1.0) -> dict[str, Any]:
         """The running statistics; `scene_scale` is the scene's radius in world units."""

@@ -19,7 +19,7 @@ Differs from the published code: options, defaults and zero-based steps are gspl
 `step % reset_every == 0 & step > 0` is never true, opacities really are reset.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -69,18 +69,6 @@ class DefaultStrategy(Strategy):
         for name in ("refine_every", "reset_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 step is needed")
-
-    def scaled(self, factor: float) -> "DefaultStrategy":
-        """The same method in `factor` times as many steps.
-
-        A refinement needs the gradients of several views, so `refine_every` stays at 20 or more;
-        as many refinements as before lie between two resets.
-        """
-        names = ("refine_start_iter", "refine_stop_iter", "refine_scale2d_stop_iter")
-        steps = {name: round(getattr(self, name) * factor) for name in names}
-        every = max(min(20, self.refine_every), round(self.refine_every * factor))
-        reset = round(self.reset_every * every / self.refine_every)
-        return replace(self, **steps, refine_every=every, reset_every=reset)
 
     def step_pre_backward(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]

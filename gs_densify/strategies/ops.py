@@ -8,23 +8,24 @@ and statistics stay in step. Nothing here is tied to a device.
 
 import math
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from gs_densify.errors import StrategyError
 from gs_densify.splats.geometry import covariances, quats_to_rotmats
+from gs_densify.splats.types import Splats
 
-Params = MutableMapping[str, Any]
-Optimizers = Mapping[str, torch.optim.Optimizer]
-State = MutableMapping[str, Any]
+Params: TypeAlias = MutableMapping[str, Any] | torch.nn.ParameterDict
+Optimizers: TypeAlias = Mapping[str, torch.optim.Optimizer]
+State: TypeAlias = MutableMapping[str, Any]
 
 _MULTINOMIAL_LIMIT = 2**24  # torch.multinomial refuses more categories
 _MAX_OPACITY = 1.0 - 1e-6  # the logit of 1 is infinite
 
 
-def count(params: Mapping[str, Tensor]) -> int:
+def count(params: Splats) -> int:
     """The number of Gaussians."""
     return len(params["means"])
 
@@ -193,6 +194,29 @@ def replace_by_children(
     parents = torch.cat([rest, chosen, chosen])
     moments = torch.cat([rest, _none(chosen), _none(chosen)])
     _gather(params, optimizers, state, parents, moments=moments, tail=values)
+
+
+@torch.no_grad()
+def rebuild(
+    params: Params, optimizers: Optimizers, state: State, values: Mapping[str, Tensor]
+) -> None:
+    """Replace the whole model by `values` (every parameter, N' rows) and forget all moments.
+
+    Statistics of N rows become zeros of N' rows.
+    """
+    missing = sorted(set(params) - set(values))
+    if missing:
+        raise StrategyError(f"rebuild: values for {missing} are missing")
+    before, after = count(params), len(values["means"])
+    for name, old in list(params.items()):
+        new = torch.nn.Parameter(values[name].detach().to(old), requires_grad=old.requires_grad)
+        params[name] = new
+        if name in optimizers:
+            optimizers[name].state.pop(old, None)
+            optimizers[name].param_groups[0]["params"] = [new]
+    for key, value in state.items():
+        if isinstance(value, Tensor) and value.dim() > 0 and len(value) == before:
+            state[key] = value.new_zeros(after, *value.shape[1:])
 
 
 def compute_relocation(opacities: Tensor, scales: Tensor, ratios: Tensor) -> tuple[Tensor, Tensor]:

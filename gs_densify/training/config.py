@@ -128,6 +128,8 @@ class TrainConfig:
     """Seed of every random draw."""
     batch_size: int = 1
     """Views a step; learning rates grow with its square root."""
+    max_gaussians: int | None = None
+    """Never more Gaussians than this, whatever the strategy (default: the strategy's own limit)."""
     log_every: int = 100
     """Steps between lines of metrics.jsonl."""
     init: InitOptions = field(default_factory=InitOptions)
@@ -168,9 +170,10 @@ class TrainConfig:
             ("steps", self.steps, 1, _ANY),
             ("schedule-factor", self.schedule_factor, tiny, _ANY),
             ("seed", self.seed, 0, 2**32 - 1),
+            ("max-gaussians", _or_one(self.max_gaussians), 1, _ANY),
             ("batch-size", self.batch_size, 1, 256),
             ("log-every", self.log_every, 1, _ANY),
-            ("downscale", self.downscale or 1, 1, _ANY),
+            ("downscale", _or_one(self.downscale), 1, _ANY),
             ("init.opacity", self.init.opacity, 1e-4, 1 - 1e-4),
             ("init.scale", self.init.scale, 1e-6, _ANY),
             ("init.sh-degree", self.init.sh_degree, 0, 3),
@@ -180,9 +183,13 @@ class TrainConfig:
             ("render.sh-degree-every", self.render.sh_degree_every, 1, _ANY),
             ("data.test-every", self.data.test_every, 2, _ANY),
             ("data.image-budget", self.data.image_budget, 0.0, _ANY),
-            ("data.workers", self.data.workers or 1, 1, 1024),
+            ("data.workers", _or_one(self.data.workers), 1, 1024),
             ("evaluation.pictures", self.evaluation.pictures, -1, _ANY),
         ]
+
+
+def _or_one(value: int | None) -> int:
+    return 1 if value is None else value
 
 
 _ANY = float("inf")

@@ -28,6 +28,7 @@ from gs_densify.results import (
 from gs_densify.splats.model import create_splats
 from gs_densify.splats.ply import save_ply
 from gs_densify.strategies.registry import build_strategy
+from gs_densify.strategies.schedule import scaled_steps
 from gs_densify.training import record, run_folder
 from gs_densify.training.checkpoint import (
     checkpoint_path,
@@ -79,7 +80,7 @@ def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
         splats,
         views,
         rasterizer,
-        StrategyHost(config.strategy, strategy),
+        StrategyHost(config.strategy, strategy, max_gaussians=config.max_gaussians),
         scene_scale=loaded.scene.scene_scale * SCENE_SCALE_MARGIN,
     )
     return run.carry_out(trainer), folder
@@ -210,11 +211,18 @@ class _Run:
 
 def _strategy(config: TrainConfig) -> Any:
     strategy = build_strategy(config.strategy, config.strategy_options)
+    for limit in ("max_gaussians", "cap_max"):  # ours, and that of gsplat's MCMCStrategy
+        if config.max_gaussians is not None and hasattr(strategy, limit):
+            own = getattr(strategy, limit)
+            setattr(strategy, limit, min(config.max_gaussians, own or config.max_gaussians))
     if config.schedule_factor == 1.0:
         return strategy
-    if not hasattr(strategy, "scaled"):
+    if hasattr(strategy, "scaled"):
+        return strategy.scaled(config.schedule_factor)
+    scaled = scaled_steps(strategy, config.schedule_factor)
+    if scaled is None:
         raise ConfigError(
-            f"--schedule-factor {config.schedule_factor}: strategy '{config.strategy}' has no"
-            " scaled(factor); leave the factor at 1 and set its own step options"
+            f"--schedule-factor {config.schedule_factor}: strategy '{config.strategy}' has neither"
+            " scaled(factor) nor refine_every; use factor 1 and set its own step options"
         )
-    return strategy.scaled(config.schedule_factor)
+    return scaled

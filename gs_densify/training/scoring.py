@@ -1,6 +1,6 @@
 """Scores a model of a scene. Training and gs-eval share it: they agree to the last digit."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,14 @@ from gs_densify.evaluation.evaluate import Evaluation, evaluate_views
 from gs_densify.evaluation.pictures import picture_writer
 from gs_densify.rendering.base import Rasterizer, render_splats
 from gs_densify.splats.model import sh_degree_of
+from gs_densify.splats.types import Splats
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.progress import shows_progress
 
 
 def view_renderer(
     rasterizer: Rasterizer,
-    splats: Mapping[str, Tensor],
+    splats: Splats,
     *,
     antialiased: bool,
     sh_degree: int | None = None,
@@ -46,7 +47,7 @@ def view_renderer(
 def score(
     config: TrainConfig,
     rasterizer: Rasterizer,
-    splats: Mapping[str, Tensor],
+    splats: Splats,
     views: Sequence[View],
     photos: Sequence[np.ndarray],
     *,

@@ -18,9 +18,10 @@ class StrategyHost:
     signatures differ between gsplat's strategies (`packed`, `lr`, `scene`) and between versions.
     """
 
-    def __init__(self, name: str, strategy: Any) -> None:
+    def __init__(self, name: str, strategy: Any, *, max_gaussians: int | None = None) -> None:
         self.name = name
         self.strategy = strategy
+        self.max_gaussians = max_gaussians
         self.state: dict[str, Any] = {}
 
     @property
@@ -33,6 +34,33 @@ class StrategyHost:
         self._call("check_sanity", -1, params=params, optimizers=optimizers)
         state = self._call("initialize_state", -1, scene_scale=scene_scale)
         self.state = {} if state is None else state
+        self._enforce_cap(params, optimizers)
+
+    def num_attributed_maps(self, step: int) -> int:
+        """How many per-pixel maps the strategy wants attributed to Gaussians at this step."""
+        return self._call("num_attributed_maps", step, step=step) or 0
+
+    def attributed_maps(self, step: int, info: dict[str, Any]) -> Tensor:
+        """Those maps, [C,H,W,M]."""
+        return self._call("attributed_maps", step, step=step, info=info)
+
+    def regularization(self, params: ops.Params, step: int) -> Tensor | None:
+        """The strategy's own term of the loss."""
+        return self._call("regularization", step, params=params, step=step)
+
+    def update_every(self, step: int) -> int:
+        """Steps whose gradients are summed before the optimisers step."""
+        return self._call("update_every", step, step=step) or 1
+
+    def lr_step(self, step: int) -> int:
+        """The step of the learning-rate schedule, where a method restarts it."""
+        wanted = self._call("lr_step", step, step=step)
+        return step if wanted is None else wanted
+
+    def sh_degree(self, step: int, scheduled: int) -> int:
+        """The SH degree to render with, where a method has its own schedule."""
+        wanted = self._call("sh_degree", step, step=step, scheduled=scheduled)
+        return scheduled if wanted is None else wanted
 
     def pre_backward(
         self, params: ops.Params, optimizers: ops.Optimizers, step: int, info: dict[str, Any]
@@ -75,6 +103,9 @@ class StrategyHost:
         problem = out_of_step(params, optimizers, self.state, before)
         if problem:
             raise self._error("step_post_backward", step, problem)
+        if ops.count(params) == 0:
+            raise self._error("step_post_backward", step, "no Gaussian is left")
+        self._enforce_cap(params, optimizers)
 
     def check_finite(self, params: ops.Params, step: int) -> None:
         """Refuse non-finite parameters. Waits for the GPU: for logging and refinement steps."""
@@ -86,6 +117,16 @@ class StrategyHost:
                     step,
                     f"'{name}' is not finite in {rows} of {len(value)} Gaussians",
                 )
+
+    @torch.no_grad()
+    def _enforce_cap(self, params: ops.Params, optimizers: ops.Optimizers) -> None:
+        """Drop the least opaque Gaussians above `max_gaussians`, whatever the strategy does."""
+        if self.max_gaussians is None or ops.count(params) <= self.max_gaussians:
+            return
+        order = torch.argsort(params["opacities"].flatten(), descending=True, stable=True)
+        is_surplus = torch.ones(len(order), dtype=torch.bool, device=order.device)
+        is_surplus[order[: self.max_gaussians]] = False
+        ops.remove(params, optimizers, self.state, is_surplus)
 
     def _call(self, hook: str, at: int, /, **offered: Any) -> Any:
         method = getattr(self.strategy, hook, None)

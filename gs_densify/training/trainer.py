@@ -16,6 +16,7 @@ from gs_densify.strategies import ops
 from gs_densify.training import schedules
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.losses import photometric_loss
+from gs_densify.training.probe import Probe
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.views import Batch, BatchSampler, ViewStore
 
@@ -54,8 +55,15 @@ class Trainer:
             splats, rates, batch_size=config.batch_size, weight_decay=config.lr.weight_decay
         )
         self._initial_means_lr = self.optimizers["means"].param_groups[0]["lr"]
-        self.progress = Progress(peak_gaussians=ops.count(splats))
+        self._probe = Probe(
+            views,
+            splats,
+            rasterizer,
+            sh_degree=lambda: self._sh_degree(self.progress.step),
+            antialiased=config.render.antialiased,
+        )
         host.start(splats, self.optimizers, scene_scale=scene_scale)
+        self.progress = Progress(peak_gaussians=ops.count(splats))
 
     def run(self, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm) -> None:
         """Train to step `until`; `on_log` gets a line of figures at its steps.
@@ -84,19 +92,25 @@ class Trainer:
             bar.update(step - bar.n)
 
     def _step(self, step: int) -> dict[str, Tensor]:
+        host = self.host
         batch = self.views.batch(next(self.sampler))
-        output = self._render(batch, step)
+        num_maps = host.num_attributed_maps(step)
+        aux = self._zero_channels(num_maps) if num_maps else None
+        output = self._render(batch, step, aux)
         loss, terms = photometric_loss(output.image, batch.images, self.config.loss.ssim)
-        loss = self._with_regularisers(loss, step)
         means_lr = self._set_means_lr(step)
-        info = output.info
-        info.update(means_lr=means_lr, image=batch.images, render=output.image, views=batch.indices)
-        self.host.pre_backward(self.splats, self.optimizers, step, info)
-        loss.backward()
-        for optimizer in self.optimizers.values():
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        self.host.post_backward(
+        info = self._completed_info(output, batch, means_lr)
+        host.pre_backward(self.splats, self.optimizers, step, info)
+        total = self._with_regularisers(loss, step)
+        if aux is not None:
+            # Zero channels get gradients only themselves: sum over pixels of map times weight.
+            total = total + (host.attributed_maps(step, info).detach() * output.aux).sum()
+        total.backward()
+        if aux is not None:
+            info["attributed"] = aux.grad
+        if (step + 1) % host.update_every(step) == 0:
+            self._update()
+        host.post_backward(
             self.splats,
             self.optimizers,
             step,
@@ -107,13 +121,36 @@ class Trainer:
         self.progress.peak_gaussians = max(self.progress.peak_gaussians, ops.count(self.splats))
         return {"loss": loss.detach(), **terms}
 
-    def _render(self, batch: Batch, step: int) -> RenderOutput:
+    def _update(self) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def _zero_channels(self, count: int) -> Tensor:
+        means = self.splats["means"]
+        return torch.zeros(len(means), count, device=means.device, requires_grad=True)
+
+    def _completed_info(
+        self, output: RenderOutput, batch: Batch, means_lr: float
+    ) -> dict[str, Any]:
+        return {
+            **output.info,
+            "means_lr": means_lr,
+            "image": batch.images,
+            "render": output.image,
+            "views": batch.indices,
+            "num_train_views": len(self.views),
+            "probe": self._probe,
+        }
+
+    def _sh_degree(self, step: int) -> int:
+        every = max(1, round(self.config.render.sh_degree_every * self.config.schedule_factor))
+        highest = self.config.init.sh_degree
+        scheduled = schedules.sh_degree(step, every=every, highest=highest)
+        return self.host.sh_degree(step, scheduled)
+
+    def _render(self, batch: Batch, step: int, aux: Tensor | None) -> RenderOutput:
         options = self.config.render
-        degree = schedules.sh_degree(
-            step,
-            every=max(1, round(options.sh_degree_every * self.config.schedule_factor)),
-            highest=self.config.init.sh_degree,
-        )
         backgrounds = None
         if options.background == "random":
             backgrounds = torch.rand(len(batch.indices), 3, device=batch.images.device)
@@ -123,11 +160,12 @@ class Trainer:
             batch.viewmats,
             batch.Ks,
             *batch.size,
-            sh_degree=degree,
+            sh_degree=self._sh_degree(step),
             backgrounds=backgrounds,
             antialiased=options.antialiased,
             absgrad=self.host.needs_absgrad,
             packed=options.packed,
+            aux=aux,
         )
 
     def _with_regularisers(self, loss: Tensor, step: int) -> Tensor:
@@ -136,12 +174,15 @@ class Trainer:
             loss = loss + options.opacity_reg * self.splats["opacities"].sigmoid().mean()
         if options.scale_reg > 0:
             loss = loss + options.scale_reg * self.splats["scales"].exp().mean()
-        regularization = getattr(self.host.strategy, "regularization", None)
-        return loss if regularization is None else loss + regularization(self.splats, step)
+        own = self.host.regularization(self.splats, step)
+        return loss if own is None else loss + own
 
     def _set_means_lr(self, step: int) -> float:
         rate = schedules.means_lr(
-            self._initial_means_lr, self.config.lr.means_final, step, self.config.steps
+            self._initial_means_lr,
+            self.config.lr.means_final,
+            self.host.lr_step(step),
+            self.config.steps,
         )
         self.optimizers["means"].param_groups[0]["lr"] = rate
         return rate

@@ -1,0 +1,25 @@
+"""Stretching a method's steps."""
+
+import dataclasses
+from typing import Any
+
+MIN_WINDOW = 20
+"""A refinement needs the gradients of several views: `refine_every` is not scaled below this."""
+
+_SCALED = ("refine_start_iter", "refine_stop_iter", "refine_scale2d_stop_iter")
+
+
+def scaled_steps(strategy: Any, factor: float) -> Any:
+    """`strategy`, a dataclass with gsplat's step options, on a schedule `factor` times as long.
+
+    As many refinements as before lie between two opacity resets. None where it has no such options.
+    """
+    names = {field.name for field in dataclasses.fields(strategy) if field.init}
+    if "refine_every" not in names:
+        return None
+    values = {n: round(getattr(strategy, n) * factor) for n in _SCALED if n in names}
+    before = strategy.refine_every
+    every = max(min(MIN_WINDOW, before), round(before * factor))
+    for name in {"reset_every", "pause_refine_after_reset"} & names:
+        values[name] = round(getattr(strategy, name) * every / before)
+    return dataclasses.replace(strategy, refine_every=every, **values)
