@@ -10,11 +10,17 @@ import tyro
 
 from gs_densify.data.presets import PRESETS
 from gs_densify.errors import ConfigError
-from gs_densify.strategies.registry import BUILTIN, build_strategy, load_strategy_class
+from gs_densify.strategies.registry import (
+    BUILTIN,
+    build_strategy,
+    load_strategy_class,
+    options_of,
+    recipe_of,
+)
 from gs_densify.training import config_file
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.flags import parse
-from gs_densify.training.presets import SCENE_DEFAULTS, strategy_defaults
+from gs_densify.training.presets import strategy_defaults, trainer_defaults
 
 PROGRAM = "gs-train"
 
@@ -42,13 +48,17 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
     needs_options = not early.help or early.strategy is not None or early.config is not None
     options_form = load_strategy_class(name) if needs_options else _NoOptions
     in_file = config_file.flags_of({**values, "strategy": options_in_file})
-    parsed = parse(
-        _form(options_form, str(scene or _REQUIRED)),
+    protocol = early.protocol or values.get("protocol") or _default_of("protocol")
+    defaults = trainer_defaults(
+        str(scene or _REQUIRED), protocol=str(protocol), recipe=recipe_of(name, options_form)
+    )
+    parsed: Any = parse(
+        _form(options_form, defaults),
         [*in_file, "--strategy", name, *argv],
         program=PROGRAM,
         description=_description(),
     )
-    options = dataclasses.asdict(parsed.options)
+    options = options_of(parsed.options)
     build_strategy(name, options)
     return dataclasses.replace(parsed.train, strategy_options=options)
 
@@ -59,6 +69,7 @@ def _read_early(argv: Sequence[str]) -> argparse.Namespace:
     early.add_argument("--config", type=Path)
     early.add_argument("--strategy")
     early.add_argument("--scene")
+    early.add_argument("--protocol")
     early.add_argument("-h", "--help", action="store_true")
     try:
         return early.parse_known_args(list(argv))[0]
@@ -66,26 +77,21 @@ def _read_early(argv: Sequence[str]) -> argparse.Namespace:
         raise ConfigError(f"{error.argument_name}: a value is missing") from None
 
 
-def _defaults(scene: str, strategy_class: type) -> TrainConfig:
-    """Defaults, then the scene's preset, then the strategy's recipe."""
-    config = TrainConfig(scene=scene)
-    config = config_file.with_overrides(config, SCENE_DEFAULTS.get(scene, {}))
-    return config_file.with_overrides(config, getattr(strategy_class, "recipe", {}))
-
-
-def _form(options_class: type, scene: str) -> type:
+def _form(options_class: type, defaults: TrainConfig) -> type:
     """A dataclass for tyro: TrainConfig's options, the strategy's under `strategy.`, --config."""
     help_config = "YAML file with options, as saved in a run's folder; flags count for more."
     fields: list[Any] = [
         (
             "train",
             Annotated[TrainConfig, tyro.conf.arg(name="")],
-            _defaults(scene, options_class),
+            defaults,
         ),
         (
             "options",
             Annotated[options_class, tyro.conf.arg(name="strategy")],
-            dataclasses.field(default_factory=lambda: strategy_defaults(scene, options_class)),
+            dataclasses.field(
+                default_factory=lambda: strategy_defaults(defaults.scene, options_class)
+            ),
         ),
         (
             "config_file",

@@ -38,11 +38,11 @@ class EvalArguments:
 def command(argv: Sequence[str]) -> None:
     """Parse, score, compare with the stored scores."""
     arguments: EvalArguments = parse(EvalArguments, argv, program=PROGRAM)
-    from gs_densify.cli.summary import scores_line
+    from gs_densify.cli.summary import scores_text
     from gs_densify.training.evaluate_run import differences, evaluate_run
 
     report = evaluate_run(_config(arguments), arguments.run, arguments.step, arguments.out)
-    print(scores_line(report.evaluation.scores, report.evaluation.unavailable))
+    print(scores_text(report.evaluation.scores, report.evaluation.unavailable))
     changed = differences(arguments.run, report)
     if changed is None:
         print(f"step {report.step} has no stored scores to compare with")

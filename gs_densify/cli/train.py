@@ -10,11 +10,11 @@ def command(argv: Sequence[str]) -> None:
     """Parse, train, and say where the files are."""
     config = parse_train_arguments(argv)
     # Imported late: --help and a wrong option answer without torch.
-    from gs_densify.cli.summary import scores_line
+    from gs_densify.cli.summary import scores_text
     from gs_densify.training.run import train
 
     results, folder = train(config, [PROGRAM, *argv])
-    print(scores_line(results.scores, results.unavailable))
+    print(scores_text(results.scores, results.unavailable))
     print(
         f"{results.counts.final:,} Gaussians, {results.wall_time.train:.1f} s of training on"
         f" {results.hardware.gpu or 'the CPU'}"

@@ -1,6 +1,8 @@
 """COLMAP models, binary or text, read through pycolmap and handed on as plain arrays."""
 
 import logging
+import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,12 @@ from gs_densify.data.text_model import check_text_model, read_image_names
 from gs_densify.errors import SceneError
 
 _log = logging.getLogger(__name__)
+
+if threading.current_thread() is threading.main_thread():
+    # Importing pycolmap sets a handler that prints a stack trace where a job that is stopped by its
+    # scheduler should just end: put back the one that Python knows of.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
 _FILES = ("cameras", "images", "points3D")
 _SUPPORTED = ("PINHOLE", "SIMPLE_PINHOLE")
 

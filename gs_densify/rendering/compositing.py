@@ -66,6 +66,21 @@ def composite(
     return image, alpha
 
 
+@torch.no_grad()
+def blending_weights(
+    means2d: Tensor, conics: Tensor, opacities: Tensor, tiles: TileLists
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The weights w that `composite` gives, for one batch of tiles after another.
+
+    Yields the tiles [T] of a batch, their Gaussians [T, K] front to back as indices into the C * N
+    rows, and w [T, S * S, K] at the pixels of each tile, row by row; w is 0 where a list is padded.
+    Tiles that nothing touches are left out.
+    """
+    rows = _rows(means2d, conics, opacities, means2d.new_zeros(*means2d.shape[:2], 0))
+    for batch in _batches(rows, tiles):
+        yield batch.tiles, batch.ids, _weights(*_transmittances(_raw_alphas(batch)))
+
+
 class _Composite(torch.autograd.Function):
     @staticmethod
     def forward(

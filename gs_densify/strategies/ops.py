@@ -43,7 +43,7 @@ def revised_opacity_of(opacities: Tensor) -> Tensor:
 @torch.no_grad()
 def duplicate(params: Params, optimizers: Optimizers, state: State, mask: Tensor) -> None:
     """Append a copy of each Gaussian in `mask` [N]; the copies' moments are zero."""
-    chosen = _chosen(params, mask)
+    chosen = chosen_rows(params, mask)
     if len(chosen) == 0:
         return
     old = torch.arange(count(params), device=chosen.device)
@@ -63,7 +63,7 @@ def split(
 
     The order becomes `[others, first children, second children]`.
     """
-    chosen = _chosen(params, mask)
+    chosen = chosen_rows(params, mask)
     if len(chosen) == 0:
         return
     scales = params["scales"][chosen].exp()
@@ -85,7 +85,7 @@ def split(
 @torch.no_grad()
 def remove(params: Params, optimizers: Optimizers, state: State, mask: Tensor) -> None:
     """Drop the Gaussians in `mask` [N]."""
-    if len(_chosen(params, mask)) == 0:
+    if len(chosen_rows(params, mask)) == 0:
         return
     _gather(params, optimizers, state, torch.where(~mask)[0])
 
@@ -124,7 +124,7 @@ def relocate(
     Like gsplat, the sampled ones lose their moments and statistics, the moved ones keep theirs.
     `binoms` is accepted for gsplat's signature; its width is the most copies of one Gaussian.
     """
-    dead = _chosen(params, mask)
+    dead = chosen_rows(params, mask)
     alive = torch.where(~mask)[0]
     if len(dead) == 0:
         return
@@ -289,7 +289,7 @@ def _shared_among_copies(
     return {"opacities": logits.reshape(shape), "scales": scales.log()}
 
 
-def _chosen(params: Params, mask: Tensor) -> Tensor:
+def chosen_rows(params: Params, mask: Tensor) -> Tensor:
     """Rows in `mask`, which must be boolean with one entry for each Gaussian."""
     if mask.dtype != torch.bool or mask.shape != (count(params),):
         raise StrategyError(

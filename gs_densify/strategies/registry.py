@@ -1,23 +1,44 @@
-"""Strategies by name, without importing any of them (nor torch) until one is asked for."""
+"""Strategies by name, without importing any of them (nor torch) until one is asked for.
+
+A name is that of a built-in strategy, of one that an installed package offers, or the path of a
+Python file (see `plugin`).
+"""
 
 import dataclasses
 import importlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gs_densify.errors import ConfigError
+from gs_densify.errors import BackendError, ConfigError, GsDensifyError
+from gs_densify.strategies import plugin
 
 
 class Entry(NamedTuple):
-    """Where a strategy's class is and what it does, in one line."""
+    """Where a strategy's class is, what it does in one line, and what its class cannot say."""
 
     target: str
     summary: str
+    recipe: Mapping[str, Any] = {}
+    """Trainer settings by dotted name, for a class without a `recipe` of its own."""
+    needs_cuda: bool = False
 
 
 BUILTIN = {
     "default": Entry(
         "gs_densify.strategies.default:DefaultStrategy",
         "original 3DGS: clone, split, prune by mean gradient, with real opacity resets",
+    ),
+    "mcmc": Entry(
+        "gs_densify.strategies.mcmc:MCMCStrategy",
+        "3DGS-MCMC: relocate dead Gaussians, grow to a budget, add noise",
+    ),
+    "absgs": Entry(
+        "gs_densify.strategies.absgs:AbsGSStrategy",
+        "AbsGS: split by absolute, clone by signed gradients",
+    ),
+    "new-split": Entry(
+        "gs_densify.strategies.new_split:NewSplitStrategy",
+        "original 3DGS with a split that conserves mass, mean and covariance",
     ),
     "gsplat-default": Entry(
         "gsplat.strategy:DefaultStrategy",
@@ -26,17 +47,52 @@ BUILTIN = {
     "gsplat-mcmc": Entry(
         "gsplat.strategy:MCMCStrategy",
         "gsplat 1.5.3's own MCMCStrategy, unchanged (needs a GPU)",
+        recipe={
+            "init.opacity": 0.5,
+            "init.scale": 0.1,
+            "loss.opacity_reg": 0.01,
+            "loss.scale_reg": 0.01,
+        },
+        needs_cuda=True,
     ),
 }
 
 
 def load_strategy_class(name: str) -> type:
-    """The class registered as `name`; ConfigError lists the known names."""
-    if name not in BUILTIN:
-        known = ", ".join(BUILTIN)
-        raise ConfigError(f"unknown strategy '{name}'; known: {known}")
-    module, _, attribute = BUILTIN[name].target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    """The class called `name`; ConfigError lists the known names."""
+    reference = plugin.parse_reference(name)
+    if reference is not None:
+        return plugin.load_from_file(reference)
+    if name in BUILTIN:
+        plugin.refuse_clash(name)
+        module, _, attribute = BUILTIN[name].target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    offered = plugin.load_from_package(name)
+    if offered is None:
+        raise ConfigError(
+            f"unknown strategy '{name}'; known: {', '.join(known_names())}; or give the path of a"
+            " Python file"
+        )
+    return offered
+
+
+def known_names() -> list[str]:
+    """Built-in names, then those that installed packages offer."""
+    offered = {entry.name for entry in plugin.entry_points()}
+    return [*BUILTIN, *sorted(offered - set(BUILTIN))]
+
+
+def recipe_of(name: str, cls: type) -> Mapping[str, Any]:
+    """The trainer settings that the strategy brings, by dotted option name."""
+    own = getattr(cls, "recipe", None)
+    if own is None:
+        return BUILTIN[name].recipe if name in BUILTIN else {}
+    if not isinstance(own, Mapping):
+        raise ConfigError(
+            f"strategy '{name}': recipe is {type(own).__name__}; a mapping of dotted option names"
+            ' to values is needed, e.g. {"init.opacity": 0.5}'
+        )
+    return own
 
 
 def build_strategy(name: str, options: dict[str, Any]) -> Any:
@@ -48,4 +104,27 @@ def build_strategy(name: str, options: dict[str, Any]) -> Any:
         raise ConfigError(
             f"strategy '{name}' has no option '{unknown[0]}'; it has: {', '.join(known)}"
         )
-    return cls(**options)
+    try:
+        return cls(**options)
+    except GsDensifyError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(
+            f"strategy '{name}' refuses its options: {type(error).__name__}: {text}"
+        ) from error
+
+
+def options_of(strategy: Any) -> dict[str, Any]:
+    """What `build_strategy` needs to build an equal strategy."""
+    fields = dataclasses.fields(strategy)
+    return {field.name: getattr(strategy, field.name) for field in fields if field.init}
+
+
+def require_device(name: str, device_type: str) -> None:
+    """BackendError where the strategy calls CUDA code and the run is on another device."""
+    if name in BUILTIN and BUILTIN[name].needs_cuda and device_type != "cuda":
+        raise BackendError(
+            f"strategy '{name}' calls gsplat's CUDA code, and this run is on the {device_type};"
+            " use a machine with an NVIDIA GPU, or another strategy (gs-strategies list)"
+        )

@@ -71,6 +71,8 @@ class RenderOptions:
     """Colour behind the Gaussians while training; held-out views are always scored on black."""
     packed: bool = False
     """gsplat's packed mode: less memory, about 10 % slower (CUDA only)."""
+    absgrad: bool = False
+    """Give a strategy absolute image-plane gradients even where it does not ask for them."""
     sh_degree_every: int = 1000
     """Steps after which the used SH degree rises by one."""
 
@@ -118,6 +120,9 @@ class TrainConfig:
     """Use images_N (1: images); default: the preset's factor, or 1."""
     out: Path | None = None
     """Folder of the run (default: runs/SCENE/STRATEGY/TIME)."""
+    protocol: Literal["default", "mls-bench"] = "default"
+    """mls-bench: the setting of that benchmark's cv-3dgs-densification task (factor 8, AdamW, no
+    recipes), with its lines on stdout; single options can still be changed."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to train; auto takes a GPU when there is one."""
     steps: int = 30_000

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from gs_densify.errors import ConfigError
+from gs_densify.strategies.plugin import parse_reference
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.flags import parse
 
@@ -22,8 +23,9 @@ def to_mapping(config: TrainConfig) -> dict[str, Any]:
 
 
 def save_config(config: TrainConfig, path: Path) -> None:
-    """Write `config` so that `--config PATH` makes the same run."""
-    text = yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True)
+    """Write `config` so that `--config PATH` makes the same run, in another folder."""
+    values = {name: value for name, value in to_mapping(config).items() if name != "out"}
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
@@ -47,7 +49,17 @@ def read_mapping(path: Path) -> dict[str, Any]:
     strategy = values.get("strategy", {})
     if not isinstance(strategy, dict) or not isinstance(strategy.get("name", ""), str):
         raise ConfigError(f"--config {path}: 'strategy' must be a name, or a mapping with 'name'")
+    if "name" in strategy:
+        strategy["name"] = _beside(path, strategy["name"])
     return values
+
+
+def _beside(path: Path, strategy: str) -> str:
+    """A strategy's file that lies beside the configuration `path`; any other name as it is."""
+    reference = parse_reference(strategy)
+    if reference is None or not (path.parent / reference.path).is_file():
+        return strategy
+    return str(reference._replace(path=path.parent / reference.path))
 
 
 def from_mapping(values: Mapping[str, Any], where: str) -> TrainConfig:
@@ -55,7 +67,7 @@ def from_mapping(values: Mapping[str, Any], where: str) -> TrainConfig:
     rest = dict(values)
     options = dict(rest.pop("strategy", {}))
     flags = [*flags_of(rest), "--strategy", str(options.pop("name", "default"))]
-    config = parse(TrainConfig, flags, program=where)
+    config: TrainConfig = parse(TrainConfig, flags, program=where)
     return dataclasses.replace(config, strategy_options=options)
 
 

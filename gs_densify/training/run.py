@@ -1,17 +1,17 @@
 """One run from its configuration to its result files."""
 
+import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from gs_densify.data.presets import PRESETS
-from gs_densify.errors import ConfigError
+from gs_densify.errors import BackendError
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.evaluation.protocol import build_protocol
 from gs_densify.rendering.base import make_rasterizer
@@ -19,6 +19,7 @@ from gs_densify.results import (
     Counts,
     EvaluationRecord,
     MetricsLog,
+    MetricsRow,
     PerView,
     Results,
     StrategyRecord,
@@ -27,8 +28,7 @@ from gs_densify.results import (
 )
 from gs_densify.splats.model import create_splats
 from gs_densify.splats.ply import save_ply
-from gs_densify.strategies.registry import build_strategy
-from gs_densify.strategies.schedule import scaled_steps
+from gs_densify.strategies.registry import require_device
 from gs_densify.training import record, run_folder
 from gs_densify.training.checkpoint import (
     checkpoint_path,
@@ -40,9 +40,11 @@ from gs_densify.training.config import TrainConfig
 from gs_densify.training.config_file import save_config, to_mapping
 from gs_densify.training.device import pick_device
 from gs_densify.training.load import LoadedScene, load
+from gs_densify.training.mls_bench import MlsBenchLines, lines_of
 from gs_densify.training.progress import shows_progress
 from gs_densify.training.scoring import score
 from gs_densify.training.strategy_host import StrategyHost
+from gs_densify.training.strategy_setup import strategy_for
 from gs_densify.training.trainer import Trainer
 from gs_densify.training.views import ViewStore
 
@@ -53,12 +55,16 @@ def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
     """Train, evaluate, and write every file of the run; returns the results and the folder."""
     started = time.perf_counter()
     device = pick_device(config.device)
-    strategy = _strategy(config)
+    require_device(config.strategy, device.type)
+    strategy = strategy_for(config)
+    lines = lines_of(config)
     rasterizer = make_rasterizer(device)
+    folder = run_folder.choose_folder(config)
     loaded = load(config)
-    folder = run_folder.choose_folder(config, loaded.scene.name)
     run_folder.create_folder(folder)
-    run = _Run(config, folder, loaded, device, list(command), started)
+    run = _Run(config, folder, loaded, device, list(command), started, lines)
+    scene_scale = loaded.scene.scene_scale * SCENE_SCALE_MARGIN
+    lines.loaded(len(loaded.scene.train_views), len(loaded.scene.test_views), scene_scale)
     seed_everything(config.seed)
     splats = create_splats(
         loaded.scene.points,
@@ -69,6 +75,7 @@ def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
         init_scale=config.init.scale,
         device=device,
     )
+    lines.initialized(len(splats["means"]))
     views = ViewStore(
         loaded.scene.train_views,
         loaded.train_photos,
@@ -81,9 +88,16 @@ def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
         views,
         rasterizer,
         StrategyHost(config.strategy, strategy, max_gaussians=config.max_gaussians),
-        scene_scale=loaded.scene.scene_scale * SCENE_SCALE_MARGIN,
+        scene_scale=scene_scale,
     )
-    return run.carry_out(trainer), folder
+    try:
+        return run.carry_out(trainer), folder
+    except torch.cuda.OutOfMemoryError:
+        raise BackendError(
+            f"GPU memory ran out after step {trainer.progress.step} with {len(splats['means']):,}"
+            f" Gaussians; use --max-gaussians, a larger --downscale, or a smaller"
+            f" --data.image-budget; what was saved before is in {folder}"
+        ) from None
 
 
 class _Run:
@@ -97,18 +111,27 @@ class _Run:
         device: torch.device,
         command: list[str],
         started: float,
+        lines: MlsBenchLines,
     ) -> None:
         self.config, self.folder, self.loaded = config, folder, loaded
-        self.device, self.command, self.started = device, command, started
+        self.device, self.command, self.started, self.lines = device, command, started, lines
         self.evaluate_seconds = 0.0
         self.records: list[EvaluationRecord] = []
 
     def carry_out(self, trainer: Trainer) -> Results:
         config = self.config
-        save_config(config, self.folder / run_folder.CONFIG)
+        save_config(
+            run_folder.with_kept_strategy_file(config, self.folder),
+            self.folder / run_folder.CONFIG,
+        )
         initial = len(trainer.splats["means"])
         stops = sorted({*config.evaluation.steps, config.steps})
         evaluation: Evaluation
+
+        def on_log(row: MetricsRow) -> None:
+            log.append(row)
+            self.lines.progress(row)
+
         with (
             MetricsLog(self.folder / run_folder.METRICS) as log,
             tqdm(
@@ -120,12 +143,13 @@ class _Run:
             ) as bar,
         ):
             for stop in stops:
-                trainer.run(stop, log.append, bar)
+                trainer.run(stop, on_log, bar)
                 evaluation = self._save_and_evaluate(trainer)
         results = self._results(trainer, evaluation, initial)
         save_json(self.folder / run_folder.PER_VIEW, self._per_view(evaluation))
         self._export(trainer)
         save_json(self.folder / run_folder.RESULTS, results)
+        self.lines.finished(self.records, results.wall_time.total)
         return results
 
     def _save_and_evaluate(self, trainer: Trainer) -> Evaluation:
@@ -145,6 +169,12 @@ class _Run:
             pictures=self.folder / run_folder.RENDERS if is_last else None,
         )
         self.evaluate_seconds += time.perf_counter() - started
+        print(
+            f"step {step}: PSNR {evaluation.scores.psnr:.2f} dB,"
+            f" {len(trainer.splats['means']):,} Gaussians,"
+            f" {trainer.progress.train_seconds:.1f} s of training",
+            file=sys.stderr,
+        )
         self.records.append(
             EvaluationRecord(
                 step=step,
@@ -207,22 +237,3 @@ class _Run:
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             command=self.command,
         )
-
-
-def _strategy(config: TrainConfig) -> Any:
-    strategy = build_strategy(config.strategy, config.strategy_options)
-    for limit in ("max_gaussians", "cap_max"):  # ours, and that of gsplat's MCMCStrategy
-        if config.max_gaussians is not None and hasattr(strategy, limit):
-            own = getattr(strategy, limit)
-            setattr(strategy, limit, min(config.max_gaussians, own or config.max_gaussians))
-    if config.schedule_factor == 1.0:
-        return strategy
-    if hasattr(strategy, "scaled"):
-        return strategy.scaled(config.schedule_factor)
-    scaled = scaled_steps(strategy, config.schedule_factor)
-    if scaled is None:
-        raise ConfigError(
-            f"--schedule-factor {config.schedule_factor}: strategy '{config.strategy}' has neither"
-            " scaled(factor) nor refine_every; use factor 1 and set its own step options"
-        )
-    return scaled

@@ -1,9 +1,12 @@
 """The folder of a run: where it is, what lies in it, and that it is never written over."""
 
+import dataclasses
+import shutil
 import time
 from pathlib import Path
 
 from gs_densify.errors import ConfigError
+from gs_densify.strategies.plugin import parse_reference
 from gs_densify.training.config import TrainConfig
 
 CONFIG = "config.yml"
@@ -14,10 +17,11 @@ POINT_CLOUD = "point_cloud.ply"
 RENDERS = "renders"
 
 
-def choose_folder(config: TrainConfig, scene_name: str) -> Path:
+def choose_folder(config: TrainConfig) -> Path:
     """The folder for a new run; ConfigError where something lies in it already."""
     if config.out is None:
-        return _unused(Path("runs") / scene_name / Path(config.strategy).stem)
+        scene = Path(config.scene).resolve().name
+        return _unused(Path("runs") / scene / Path(config.strategy).stem)
     folder = config.out
     if folder.is_dir() and not any(folder.iterdir()):
         return folder
@@ -29,6 +33,20 @@ def choose_folder(config: TrainConfig, scene_name: str) -> Path:
             " or remove it first"
         )
     return folder
+
+
+def with_kept_strategy_file(config: TrainConfig, folder: Path) -> TrainConfig:
+    """`config` that names a copy in `folder` of the strategy's file; unchanged where it has none.
+
+    The run can then be repeated after the original file was edited, and on another machine.
+    """
+    reference = parse_reference(config.strategy)
+    if reference is None:
+        return config
+    shutil.copyfile(reference.path.expanduser(), folder / reference.path.name)
+    return dataclasses.replace(
+        config, strategy=str(reference._replace(path=Path(reference.path.name)))
+    )
 
 
 def _unused(parent: Path) -> Path:

@@ -105,13 +105,15 @@ class StrategyHost:
             raise self._error("step_post_backward", step, problem)
         if ops.count(params) == 0:
             raise self._error("step_post_backward", step, "no Gaussian is left")
+        if ops.count(params) != before:  # a refinement, which waits for the GPU anyway
+            self.check_finite(params, step)
         self._enforce_cap(params, optimizers)
 
     def check_finite(self, params: ops.Params, step: int) -> None:
         """Refuse non-finite parameters. Waits for the GPU: for logging and refinement steps."""
         for name, value in params.items():
             if not torch.isfinite(value).all():
-                rows = int((~torch.isfinite(value)).flatten(1).any(1).sum())
+                rows = int((~torch.isfinite(value)).reshape(len(value), -1).any(1).sum())
                 raise self._error(
                     "after step_post_backward",
                     step,
@@ -134,6 +136,8 @@ class StrategyHost:
             return None
         try:
             return method(**_accepted(method, offered))
+        except StrategyError as error:
+            raise self._error(hook, at, str(error)) from error
         except (GsDensifyError, torch.cuda.OutOfMemoryError):
             raise
         except Exception as error:

@@ -102,7 +102,7 @@ class Trainer:
         info = self._completed_info(output, batch, means_lr)
         host.pre_backward(self.splats, self.optimizers, step, info)
         total = self._with_regularisers(loss, step)
-        if aux is not None:
+        if output.aux is not None:
             # Zero channels get gradients only themselves: sum over pixels of map times weight.
             total = total + (host.attributed_maps(step, info).detach() * output.aux).sum()
         total.backward()
@@ -163,7 +163,7 @@ class Trainer:
             sh_degree=self._sh_degree(step),
             backgrounds=backgrounds,
             antialiased=options.antialiased,
-            absgrad=self.host.needs_absgrad,
+            absgrad=self.host.needs_absgrad or options.absgrad,
             packed=options.packed,
             aux=aux,
         )

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,12 +94,12 @@ class BatchSampler:
         self._random.shuffle(batches)
         return batches
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """The random state and what is left of the epoch."""
         return {"random": self._random.getstate(), "queue": [list(batch) for batch in self._queue]}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
-        version, numbers, gauss = state["random"]  # type: ignore[misc]
+        version, numbers, gauss = state["random"]
         self._random.setstate((version, tuple(numbers), gauss))
-        self._queue = [list(batch) for batch in state["queue"]]  # type: ignore[attr-defined]
+        self._queue = [list(batch) for batch in state["queue"]]

@@ -1,0 +1,244 @@
+"""A user's own strategy: a class in a Python file, or in an installed package's entry point.
+
+A file is named by its path, `path/to/file.py` or `path/to/file.py:ClassName`; a package announces
+`name = "module:ClassName"` in the entry-point group `gs_densify.strategies`. Everything that can
+be wrong with either is said in one line before the run. Imports no torch.
+"""
+
+import dataclasses
+import importlib.util
+import inspect
+import sys
+import traceback
+import types
+import typing
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gs_densify.errors import ConfigError, GsDensifyError
+
+GROUP = "gs_densify.strategies"
+HOOK = "step_post_backward"
+"""A class with this hook is a strategy."""
+
+_PREFERRED = "CustomStrategy"
+_PLAIN = (bool, int, float, str, Path, type(None))
+
+
+class FileReference(NamedTuple):
+    """A strategy's file, and its class where one was named."""
+
+    path: Path
+    class_name: str | None
+
+    def __str__(self) -> str:
+        """As `--strategy` takes it."""
+        return f"{self.path}:{self.class_name}" if self.class_name else str(self.path)
+
+
+def parse_reference(name: str) -> FileReference | None:
+    """What `path.py` or `path.py:ClassName` refers to; None for the name of a strategy."""
+    head, colon, tail = name.rpartition(".py:")
+    if colon:
+        return FileReference(Path(f"{head}.py"), tail)
+    return FileReference(Path(name), None) if name.endswith(".py") else None
+
+
+def load_from_file(reference: FileReference) -> type:
+    """The strategy class in a file, checked."""
+    path = reference.path.expanduser()
+    if not path.is_file():
+        raise ConfigError(
+            f"strategy file {path}: there is no such file; give the path of a Python file, or the"
+            " name of a strategy (gs-strategies list)"
+        )
+    status = path.stat()
+    module = _module_of(path.resolve(), (status.st_mtime_ns, status.st_size))
+    cls = _chosen_class(module, path, reference.class_name)
+    check_class(cls, f"strategy file {path}")
+    return cls
+
+
+def load_from_package(name: str) -> type | None:
+    """The strategy class that an installed package offers as `name`, checked; None without one."""
+    offers = [entry for entry in entry_points() if entry.name == name]
+    if not offers:
+        return None
+    if len(offers) > 1:
+        raise ConfigError(
+            f"strategy '{name}' is offered by {' and by '.join(map(_origin, offers))}; names must"
+            " differ: uninstall one of them"
+        )
+    where = f"strategy '{name}' ({_origin(offers[0])})"
+    try:
+        cls = offers[0].load()
+    except Exception as error:
+        raise ConfigError(f"{where}: cannot be imported: {_described(error)}") from error
+    if not isinstance(cls, type):
+        raise ConfigError(f"{where}: is no class; the entry point must name a strategy's class")
+    check_class(cls, where)
+    return cls
+
+
+def entry_points() -> list[metadata.EntryPoint]:
+    """What installed packages offer, by name."""
+    return sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
+
+
+def refuse_clash(name: str) -> None:
+    """ConfigError where a package offers a strategy under the name of a built-in one."""
+    for entry in entry_points():
+        if entry.name == name:
+            raise ConfigError(
+                f"strategy '{name}' is built in, and {_origin(entry)} offers another of this name;"
+                " rename that entry point or uninstall the package"
+            )
+
+
+def check_class(cls: type, where: str) -> None:
+    """Refuse a class that the trainer cannot configure, with `where` before the reason."""
+    name = cls.__name__
+    if not callable(getattr(cls, HOOK, None)):
+        raise ConfigError(f"{where}: {name} has no method {HOOK}; it is no strategy")
+    if not _is_dataclass_itself(cls):
+        raise ConfigError(
+            f"{where}: {name} is no dataclass, so its options cannot be known; put @dataclass"
+            " above the class"
+        )
+    _check_options(cls, where)
+    try:
+        cls()
+    except GsDensifyError as error:
+        raise ConfigError(f"{where}: {name}() is refused: {error}") from error
+    except Exception as error:
+        raise ConfigError(f"{where}: {name}() fails: {_described(error)}") from error
+
+
+def _is_dataclass_itself(cls: type) -> bool:
+    """Whether its own fields are options: a subclass without any may leave out the decorator."""
+    if not dataclasses.is_dataclass(cls):
+        return False
+    is_decorated = "__dataclass_fields__" in vars(cls)
+    return is_decorated or not (inspect.get_annotations(cls) or "__init__" in vars(cls))
+
+
+def _check_options(cls: type, where: str) -> None:
+    try:
+        hints = typing.get_type_hints(cls)
+    except Exception as error:
+        raise ConfigError(
+            f"{where}: the types of {cls.__name__}'s fields are not known: {_described(error)}"
+        ) from error
+    for field in dataclasses.fields(cls):
+        if not field.init:
+            continue
+        option = f"{where}: option '{field.name}' of {cls.__name__}"
+        if _default(field) is dataclasses.MISSING:
+            raise ConfigError(f"{option} has no default; give it one")
+        if not (_is_plain_type(hints[field.name]) and _is_plain(_default(field))):
+            raise ConfigError(
+                f"{option} is no number, text, flag, path, or tuple of them; make it one, or"
+                " declare it with field(init=False) and set it in __post_init__"
+            )
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value survives the way into a YAML file and back through a flag."""
+    if isinstance(value, tuple | list):
+        return all(isinstance(item, _PLAIN) for item in value)
+    return isinstance(value, _PLAIN)
+
+
+def _is_plain_type(hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _is_plain_type(arguments[0])
+    if origin is typing.Literal:
+        return all(isinstance(item, _PLAIN) for item in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return all(_is_plain_type(item) for item in arguments)
+    if origin in (tuple, list):
+        return all(item is Ellipsis or item in _PLAIN for item in arguments)
+    return hint in _PLAIN
+
+
+@lru_cache(maxsize=32)
+def _module_of(path: Path, version: tuple[int, int]) -> types.ModuleType:
+    """The executed file; once for each version of it, so that its classes keep their identity."""
+    del version
+    # The folder is in the name: two files of one name must not replace one another.
+    name = f"gs_densify_strategy_file_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        # Modules beside the file can be imported, but do not hide installed ones.
+        sys.path.append(str(path.parent))
+    sys.modules[name] = module  # dataclasses look annotations up there
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        line = _line_of(error, path)
+        raise ConfigError(
+            f"strategy file {path}, line {line}: cannot be imported: {_described(error)}"
+        ) from error
+    return module
+
+
+def _line_of(error: BaseException, path: Path) -> int | str:
+    """The line of the file at which importing it went wrong."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno or "?"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return lines[-1] if lines and lines[-1] is not None else "?"
+
+
+def _chosen_class(module: types.ModuleType, path: Path, wanted: str | None) -> type:
+    found = dict(_strategies_in(module))
+    names = ", ".join(found) or "none"
+    if wanted is not None:
+        cls = getattr(module, wanted, None)
+        if not isinstance(cls, type):
+            raise ConfigError(
+                f"strategy file {path}: has no class '{wanted}'; its classes with {HOOK}: {names}"
+            )
+        return cls
+    preferred = getattr(module, _PREFERRED, None)
+    if isinstance(preferred, type):
+        return preferred
+    if len(found) == 1:
+        return next(iter(found.values()))
+    what = "several classes" if found else "no class"
+    raise ConfigError(
+        f"strategy file {path}: {what} with the method {HOOK} (found: {names}); call one"
+        f" {_PREFERRED}, or name it: {path}:ClassName"
+    )
+
+
+def _strategies_in(module: types.ModuleType) -> Iterator[tuple[str, type]]:
+    """Classes with the hook that the file itself defines, in its order."""
+    for name, value in vars(module).items():
+        is_own = isinstance(value, type) and value.__module__ == module.__name__
+        if is_own and callable(getattr(value, HOOK, None)):
+            yield name, value
+
+
+def _origin(entry: metadata.EntryPoint) -> str:
+    return f"package {entry.dist.name}" if entry.dist is not None else f"'{entry.value}'"
+
+
+def _described(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

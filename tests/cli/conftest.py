@@ -1,0 +1,25 @@
+"""One tiny scene and one finished run for all tests of the commands."""
+
+from pathlib import Path
+
+import pytest
+from commands import SMOKE, run
+
+from gs_densify.data.tiny import make_tiny
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes") / "room one"
+    make_tiny(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    done = run(
+        "gs-train", "--scene", tiny, "--out", "run", "--evaluation.steps", 20, *SMOKE, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "run"

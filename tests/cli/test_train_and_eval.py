@@ -1,0 +1,101 @@
+"""gs-train and gs-eval on the tiny scene: the files of a run and what they say."""
+
+import json
+import shutil
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import torch
+from commands import SMOKE, run
+
+from gs_densify.results import load_per_view, load_results, read_metrics
+from gs_densify.splats.ply import load_ply
+
+
+def test_a_run_leaves_every_file_and_they_agree(finished_run: Path) -> None:
+    results = load_results(finished_run / "results.json")
+    per_view = load_per_view(finished_run / "per_view.json")
+    rows = read_metrics(finished_run / "metrics.jsonl")
+    names = [view.name for view in per_view.views]
+    assert names == results.protocol.test_images
+    assert len(names) == 4 and results.protocol.n_train == 28
+    mean = sum(view.scores.psnr or 0 for view in per_view.views) / len(names)
+    assert abs(mean - (results.scores.psnr or 0)) < 1e-9
+    assert [row.step for row in rows] == [20, 40]
+    assert [record.step for record in results.evaluations] == [20, 40]
+    assert results.evaluations[-1].scores == results.scores
+    assert rows[-1].num_gaussians == results.counts.final
+    assert rows[-1].loss < rows[0].loss
+    assert set(results.unavailable) == {"lpips_alex", "lpips_vgg", "lpips_vgg_01"}
+    assert 0 < results.wall_time.train < results.wall_time.total
+
+
+def test_checkpoint_and_ply_hold_the_model_that_was_scored(finished_run: Path) -> None:
+    results = load_results(finished_run / "results.json")
+    checkpoint = torch.load(finished_run / "checkpoints/step_000040.pt", weights_only=True)
+    cloud = load_ply(finished_run / "point_cloud.ply")
+    assert len(checkpoint["splats"]["means"]) == len(cloud.splats["means"]) == results.counts.final
+    assert checkpoint["step"] == 40
+    opacities = checkpoint["splats"]["opacities"]
+    torch.testing.assert_close(cloud.splats["opacities"], opacities)
+
+
+def test_pictures_show_photo_render_and_error(finished_run: Path, tiny: Path) -> None:
+    pictures = sorted((finished_run / "renders").glob("*.png"))
+    assert len(pictures) == 4
+    strip = imageio.imread(pictures[0]).astype(int)
+    photo = imageio.imread(tiny / "images" / "000.png").astype(int)
+    width = photo.shape[1]
+    assert strip.shape == (photo.shape[0], 3 * width, 3)
+    np.testing.assert_array_equal(strip[:, :width], photo)
+    error = np.abs(strip[:, :width] - strip[:, width : 2 * width])
+    np.testing.assert_allclose(strip[:, 2 * width :], error, atol=1)
+
+
+def test_gs_eval_makes_the_same_numbers_to_the_last_digit(finished_run: Path) -> None:
+    for step in (20, 40):
+        out = finished_run / f"again_{step}"
+        done = run("gs-eval", finished_run, "--step", step, "--out", out, cwd=finished_run)
+        assert done.returncode == 0, done.stderr
+        assert "equal to the stored scores to the last digit" in done.stdout
+    stored = load_per_view(finished_run / "per_view.json")
+    assert load_per_view(finished_run / "again_40/per_view.json") == stored
+
+
+def test_gs_eval_says_what_differs(finished_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(finished_run, copy)
+    values = json.loads((copy / "results.json").read_text())
+    values["evaluations"][-1]["scores"]["psnr"] += 0.5
+    (copy / "results.json").write_text(json.dumps(values))
+    done = run("gs-eval", copy, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "differs from the stored scores: psnr" in done.stdout
+
+
+def test_the_saved_configuration_makes_the_same_run(finished_run: Path, tmp_path: Path) -> None:
+    done = run("gs-train", "--config", finished_run / "config.yml", "--out", "b", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = load_results(tmp_path / "b/results.json")
+    first = load_results(finished_run / "results.json")
+    assert again.scores == first.scores
+    assert again.counts == first.counts
+
+
+def test_random_background_batches_and_antialiasing_train_too(tiny: Path, tmp_path: Path) -> None:
+    options = "--batch-size 3 --render.background random --render.antialiased --init.sh-degree 1"
+    done = run("gs-train", "--scene", tiny, "--out", "r", *SMOKE, *options.split(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    cloud = load_ply(tmp_path / "r/point_cloud.ply")
+    assert cloud.antialiased is True
+    assert cloud.sh_degree == 1
+
+
+def test_max_gaussians_holds_for_every_strategy(tiny: Path, tmp_path: Path) -> None:
+    for name in ("default", "gsplat-default"):
+        options = ["--strategy", name, "--max-gaussians", 300, "--strategy.grow-grad2d", 1e-5]
+        done = run("gs-train", "--scene", tiny, "--out", name, *SMOKE, *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        results = load_results(tmp_path / name / "results.json")
+        assert results.counts.peak <= 300

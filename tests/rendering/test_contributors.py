@@ -1,0 +1,204 @@
+"""Top contributors and sums of weights: torch against brute force, Triton against torch."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from rendering_scenes import Scene, brute_force, random_scene, surface_scene
+
+from gs_densify.rendering.base import make_rasterizer
+from gs_densify.rendering.contributors import (
+    Contributions,
+    contributions,
+    largest_areas,
+    top_contributors,
+)
+
+SCENES = {
+    "sparse": {"n": 12, "width": 19, "height": 13, "size": 0.2},
+    "saturated": {"n": 40, "width": 11, "height": 9, "size": 1.5, "max_opacity": 1.0},
+    "partial tiles": {"n": 25, "width": 17, "height": 9, "size": 0.6},
+}
+
+
+def rendered(scene: Scene, backend: str = "reference", **options) -> dict:
+    return make_rasterizer(backend)(*scene.arguments, sh_degree=0, **options).info
+
+
+def brute_weights(info: dict, camera: int) -> torch.Tensor:
+    """Blending weights [H, W, N] of one camera, pixel by pixel."""
+    return brute_force(
+        info["means2d"][camera],
+        info["conics"][camera],
+        info["depths"][camera],
+        info["opacities"][camera],
+        torch.zeros_like(info["conics"][camera]),
+        info["width"],
+        info["height"],
+        (info["radii"][camera] > 0).all(-1),
+    )[2]
+
+
+def as_packed(info: dict) -> dict:
+    """What gsplat's packed mode would have left: rows of visible pairs only."""
+    visible = (info["radii"] > 0).all(-1)
+    cameras, gaussians = visible.nonzero(as_tuple=True)
+    row_of = visible.flatten().long().cumsum(0) - 1
+    names = ("means2d", "conics", "opacities", "radii", "depths")
+    return {
+        **info,
+        **{name: info[name][visible] for name in names},
+        "camera_ids": cameras,
+        "gaussian_ids": gaussians,
+        "flatten_ids": row_of[info["flatten_ids"].long()].int(),
+    }
+
+
+@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("antialiased", [False, True])
+def test_torch_equals_brute_force(name: str, antialiased: bool) -> None:
+    scene = random_scene(**SCENES[name], n_cameras=2, seed=3)
+    info = rendered(scene, antialiased=antialiased)
+    found = contributions(info, len(scene.means))
+    for camera in range(2):
+        weights = brute_weights(info, camera)
+        largest, ids = weights.max(dim=-1)
+        assert largest.max() > 0
+        assert torch.equal(found.ids[camera], torch.where(largest > 0, ids, -1))
+        torch.testing.assert_close(found.weights[camera], largest)
+        torch.testing.assert_close(found.sums[camera], weights.sum((0, 1)))
+        assert torch.equal(found.pixels[camera], (weights > 0).sum((0, 1)))
+
+
+def test_top_contributors_alone_and_areas_agree_with_the_sums() -> None:
+    scene = random_scene(60, 50, 30, n_cameras=3, size=0.3, seed=5)
+    info = rendered(scene)
+    found = contributions(info, 60)
+    ids, weights = top_contributors(info)
+    assert ids.shape == (3, 30, 50) and ids.dtype == torch.int64
+    assert torch.equal(ids, found.ids) and torch.equal(weights, found.weights)
+    areas = largest_areas(ids, 60)
+    expected = torch.stack([(ids == k).sum((1, 2)) for k in range(60)], dim=1)
+    assert torch.equal(areas, expected.float())
+    assert (areas.sum(1) == (ids >= 0).sum((1, 2))).all()
+    # A Gaussian that dominates a pixel enters it, and no weight exceeds the sum.
+    assert (found.pixels >= areas).all()
+    assert (found.sums <= found.pixels).all()
+
+
+def test_sums_equal_the_attribution_of_a_map_of_ones() -> None:
+    scene = random_scene(60, 50, 30, n_cameras=1, size=0.3, seed=5)
+    zeros = torch.zeros(60, 1, dtype=torch.float64, requires_grad=True)
+    output = make_rasterizer("reference")(*scene.arguments, sh_degree=0, aux=zeros)
+    output.aux.sum().backward()
+    sums = contributions(output.info, 60).sums
+    torch.testing.assert_close(sums[0], zeros.grad[:, 0])
+
+
+def test_packed_equals_unpacked() -> None:
+    scene = random_scene(40, 33, 21, n_cameras=2, size=0.3, seed=7)
+    info = rendered(scene)
+    assert (info["radii"] == 0).any(), "the comparison needs culled Gaussians"
+    for left, right in zip(
+        contributions(as_packed(info), 40), contributions(info, 40), strict=True
+    ):
+        assert torch.equal(left, right)
+
+
+def test_nothing_visible_has_no_contributor() -> None:
+    scene = random_scene(5, 20, 10)
+    scene.means = scene.means - torch.tensor([0.0, 0.0, 50.0], dtype=torch.float64)
+    info = rendered(scene)
+    for kind in (info, as_packed(info)):
+        found = contributions(kind, 5)
+        assert (found.ids == -1).all() and found.ids.shape == (1, 10, 20)
+        assert found.weights.abs().max() == found.sums.abs().max() == found.pixels.max() == 0
+    assert (largest_areas(found.ids, 5) == 0).all()
+
+
+_INTERPRETED = """
+import sys
+import torch
+sys.path.insert(0, {folder!r})
+from rendering_scenes import random_scene
+from gs_densify.rendering.base import make_rasterizer
+from gs_densify.rendering.contributors import _read, contributors_torch
+from gs_densify.rendering.contributors_triton import contributors_triton
+from gs_densify.rendering.tiles import intersect_tiles
+torch.manual_seed(0)
+for n, cameras, tile, opacity in ((30, 2, 16, 0.9), (60, 1, 8, 1.0), (0, 1, 16, 0.9)):
+    scene = random_scene(n, 37, 21, n_cameras=cameras, size=0.6, max_opacity=opacity, seed=2)
+    info = make_rasterizer("reference")(*scene.arguments, sh_degree=0).info
+    rows, _ = _read(info)
+    tiles = intersect_tiles(
+        info["means2d"], info["radii"], info["depths"], 37, 21, tile
+    )
+    for with_sums in (False, True):
+        plain = contributors_torch(rows, tiles, 37, 21, with_sums)
+        fused = contributors_triton(rows, tiles, 37, 21, with_sums)
+        assert n == 0 or (plain[0] >= 0).any()
+        for left, right in zip(fused, plain, strict=True):
+            # The kernel's thresholds are float32 also where the data is float64.
+            torch.testing.assert_close(left, right, rtol=1e-7, atol=1e-9)
+"""
+
+
+def test_triton_kernel_agrees_with_torch_when_interpreted() -> None:
+    pytest.importorskip("triton", reason="triton is not installed (it comes with torch for CUDA)")
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    program = _INTERPRETED.format(folder=os.path.dirname(__file__))
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+GPU_SCENES = {
+    "small": lambda: random_scene(2_000, 200, 150, n_cameras=3, size=0.08),
+    "opaque": lambda: random_scene(1_000, 150, 100, size=0.5, max_opacity=1.0),
+    "initialised from a surface": lambda: surface_scene(50_000, 640, 480),
+}
+
+
+def assert_contributions_agree(mine: Contributions, theirs: Contributions) -> None:
+    """Up to decisions on the last bit, at 1/255, at 1e-4 or between equal weights."""
+    differ = mine.ids != theirs.ids
+    assert differ.float().mean() <= 0.005, f"{int(differ.sum())} of {differ.numel()} pixels"
+    torch.testing.assert_close(mine.weights, theirs.weights, rtol=0, atol=5e-3)
+    distance = (mine.sums - theirs.sums).norm() / theirs.sums.norm()
+    assert distance <= 1e-3, f"sums are {float(distance):.1e} apart"
+    missing = (mine.pixels - theirs.pixels).abs().sum() / theirs.pixels.sum()
+    assert missing <= 2e-3, f"pixels are {float(missing):.1e} apart"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", GPU_SCENES)
+def test_triton_kernel_agrees_with_torch_on_gsplats_info(name: str, packed: bool) -> None:
+    pytest.importorskip("triton", reason="triton is not installed (it comes with torch for CUDA)")
+    from gs_densify.rendering import contributors
+
+    scene = GPU_SCENES[name]().to("cuda", torch.float32)
+    info = rendered(scene, "gsplat", packed=packed)
+    fused = contributions(info, len(scene.means))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contributors, "_HAS_TRITON", False)
+        plain = contributions(info, len(scene.means))
+    assert (plain.ids >= 0).any()
+    assert_contributions_agree(fused, plain)
+    ids, weights = top_contributors(info)
+    assert torch.equal(ids, fused.ids) and torch.equal(weights, fused.weights)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", GPU_SCENES)
+def test_sums_agree_with_gsplats_own_blending(name: str) -> None:
+    scene = GPU_SCENES[name]().to("cuda", torch.float32)
+    zeros = torch.zeros(len(scene.means), 1, device="cuda", requires_grad=True)
+    output = make_rasterizer("gsplat")(*scene.arguments, sh_degree=0, aux=zeros)
+    output.aux.sum().backward()
+    sums = contributions(output.info, len(scene.means)).sums.sum(0)
+    distance = (sums - zeros.grad[:, 0]).norm() / zeros.grad.norm()
+    assert distance <= 1e-3, f"sums are {float(distance):.1e} apart"

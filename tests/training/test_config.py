@@ -1,0 +1,101 @@
+"""The configuration object and its files."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gs_densify.cli.arguments import parse_train_arguments
+from gs_densify.data.presets import MIPNERF360
+from gs_densify.errors import ConfigError
+from gs_densify.training.config import EvaluationOptions, InitOptions, TrainConfig
+from gs_densify.training.config_file import (
+    from_mapping,
+    read_mapping,
+    save_config,
+    with_overrides,
+)
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 0}, "--steps is 0; it must be at least 1"),
+        ({"init": InitOptions(opacity=1.0)}, "--init.opacity is 1.0; it must be between"),
+        ({"init": InitOptions(sh_degree=4)}, "--init.sh-degree is 4; it must be between 0 and 3"),
+        ({"max_gaussians": 0}, "--max-gaussians is 0"),
+        ({"downscale": 0}, "--downscale is 0"),
+        ({"evaluation": EvaluationOptions(lpips=("lpips",))}, "known: lpips_alex"),
+        ({"steps": 10, "evaluation": EvaluationOptions(steps=(11,))}, "after steps 1 to 10"),
+    ],
+)
+def test_values_out_of_range_are_refused_in_words(values: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(scene="tiny", **values)
+
+
+def test_a_saved_configuration_reads_back_equal(tmp_path: Path) -> None:
+    argv = "--scene tiny --steps 77 --lr.means 3e-4 --render.antialiased --data.no-normalize"
+    argv += " --evaluation.steps 5 9 --strategy.grow-grad2d 0.001 --max-gaussians 900"
+    argv += " --render.background random --evaluation.lpips"
+    config = parse_train_arguments(argv.split())
+    save_config(config, tmp_path / "config.yml")
+    again = parse_train_arguments(["--config", str(tmp_path / "config.yml")])
+    assert again == config
+    assert from_mapping(read_mapping(tmp_path / "config.yml"), "config.yml") == config
+
+
+def test_flags_count_for_more_than_the_file_and_the_file_for_more_than_presets(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_text("scene: tiny\nsteps: 50\nstrategy: {name: default, grow_grad2d: 0.5}\n")
+    config = parse_train_arguments(["--config", str(path), "--steps", "60"])
+    assert (config.steps, config.strategy_options["grow_grad2d"]) == (60, 0.5)
+    assert config.lr.means == 1.6e-3, "the tiny preset's rate stays"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("scene: tiny\nstepz: 5\n", "Unrecognized options: --stepz"),
+        ("scene: tiny\nsteps: many\n", "Error parsing --steps"),
+        ("- a\n", "holds no 'option: value' lines"),
+        ("a: [\n", "is not valid YAML"),
+        ("scene: tiny\nstrategy: {name: default, nope: 1}\n", "--strategy.nope"),
+        ("scene: tiny\nstrategy: 3\n", "'strategy' must be a name"),
+    ],
+)
+def test_wrong_files_are_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "wrong.yml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as refused:
+        parse_train_arguments(["--config", str(path)])
+    assert "\n" not in str(refused.value)
+
+
+def test_overrides_by_dotted_name_refuse_unknown_options() -> None:
+    config = with_overrides(TrainConfig(scene="x"), {"init.opacity": 0.5, "steps": 7})
+    assert (config.init.opacity, config.steps) == (0.5, 7)
+    with pytest.raises(ConfigError, match="no option 'opacities' in InitOptions"):
+        with_overrides(config, {"init.opacities": 0.5})
+
+
+def test_the_configuration_files_of_the_repository_load() -> None:
+    files = sorted((REPOSITORY / "configs").rglob("*.yml"))
+    assert len(files) >= 10
+    for path in files:
+        config = parse_train_arguments(["--config", str(path)])
+        if path.parent.name == "mipnerf360":
+            assert config.scene == path.stem
+            assert config.downscale == MIPNERF360[path.stem]
+
+
+def test_every_option_says_what_it_means() -> None:
+    source = (REPOSITORY / "gs_densify/training/config.py").read_text()
+    for name in [field.name for field in dataclasses.fields(TrainConfig)]:
+        assert f"    {name}:" in source
+    assert yaml.safe_load("a: 1e-3") == {"a": "1e-3"}, "YAML 1.1 reads 1e-3 as text: flags parse it"
