@@ -1,5 +1,12 @@
 """Shared set-up: GPU tests skip without one, and each test starts from the same random state."""
 
+import os
+
+# Parallel test processes with several OpenMP threads each wait for one another for minutes. Set
+# before torch is imported, and inherited by the commands that tests run.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 

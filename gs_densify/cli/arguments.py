@@ -50,7 +50,10 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
     in_file = config_file.flags_of({**values, "strategy": options_in_file})
     protocol = early.protocol or values.get("protocol") or _default_of("protocol")
     defaults = trainer_defaults(
-        str(scene or _REQUIRED), protocol=str(protocol), recipe=recipe_of(name, options_form)
+        str(scene or _REQUIRED),
+        options_form,
+        recipe=recipe_of(name, options_form),
+        protocol=str(protocol),
     )
     parsed: Any = parse(
         _form(options_form, defaults),
@@ -79,6 +82,7 @@ def _read_early(argv: Sequence[str]) -> argparse.Namespace:
 
 def _form(options_class: type, defaults: TrainConfig) -> type:
     """A dataclass for tyro: TrainConfig's options, the strategy's under `strategy.`, --config."""
+    options_class = _without_state(options_class)
     help_config = "YAML file with options, as saved in a run's folder; flags count for more."
     fields: list[Any] = [
         (
@@ -100,6 +104,23 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
         ),
     ]
     return dataclasses.make_dataclass("Arguments", fields, frozen=True)
+
+
+def _without_state(cls: type) -> type:
+    """`cls`, of which tyro does not show the fields with `init=False`: they are no options."""
+    own = [
+        (
+            one.name,
+            Annotated[Any, tyro.conf.Suppress],
+            dataclasses.field(init=False, default=one.default, default_factory=one.default_factory),
+        )
+        for one in dataclasses.fields(cls)
+        if not one.init
+    ]
+    if not own:
+        return cls
+    is_frozen = cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    return dataclasses.make_dataclass(cls.__name__, own, bases=(cls,), frozen=is_frozen)
 
 
 def _description() -> str:

@@ -56,8 +56,14 @@ def load_from_file(reference: FileReference) -> type:
             f"strategy file {path}: there is no such file; give the path of a Python file, or the"
             " name of a strategy (gs-strategies list)"
         )
-    status = path.stat()
-    module = _module_of(path.resolve(), (status.st_mtime_ns, status.st_size))
+    status, full = path.stat(), path.resolve()
+    try:
+        module = _module_of(full, (status.st_mtime_ns, status.st_size))
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"strategy file {path}, line {_line_of(error, full)}: cannot be imported:"
+            f" {_described(error)}"
+        ) from error
     cls = _chosen_class(module, path, reference.class_name)
     check_class(cls, f"strategy file {path}")
     return cls
@@ -69,9 +75,9 @@ def load_from_package(name: str) -> type | None:
     if not offers:
         return None
     if len(offers) > 1:
+        origins = " and by ".join(sorted(map(_origin, offers)))
         raise ConfigError(
-            f"strategy '{name}' is offered by {' and by '.join(map(_origin, offers))}; names must"
-            " differ: uninstall one of them"
+            f"strategy '{name}' is offered by {origins}; names must differ: uninstall one of them"
         )
     where = f"strategy '{name}' ({_origin(offers[0])})"
     try:
@@ -187,12 +193,9 @@ def _module_of(path: Path, version: tuple[int, int]) -> types.ModuleType:
     sys.modules[name] = module  # dataclasses look annotations up there
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException:
         del sys.modules[name]
-        line = _line_of(error, path)
-        raise ConfigError(
-            f"strategy file {path}, line {line}: cannot be imported: {_described(error)}"
-        ) from error
+        raise
     return module
 
 

@@ -24,6 +24,10 @@ class Entry(NamedTuple):
 
 
 BUILTIN = {
+    "adaptive": Entry(
+        "gs_densify.strategies.adaptive:AdaptiveStrategy",
+        "ours: percentile candidates, attributed error, agreement of views, budget, soft reset",
+    ),
     "default": Entry(
         "gs_densify.strategies.default:DefaultStrategy",
         "original 3DGS: clone, split, prune by mean gradient, with real opacity resets",
@@ -39,6 +43,18 @@ BUILTIN = {
     "new-split": Entry(
         "gs_densify.strategies.new_split:NewSplitStrategy",
         "original 3DGS with a split that conserves mass, mean and covariance",
+    ),
+    "taming": Entry(
+        "gs_densify.strategies.taming:TamingStrategy",
+        "Taming-3DGS: clone and split to a budget, drawn by a score of many terms",
+    ),
+    "edc": Entry(
+        "gs_densify.strategies.edc:EDCStrategy",
+        "Improved-GS: long-axis splits on edges to a budget, recovery-aware pruning",
+    ),
+    "mini-splatting": Entry(
+        "gs_densify.strategies.mini_splatting:MiniSplattingStrategy",
+        "Mini-Splatting: blur split, points from depth, then a sample by importance",
     ),
     "gsplat-default": Entry(
         "gsplat.strategy:DefaultStrategy",

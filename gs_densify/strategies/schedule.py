@@ -9,6 +9,13 @@ MIN_WINDOW = 20
 _SCALED = ("refine_start_iter", "refine_stop_iter", "refine_scale2d_stop_iter")
 
 
+def can_be_scaled(cls: type) -> bool:
+    """Whether a strategy of this class can run on a shorter or longer schedule."""
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    has_gsplat_steps = any(field.init and field.name == "refine_every" for field in fields)
+    return has_gsplat_steps or hasattr(cls, "scaled")
+
+
 def scaled_steps(strategy: Any, factor: float) -> Any:
     """`strategy`, a dataclass with gsplat's step options, on a schedule `factor` times as long.
 

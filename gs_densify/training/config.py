@@ -1,7 +1,7 @@
 """The one configuration object of a run: typed, validated, saved with the run. Imports no torch.
 
-Precedence: defaults, then the scene's preset, then the strategy's recipe, then a `--config` file,
-then flags. The resolved configuration reproduces the run.
+Precedence: defaults, then the strategy's recipe, then the scene's preset, then the `--protocol`,
+then a `--config` file, then flags. The resolved configuration reproduces the run.
 """
 
 from dataclasses import dataclass, field
@@ -112,7 +112,7 @@ class TrainConfig:
     scene: str
     """A preset (bicycle, bonsai, counter, flowers, garden, kitchen, room, stump, treehill; tiny
     needs no download) or the path of a COLMAP folder."""
-    strategy: str = "default"
+    strategy: str = "adaptive"
     """Densification strategy; with --help, its options are shown."""
     data_root: Path | None = None
     """Folder that holds the preset scenes (default: GS_DATA)."""

@@ -66,7 +66,8 @@ def from_mapping(values: Mapping[str, Any], where: str) -> TrainConfig:
     """The configuration that `to_mapping` gave; ConfigError names what does not fit."""
     rest = dict(values)
     options = dict(rest.pop("strategy", {}))
-    flags = [*flags_of(rest), "--strategy", str(options.pop("name", "default"))]
+    name = options.pop("name", None)
+    flags = [*flags_of(rest), *([] if name is None else ["--strategy", str(name)])]
     config: TrainConfig = parse(TrainConfig, flags, program=where)
     return dataclasses.replace(config, strategy_options=options)
 

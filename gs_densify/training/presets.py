@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from gs_densify.strategies.schedule import can_be_scaled
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.config_file import with_overrides
 
@@ -13,9 +14,20 @@ SCENE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 }
 """Trainer options by dotted name."""
 
+_OUTDOOR = ("bicycle", "flowers", "garden", "stump", "treehill")
+
 STRATEGY_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     # A Gaussian covers a far larger share of a small image, and its gradient grows with that.
-    "tiny": {"grow_grad2d": 0.002},
+    # Its photos hold 172,000 pixels in all: a budget for real scenes would be one Gaussian a pixel.
+    # A few of them show most of it, and each view that is scored costs two renders.
+    "tiny": {
+        "grow_grad2d": 0.002,
+        "split_absgrad2d": 0.004,
+        "max_gaussians": 3000,
+        "score_views": 4,
+        "blur_area": 0.005,
+    },
+    **{scene: {"importance_metric": "outdoor"} for scene in _OUTDOOR},
 }
 """Options of the strategies that have them."""
 
@@ -39,16 +51,18 @@ PROTOCOL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 _FROZEN_LOOPS = ("mls-bench",)  # protocols in which a strategy cannot bring trainer settings
 
 
-def trainer_defaults(scene: str, *, protocol: str, recipe: Mapping[str, Any]) -> TrainConfig:
-    """Defaults, then the scene's preset, then the strategy's recipe, then the protocol."""
-    layers = [SCENE_DEFAULTS.get(scene, {})]
-    if protocol not in _FROZEN_LOOPS:
-        layers.append(recipe)
-    layers.append(PROTOCOL_DEFAULTS.get(protocol, {}))
+def trainer_defaults(
+    scene: str, strategy_class: type, *, recipe: Mapping[str, Any], protocol: str
+) -> TrainConfig:
+    """Defaults, then the strategy's recipe, then the scene's preset, then the protocol."""
+    preset = dict(SCENE_DEFAULTS.get(scene, {}))
+    if not can_be_scaled(strategy_class):
+        preset.pop("schedule_factor", None)
     config = TrainConfig(scene=scene)
-    for layer in layers:
-        config = with_overrides(config, layer)
-    return config
+    if protocol not in _FROZEN_LOOPS:
+        config = with_overrides(config, recipe)
+    config = with_overrides(config, preset)
+    return with_overrides(config, PROTOCOL_DEFAULTS.get(protocol, {}))
 
 
 def strategy_defaults(scene: str, strategy_class: type) -> Any:

@@ -15,6 +15,7 @@ from gs_densify.training.views import ViewStore
 class ProbedView:
     """One training view: photo and render [1,H,W,3], alpha [1,H,W,1], and gsplat's `info`.
 
+    Its camera is `viewmat` [4,4], world to camera, and `K` [3,3] in pixels.
     `channels` [1,H,W,M] are the extra channels composited, `attributed` [N,M] the sums over pixels
     of map times blending weight; each is None where it was not asked for.
     """
@@ -25,6 +26,8 @@ class ProbedView:
     info: dict[str, Any]
     channels: Tensor | None
     attributed: Tensor | None
+    viewmat: Tensor
+    K: Tensor
 
 
 class Probe:
@@ -67,7 +70,14 @@ class Probe:
         else:
             output, attributed = self._attribute(batch.viewmats, batch.Ks, batch, maps)
         return ProbedView(
-            batch.images, output.image, output.alpha, output.info, output.aux, attributed
+            image=batch.images,
+            render=output.image,
+            alpha=output.alpha,
+            info=output.info,
+            channels=output.aux,
+            attributed=attributed,
+            viewmat=batch.viewmats[0],
+            K=batch.Ks[0],
         )
 
     def _attribute(

@@ -9,6 +9,7 @@ MODULES = {
     "gs-train": "gs_densify.cli.train",
     "gs-eval": "gs_densify.cli.eval",
     "gs-scene": "gs_densify.cli.scene",
+    "gs-strategies": "gs_densify.cli.strategies",
 }
 SMOKE = "--steps 40 --schedule-factor 0.005 --log-every 20 --evaluation.lpips --device cpu".split()
 

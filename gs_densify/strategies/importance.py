@@ -1,0 +1,47 @@
+"""How much each Gaussian matters to the training views, and whom to keep by that.
+
+Fang and Wang, "Mini-Splatting", arXiv 2403.14166.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gs_densify.rendering.contributors import contributions, largest_areas
+
+METRICS = ("indoor", "outdoor")
+
+
+@torch.no_grad()
+def importance(probe: Any, count: int, metric: str) -> Tensor:
+    """I [N] over all training views; 0 for what no pixel's largest contribution comes from."""
+    total = largest = None
+    for view in range(len(probe)):
+        found = contributions(probe(view).info, count)
+        areas = largest_areas(found.ids, count)[0]
+        score = view_importance(found.sums[0], found.pixels[0], areas, metric)
+        total = score if total is None else total + score
+        largest = areas if largest is None else largest + areas
+    assert total is not None and largest is not None
+    return torch.where(largest > 0, total, 0.0)
+
+
+def view_importance(sums: Tensor, pixels: Tensor, areas: Tensor, metric: str) -> Tensor:
+    """One view's part of I [N], from weights, pixels touched and pixels dominated, [N] each."""
+    if metric == "indoor":
+        return sums
+    return torch.where(areas > 0, sums / pixels.clamp_min(1), 0.0)
+
+
+def sample_size(score: Tensor, share: float) -> int:
+    """How many to draw: `share` of those with a positive score, but one at least."""
+    return max(1, int(share * int((score > 0).sum())))
+
+
+def most_important(score: Tensor, share: float) -> Tensor:
+    """Mask [N] of the fewest Gaussians that hold `share` of the sum of scores [N]."""
+    values, order = score.double().sort(descending=True, stable=True)
+    cumulative = values.cumsum(0)
+    is_needed = cumulative - values < share * cumulative[-1]
+    return torch.zeros_like(is_needed).index_copy(0, order, is_needed & (values > 0))

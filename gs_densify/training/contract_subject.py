@@ -1,0 +1,139 @@
+"""A strategy in training on the miniature, watched step by step. See `contract`."""
+
+import contextlib
+import io
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from gs_densify.errors import StrategyError
+from gs_densify.results import MetricsRow
+from gs_densify.strategies import ops
+from gs_densify.training.checkpoint import random_state
+from gs_densify.training.config import TrainConfig
+from gs_densify.training.contract_rules import StepRecord
+from gs_densify.training.miniature import Miniature, make_trainer
+from gs_densify.training.strategy_host import StrategyHost
+from gs_densify.training.strategy_setup import strategy_for
+from gs_densify.training.trainer import Trainer
+
+STEPS = 80
+"""Steps of the main run; the others end after `SHORT`."""
+HALF = STEPS // 2
+SHORT = HALF + 5
+
+
+class WatchedHost(StrategyHost):
+    """A host that writes down every step."""
+
+    def __init__(self, name: str, strategy: Any, *, max_gaussians: int | None) -> None:
+        super().__init__(name, strategy, max_gaussians=max_gaussians)
+        self.records: list[StepRecord] = []
+        self.is_not_finite = False
+        self.probe: Any = None
+        self._views: tuple[int, ...] = ()
+
+    def pre_backward(
+        self, params: ops.Params, optimizers: ops.Optimizers, step: int, info: dict[str, Any]
+    ) -> None:
+        """Note the views of the step."""
+        self.probe, self._views = info["probe"], tuple(info["views"])
+        super().pre_backward(params, optimizers, step, info)
+
+    def post_backward(
+        self, params: ops.Params, optimizers: ops.Optimizers, step: int, *rest: Any, **named: Any
+    ) -> None:
+        """Note the numbers of Gaussians."""
+        before = ops.count(params)
+        super().post_backward(params, optimizers, step, *rest, **named)
+        self.records.append(StepRecord(step, before, ops.count(params), self._views))
+
+    def check_finite(self, params: ops.Params, step: int) -> None:
+        """Note which check it was that failed."""
+        try:
+            super().check_finite(params, step)
+        except StrategyError:
+            self.is_not_finite = True
+            raise
+
+
+@dataclass
+class Subject:
+    """A strategy under test with the runs that the checks share."""
+
+    name: str
+    config: TrainConfig
+    scene: Miniature
+    printed: io.StringIO = field(default_factory=io.StringIO)
+    losses: list[float] = field(default_factory=list)
+    snapshots: dict[int, bytes] = field(default_factory=dict)
+    host: WatchedHost | None = None
+    error: str = ""
+
+    def start(
+        self, config: TrainConfig | None = None, scene: Miniature | None = None
+    ) -> tuple[Trainer, WatchedHost]:
+        """A new run from step 0."""
+        config, scene = config or self.config, scene or self.scene
+        with contextlib.redirect_stdout(self.printed):
+            host = WatchedHost(self.name, strategy_for(config), max_gaussians=config.max_gaussians)
+            return make_trainer(config, scene, host), host
+
+    def advance(
+        self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None] = lambda row: None
+    ) -> None:
+        """Train on to step `until`."""
+        with contextlib.redirect_stdout(self.printed), tqdm(disable=True) as bar:
+            trainer.run(until, on_log, bar)
+
+    def carry_out_main_run(self) -> None:
+        """The run that most checks look at; its error is kept, not raised."""
+        try:
+            trainer, self.host = self.start()
+            for step in (HALF, SHORT, STEPS):
+                self.advance(trainer, step, lambda row: self.losses.append(row.loss or 0.0))
+                self.snapshots[step] = stored(trainer)
+        except Exception as error:
+            self.error = described(error)
+
+    @property
+    def records(self) -> list[StepRecord]:
+        """The main run, step by step."""
+        return self.host.records if self.host is not None else []
+
+
+def stored(trainer: Trainer) -> bytes:
+    """All that a checkpoint holds, but for the time that it took."""
+    contents = {**trainer.state_dict(), "random": random_state(), "train_seconds": 0.0}
+    buffer = io.BytesIO()
+    try:
+        torch.save(contents, buffer)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise _not_storable(error) from error
+    return buffer.getvalue()
+
+
+def restored(contents: bytes) -> dict[str, Any]:
+    """What `stored` took, read as a checkpoint is: without running code."""
+    try:
+        return torch.load(io.BytesIO(contents), weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _not_storable(error) from error
+
+
+def _not_storable(error: Exception) -> StrategyError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return StrategyError(
+        "a checkpoint cannot hold what is in `state`; keep tensors, numbers, texts, and lists or"
+        f" dicts of them there ({reason})"
+    )
+
+
+def described(error: Exception) -> str:
+    """The error in one line, with its type where it is not one of ours."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, StrategyError) else f"{type(error).__name__}: {text}"

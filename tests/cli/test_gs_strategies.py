@@ -1,0 +1,241 @@
+"""gs-strategies, strategies from files, and what a broken one leaves behind."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from commands import MODULES, refusal, run
+
+from gs_densify.cli.strategies import command, field_docstrings
+from gs_densify.errors import BackendError, ConfigError
+from gs_densify.results import load_results
+from gs_densify.strategies.registry import BUILTIN, load_strategy_class, options_of
+
+OURS = [name for name, entry in BUILTIN.items() if entry.target.startswith("gs_densify.")]
+
+CUSTOM = '''
+"""A header that says what it does."""
+from dataclasses import dataclass, field
+from gsplat.strategy.base import Strategy
+from gsplat.strategy.ops import duplicate
+
+@dataclass
+class CustomStrategy(Strategy):
+    at: int = 10
+    """Step at which
+    some are doubled."""
+    names: tuple[str, ...] = ("a", "b")
+    share: float = 0.5
+    seen: list = field(init=False, default_factory=list)
+
+    def initialize_state(self, scene_scale: float = 1.0):
+        return {}
+    def step_pre_backward(self, params, optimizers, state, step, info):
+        info["means2d"].retain_grad()
+    def step_post_backward(self, params, optimizers, state, step, info, packed=False):
+        self.seen.append(step)
+        if step == self.at:
+            size = info["means2d"].grad.norm(dim=-1).sum(0)
+            duplicate(params, optimizers, state, size > size.quantile(1 - self.share))
+'''
+
+BREAKING = """
+from dataclasses import dataclass
+import torch
+from gs_densify.strategies import ops
+from gs_densify.strategies.base import Strategy
+
+@dataclass
+class Breaking(Strategy):
+    fault: str = "raise"
+    def step_post_backward(self, params, optimizers, state, step, info):
+        if step == 0:
+            state["seen"] = torch.zeros(ops.count(params))
+        if step != 12:
+            return
+        means = params["means"]
+        if self.fault == "raise":
+            raise ValueError("no\\nidea")
+        if self.fault == "parameter":
+            params["scales"] = torch.nn.Parameter(params["scales"][:9].detach())
+        if self.fault == "moment":
+            moments = optimizers["quats"].state[params["quats"]]
+            moments["exp_avg"] = moments["exp_avg"][:9]
+        if self.fault == "statistic":
+            ops.remove(params, optimizers, {}, means[:, 0] > means[:, 0].median())
+        if self.fault == "nan":
+            is_first = torch.arange(len(means)) < 4
+            params["opacities"].data[is_first] = float("nan")
+            ops.duplicate(params, optimizers, state, is_first)
+        if self.fault == "all":
+            ops.remove(params, optimizers, state, means[:, 0] < float("inf"))
+"""
+# What the one line says after "strategy '...', step 12, ".
+SAID = {
+    "raise": r"step_post_backward: ValueError: no idea$",
+    "parameter": r"step_post_backward: 'scales' has 9 rows, 'means' has 640$",
+    "moment": r"step_post_backward: 'exp_avg' of the optimiser of 'quats' has shape \(9, 4\), the"
+    r" parameter \(640, 4\)$",
+    "statistic": r"step_post_backward: statistic 'seen' has 640 rows, the model 320$",
+    "nan": r"after step_post_backward: 'opacities' is not finite in 8 of 644 Gaussians$",
+    "all": r"step_post_backward: no Gaussian is left$",
+}
+
+
+@pytest.fixture(scope="module")
+def custom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plugin") / "custom_strategy.py"
+    path.write_text(CUSTOM)
+    return path
+
+
+@pytest.fixture(scope="module")
+def broken_runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """One real run for each fault, all at once, by fault: (folder, exit code, stdout, stderr)."""
+    folder = tmp_path_factory.mktemp("broken")
+    (folder / "breaking.py").write_text(BREAKING)
+    options = "--steps 20 --evaluation.steps 5 --evaluation.lpips --device cpu --log-every 20"
+    arguments = [sys.executable, "-m", MODULES["gs-train"], "--scene", str(tiny)]
+    arguments += ["--strategy", "breaking.py", *options.split()]
+    started = {
+        fault: subprocess.Popen(
+            [*arguments, "--strategy.fault", fault, "--out", fault],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for fault in SAID
+    }
+    ended = {fault: process.communicate(timeout=300) for fault, process in started.items()}
+    return {fault: (folder / fault, started[fault].returncode, *ended[fault]) for fault in SAID}
+
+
+@pytest.mark.parametrize("fault", SAID)
+def test_a_strategy_that_breaks_the_model_stops_the_run_in_one_line(broken_runs, fault) -> None:
+    _, code, stdout, stderr = broken_runs[fault]
+    assert code == 3, stderr
+    assert stdout == ""
+    lines = stderr.strip().splitlines()
+    assert lines[0].startswith("step 5: PSNR")
+    assert len(lines) == 2, stderr
+    assert re.match(f"gs-train: strategy 'breaking.py', step 12, {SAID[fault]}", lines[1]), lines[1]
+
+
+def test_what_was_saved_before_the_break_is_intact(broken_runs) -> None:
+    for folder, *_ in broken_runs.values():
+        assert sorted(file.name for file in folder.rglob("*") if file.is_file()) == [
+            "breaking.py",
+            "config.yml",
+            "metrics.jsonl",
+            "step_000005.pt",
+        ]
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert rows[-1]["step"] == 5
+    done = run("gs-eval", folder, "--out", "scores", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "scores" / "per_view.json").is_file()
+
+
+def test_a_strategy_file_trains_and_its_run_is_repeated_from_the_copy(
+    tiny: Path, custom: Path, tmp_path: Path
+) -> None:
+    options = ["--strategy.names", "x", "y", "--strategy.share", "0.25", "--log-every", "10"]
+    smoke = "--steps 20 --evaluation.lpips --device cpu".split()
+    arguments = ["--scene", tiny, "--strategy", custom, *options, *smoke]
+    done = run("gs-train", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs" / tiny.name / "custom_strategy").iterdir()
+    first = load_results(folder / "results.json")
+    assert first.strategy.options == {"at": 10, "names": ["x", "y"], "share": 0.25}
+    assert first.counts.final == 640 + 160
+    assert (folder / "custom_strategy.py").read_text() == CUSTOM
+    saved = yaml.safe_load((folder / "config.yml").read_text())
+    assert saved["strategy"]["name"] == "custom_strategy.py"
+
+    done = run("gs-train", "--config", folder / "config.yml", "--out", "again", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = tmp_path / "again"
+    assert (again / "point_cloud.ply").read_bytes() == (folder / "point_cloud.ply").read_bytes()
+    assert load_results(again / "results.json").scores == first.scores
+
+
+def test_refusals_before_a_run(tiny: Path, custom: Path, tmp_path: Path) -> None:
+    scene = ["--scene", tiny, "--device", "cpu"]
+    said = refusal(run("gs-train", *scene, "--strategy", "gsplat-mcmc", cwd=tmp_path))
+    assert said.startswith("gs-train: strategy 'gsplat-mcmc' calls gsplat's CUDA code")
+    assert "Unrecognized options: --strategy.seen" in refusal(
+        run("gs-train", *scene, "--strategy", custom, "--strategy.seen", "1", cwd=tmp_path)
+    )
+    (tmp_path / "bad.py").write_text("def f(:\n")
+    said = refusal(run("gs-train", *scene, "--strategy", "bad.py", cwd=tmp_path))
+    assert "strategy file bad.py, line 1: cannot be imported: SyntaxError" in said
+    assert list(tmp_path.iterdir()) == [tmp_path / "bad.py"]
+
+
+def test_help_with_a_file_shows_its_options_only(custom: Path, tmp_path: Path) -> None:
+    done = run("gs-train", "--strategy", custom, "--help", cwd=tmp_path)
+    assert "Step at which" in done.stdout
+    assert "--strategy.share" in done.stdout
+    assert "--strategy.seen" not in done.stdout
+
+
+def test_list_needs_no_torch_and_names_every_strategy() -> None:
+    code = (
+        "import sys; from gs_densify.cli.strategies import command; command(['list']);"
+        " print([m for m in ('torch', 'gsplat') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    *lines, loaded = done.stdout.splitlines()
+    assert loaded == "[]", done.stderr
+    assert [line.split()[0] for line in lines] == list(BUILTIN)
+    for line, entry in zip(lines, BUILTIN.values(), strict=True):
+        assert line.endswith(f"  {entry.summary}")
+
+
+def test_show_prints_the_text_the_options_and_the_recipe(custom: Path, capsys) -> None:
+    assert command(["show", str(custom)]) == 0
+    shown = capsys.readouterr().out
+    assert "A header that says what it does." in shown
+    assert "  at = 10\n      Step at which some are doubled." in shown
+    assert "seen" not in shown
+    assert command(["show", "gsplat-mcmc"]) == 0
+    shown = capsys.readouterr().out
+    assert "Markov Chain Monte Carlo" in shown
+    assert "init.opacity = 0.5" in shown
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_option_of_a_built_in_strategy_says_what_it_means(name: str) -> None:
+    cls = load_strategy_class(name)
+    assert set(options_of(cls())) <= set(field_docstrings(cls))
+
+
+def test_check_prints_each_outcome(custom: Path, capsys) -> None:
+    assert command(["check", str(custom)]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12
+    assert all(line.startswith("ok   ") for line in lines)
+    assert last == f"{custom}: 12 passed, 0 failed"
+
+
+def test_check_says_what_failed_where_and_exits_with_1(tmp_path: Path) -> None:
+    (tmp_path / "breaking.py").write_text(BREAKING)
+    done = run("gs-strategies", "check", "breaking.py", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    first, *lines, last = done.stdout.splitlines()
+    assert first.startswith("FAIL rows, moments and statistics stay in step: strategy")
+    assert first.endswith("'breaking.py', step 12, step_post_backward: ValueError: no idea")
+    assert all(line.startswith("-    ") for line in lines)
+    assert last == "breaking.py: 0 passed, 1 failed, 11 not run"
+
+
+def test_what_cannot_be_checked_or_shown_is_refused() -> None:
+    with pytest.raises(BackendError, match="calls gsplat's CUDA code"):
+        command(["check", "gsplat-mcmc"])
+    with pytest.raises(ConfigError, match="unknown strategy 'nope'"):
+        command(["show", "nope"])

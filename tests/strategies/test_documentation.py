@@ -1,0 +1,32 @@
+"""The pages of the strategies are what their sources say."""
+
+import importlib.util
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def _maker():
+    spec = importlib.util.spec_from_file_location("make_strategies", DOCS / "make_strategies.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pages_are_up_to_date() -> None:
+    expected = _maker().pages()
+    found = {path.stem: path.read_text("utf-8") for path in (DOCS / "strategies").glob("*.md")}
+    assert found == expected, "run python docs/make_strategies.py"
+
+
+def test_every_page_names_its_limits() -> None:
+    for name, text in _maker().pages().items():
+        assert "Limits:" in text, name
+        assert "Differs from" in text or "No paper" in text, name
+
+
+def test_the_overview_links_every_page() -> None:
+    overview = (DOCS / "strategies.md").read_text("utf-8")
+    for path in (DOCS / "strategies").glob("*.md"):
+        assert f"(strategies/{path.name})" in overview
