@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from gs_densify.splats.geometry import quats_to_rotmats
 
 EPS2D = 0.3  # px^2 added to every projected covariance, so that no Gaussian falls between pixels
 ALPHA_MIN = 1 / 255  # contributions below this are dropped
@@ -35,23 +36,6 @@ class Projection:
     conics: Tensor
     compensations: Tensor
     radii: Tensor
-
-
-def rotation_matrices(quats: Tensor) -> Tensor:
-    """Rotations of quaternions (wxyz, any non-zero length): [..., 4] -> [..., 3, 3]."""
-    w, x, y, z = F.normalize(quats, dim=-1).unbind(-1)
-    rows = [
-        1 - 2 * (y * y + z * z),
-        2 * (x * y - w * z),
-        2 * (x * z + w * y),
-        2 * (x * y + w * z),
-        1 - 2 * (x * x + z * z),
-        2 * (y * z - w * x),
-        2 * (x * z - w * y),
-        2 * (y * z + w * x),
-        1 - 2 * (x * x + y * y),
-    ]
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
 def project(
@@ -83,7 +67,7 @@ def project(
     focal = torch.stack([Ks[:, 0, 0], Ks[:, 1, 1]], dim=-1)[:, None]
     centre = Ks[:, None, :2, 2]
 
-    axes = camera[:, None] @ (rotation_matrices(quats) * scales[:, None, :])
+    axes = camera[:, None] @ (quats_to_rotmats(quats) * scales[:, None, :])
     limited = _limit_slopes(slopes, focal, centre, width, height)
     first, second = _projected_axes(axes, limited, focal / depths[..., None])
     xx, xy, yy = (first * first).sum(-1), (first * second).sum(-1), (second * second).sum(-1)

@@ -107,12 +107,9 @@ class DefaultStrategy(Strategy):
     def _observe(self, params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
         statistics.zeros_like_rows(state, self._statistics, params["means"])
         num = ops.count(params)
-        seen = statistics.visible(info)
-        grads = statistics.pixel_gradients(info, absolute=self.absgrad) * seen
-        state["grad2d"] += statistics.sum_over_views(grads, info, num, packed=packed)
-        state["count"] += statistics.sum_over_views(seen.float(), info, num, packed=packed)
+        statistics.accumulate_gradients(state, num, info, absolute=self.absgrad, packed=packed)
         if "radii" in self._statistics:
-            radii = statistics.screen_radii(info) * seen
+            radii = statistics.screen_radii(info) * statistics.visible(info)
             latest = statistics.max_over_views(radii, info, num, packed=packed)
             torch.maximum(state["radii"], latest, out=state["radii"])
 

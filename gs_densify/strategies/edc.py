@@ -170,11 +170,9 @@ class EDCStrategy(Strategy):
 
     def _observe(self, params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
         statistics.zeros_like_rows(state, _STATISTICS, params["means"])
-        num = ops.count(params)
-        seen = statistics.visible(info)
-        grads = statistics.pixel_gradients(info, absolute=self.absgrad) * seen
-        state["grad2d"] += statistics.sum_over_views(grads, info, num, packed=packed)
-        state["count"] += statistics.sum_over_views(seen.float(), info, num, packed=packed)
+        statistics.accumulate_gradients(
+            state, ops.count(params), info, absolute=self.absgrad, packed=packed
+        )
 
     def _since_reset(self, step: int) -> int | None:
         """Steps since the last reset, while its recovery is watched."""

@@ -173,10 +173,7 @@ class MiniSplattingStrategy(Strategy):
     def _observe(self, params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
         statistics.zeros_like_rows(state, _STATISTICS, params["means"])
         num = ops.count(params)
-        seen = statistics.visible(info)
-        grads = statistics.pixel_gradients(info, absolute=False) * seen
-        state["grad2d"] += statistics.sum_over_views(grads, info, num, packed=packed)
-        state["count"] += statistics.sum_over_views(seen.float(), info, num, packed=packed)
+        statistics.accumulate_gradients(state, num, info, absolute=False, packed=packed)
         ids, _ = top_contributors(info)
         area = largest_areas(ids, num).amax(dim=0) / (info["width"] * info["height"])
         torch.maximum(state["area"], area, out=state["area"])

@@ -49,3 +49,18 @@ def zeros_like_rows(state: MutableMapping[str, Any], names: tuple[str, ...], mea
     for name in names:
         if state.get(name) is None:
             state[name] = torch.zeros(len(means), device=means.device)
+
+
+def accumulate_gradients(
+    state: MutableMapping[str, Any],
+    count: int,
+    info: dict[str, Any],
+    *,
+    absolute: bool,
+    packed: bool,
+) -> None:
+    """Add a step to `grad2d` [N], sums of gradient norms, and `count` [N], views that saw."""
+    seen = visible(info)
+    grads = pixel_gradients(info, absolute=absolute) * seen
+    state["grad2d"] += sum_over_views(grads, info, count, packed=packed)
+    state["count"] += sum_over_views(seen.float(), info, count, packed=packed)

@@ -169,11 +169,9 @@ class TamingStrategy(Strategy):
 
     def _observe(self, params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
         statistics.zeros_like_rows(state, _STATISTICS, params["means"])
-        num = ops.count(params)
-        seen = statistics.visible(info)
-        grads = statistics.pixel_gradients(info, absolute=False) * seen
-        state["grad2d"] += statistics.sum_over_views(grads, info, num, packed=packed)
-        state["count"] += statistics.sum_over_views(seen.float(), info, num, packed=packed)
+        statistics.accumulate_gradients(
+            state, ops.count(params), info, absolute=False, packed=packed
+        )
 
     def _refine(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]

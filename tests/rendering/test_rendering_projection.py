@@ -3,7 +3,8 @@ import torch
 from gsplat.cuda._torch_impl import _fully_fused_projection, _quat_scale_to_covar_preci
 from rendering_scenes import random_scene
 
-from gs_densify.rendering.projection import ALPHA_MIN, project, rotation_matrices
+from gs_densify.rendering.projection import ALPHA_MIN, project
+from gs_densify.splats.geometry import quats_to_rotmats
 
 OPTIONS = {"antialiased": False, "near_plane": 0.01, "far_plane": 1e10, "radius_clip": 0.0}
 
@@ -174,7 +175,7 @@ def test_a_flat_or_vanishing_gaussian_keeps_finite_gradients():
 
 def test_rotation_matrices_are_rotations_for_any_length():
     quats = torch.randn(20, 4, dtype=torch.float64) * 5
-    R = rotation_matrices(quats)
+    R = quats_to_rotmats(quats)
     torch.testing.assert_close(R @ R.mT, torch.eye(3).double().expand(20, 3, 3))
     torch.testing.assert_close(torch.linalg.det(R), torch.ones(20).double())
-    torch.testing.assert_close(rotation_matrices(-2 * quats), R)
+    torch.testing.assert_close(quats_to_rotmats(-2 * quats), R)

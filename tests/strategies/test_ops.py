@@ -112,7 +112,7 @@ def test_noise_has_the_gaussians_covariance_and_spares_opaque_ones() -> None:
     ours.inject_noise_to_position(params, optimizers, state, scaler=1.0)
     moved = (params["means"].detach() - before).double()
     covar = covariances(params["quats"][:1], params["scales"][:1].exp())[0].double()
-    weight = torch.sigmoid(torch.tensor(100 * (1 - torch.sigmoid(torch.tensor(-8.0)) - 0.995)))
+    weight = torch.sigmoid(100 * (1 - torch.sigmoid(torch.tensor(-8.0)) - 0.995))
     expected = (weight.double() * covar) @ (weight.double() * covar).T
     error = (torch.cov(moved.T) - expected).norm() / expected.norm()
     assert error < 0.02
