@@ -1,6 +1,6 @@
 """Copies the small files of a run into benchmarks/records, without the folders of this machine.
 
-    python benchmarks/add_record.py RUN NAME
+python benchmarks/add_record.py RUN NAME
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Writes docs/strategies/NAME.md for each strategy from its source: one truth, shown twice.
 
-    python docs/make_strategies.py
+python docs/make_strategies.py
 """
 
 import contextlib

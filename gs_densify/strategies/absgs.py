@@ -93,9 +93,7 @@ class AbsGSStrategy(Strategy):
     def __post_init__(self) -> None:
         for name, least in (("refine_every", 1), ("reset_every", 1), ("reduce_every", 0)):
             if getattr(self, name) < least:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}; at least {least} steps are needed"
-                )
+                raise ConfigError(f"{name} is {getattr(self, name)}; at least {least} is needed")
         for name in ("reduce_opa", "reset_opa"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ConfigError(

@@ -180,9 +180,9 @@ def test_the_tiny_scene_brings_thresholds_for_its_image_size() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"refine_every": 0}, "refine_every is 0; at least 1 steps"),
-        ({"reset_every": 0}, "reset_every is 0; at least 1 steps"),
-        ({"reduce_every": -1}, "reduce_every is -1; at least 0 steps"),
+        ({"refine_every": 0}, "refine_every is 0; at least 1"),
+        ({"reset_every": 0}, "reset_every is 0; at least 1"),
+        ({"reduce_every": -1}, "reduce_every is -1; at least 0"),
         ({"reduce_opa": 1.0}, "reduce_opa is 1.0; a number between 0 and 1"),
     ],
 )
