@@ -16,16 +16,17 @@ arXiv 2403.14166. With w_i(p) the blending weight of Gaussian i at pixel p:
 Opacities are never reset, colours have degree 0 until the sampling, and there the learning-rate
 schedule goes back to `lr_restart_step`.
 
-Limits: each pass over the training views costs a render of each; two neighbour searches over
-millions of points run on the CPU. The number of points, the blur's share of the image and the size
-of the sample are tuned for 100 to 300 photos of about a megapixel.
+Limits: each of four passes over the training views costs a render of each, and three neighbour
+searches, over up to millions of points, run on the CPU. The number of points, the blur's share of
+the image and the size of the sample are tuned for 100 to 300 photos of about a megapixel.
 
 Differs from the published code (steps are zero-based, and as gsplat's: start < step < stop):
 alpha follows gsplat (at most 0.999; there 0.99); points behind the camera are dropped after the
 draw, not before; at the cap it still prunes and grows into the room that is left, most urgent
 first, where the code skips the whole refinement; no pruning by screen size, which that code resets
-before it is read. Like the code and unlike the paper, I of `outdoor` scenes is a view's weight
-divided by the pixels it falls on, over the views in which i is an argmax.
+before it is read; all views give equally many points, where the code goes by their pixels. The
+`outdoor` importance is that code's option: a view's weight divided by the pixels it falls on, over
+the views in which i is an argmax.
 """
 
 import dataclasses

@@ -62,12 +62,12 @@ def _model(count: int = COUNT):
     return params, optimizers, state, _Probe(params)
 
 
-def _train_step(strategy, params, optimizers, state, probe, step: int) -> None:
+def _train_step(strategy, params, optimizers, state, probe, step: int, view: int = 0) -> None:
     """One real forward and backward pass, then the hook."""
     output = render_splats(
         make_rasterizer("reference"),
         params,
-        _viewmat(0)[None],
+        _viewmat(view)[None],
         K[None],
         WIDTH,
         HEIGHT,
@@ -75,7 +75,7 @@ def _train_step(strategy, params, optimizers, state, probe, step: int) -> None:
     )
     info = {**output.info, "probe": probe}
     strategy.step_pre_backward(params, optimizers, state, step, info)
-    (output.image - probe.images[0]).abs().mean().backward()
+    (output.image - probe.images[view]).abs().mean().backward()
     for optimizer in optimizers.values():
         optimizer.zero_grad()
     strategy.step_post_backward(params, optimizers, state, step, info)
@@ -213,6 +213,17 @@ def test_depth_points_project_into_their_pixels_with_the_photos_colour() -> None
     expected = torch.stack([pixel % WIDTH + 0.5, pixel // WIDTH + 0.5], dim=-1)
     torch.testing.assert_close(projected, expected, atol=1e-3, rtol=0)
     assert (view.alpha.flatten()[pixel] > 0).all()
+    # As deep as the pixel's top contributor is densest.
+    rows = contributions(view.info, COUNT).ids.flatten()[pixel]
+    origin, directions = pixel_rays(view.viewmat, K, pixel, WIDTH)
+    peaks = ray_peaks(
+        origin,
+        directions,
+        params["means"][rows],
+        params["quats"][rows],
+        params["scales"][rows].exp(),
+    )
+    torch.testing.assert_close(camera[:, 2], peaks.detach(), atol=1e-4, rtol=1e-5)
 
 
 def test_pixels_are_drawn_in_proportion_to_alpha() -> None:
@@ -274,6 +285,19 @@ def test_impossible_options_are_refused(options: dict, message: str) -> None:
 
 
 # Steps
+
+
+def test_the_area_is_the_largest_over_the_views() -> None:
+    params, optimizers, _, probe = _model()
+    state = {"scene_scale": 1.3}
+    areas = []
+    for view in range(3):
+        ids = contributions(probe(view).info, COUNT).ids
+        areas.append(torch.bincount(ids[ids >= 0], minlength=COUNT) / (WIDTH * HEIGHT))
+        _train_step(_small(), params, optimizers, state, probe, 1, view)
+    expected = torch.stack(areas).amax(0)
+    assert (expected > areas[2]).any() and (expected > areas[0]).any()
+    torch.testing.assert_close(state["area"], expected)
 
 
 def test_blurry_gaussians_split_whatever_their_gradient() -> None:
