@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -150,10 +151,17 @@ class StrategyHost:
 
 
 def _accepted(method: Callable[..., Any], offered: dict[str, Any]) -> dict[str, Any]:
-    parameters = inspect.signature(method).parameters
+    names = _parameter_names(getattr(method, "__func__", method))
+    return {k: v for k, v in offered.items() if k in names} if names is not None else offered
+
+
+@lru_cache(maxsize=256)  # looking at a signature takes longer than many a hook
+def _parameter_names(function: Callable[..., Any]) -> frozenset[str] | None:
+    """Names of the parameters; None where any keyword is taken."""
+    parameters = inspect.signature(function).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return offered
-    return {name: value for name, value in offered.items() if name in parameters}
+        return None
+    return frozenset(parameters)
 
 
 def out_of_step(
