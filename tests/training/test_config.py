@@ -38,7 +38,8 @@ def test_values_out_of_range_are_refused_in_words(values: dict, message: str) ->
 
 
 def test_a_saved_configuration_reads_back_equal(tmp_path: Path) -> None:
-    argv = "--scene tiny --strategy default --steps 77 --lr.means 3e-4 --render.antialiased --data.no-normalize"
+    argv = "--scene tiny --strategy default --steps 77 --lr.means 3e-4"
+    argv += " --render.antialiased --data.no-normalize"
     argv += " --evaluation.steps 5 9 --strategy.grow-grad2d 0.001 --max-gaussians 900"
     argv += " --render.background random --evaluation.lpips"
     config = parse_train_arguments(argv.split())
