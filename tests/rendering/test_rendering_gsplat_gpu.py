@@ -72,6 +72,7 @@ def assert_images_agree(mine, theirs, what):
     error = (mine - theirs).abs().amax(-1)
     flipped = int((error > PIXEL_TOLERANCE).sum())
     report = f"{what}: {flipped} of {error.numel()} pixels differ, at most {float(error.max()):.2e}"
+    print(report)  # pytest -rP shows the figures
     assert flipped <= MAX_FLIPPED * error.numel(), report
     assert error.max() <= PIXEL_LIMIT, report
 
@@ -83,6 +84,7 @@ def assert_agree(mine, theirs, exact, skip=()):
             assert_images_agree(mine[what], theirs[what], what)
         else:
             apart = distance(mine[what], theirs[what])
+            print(f"{what}: {apart:.2e} of its norm apart")
             assert apart <= GRADIENT_TOLERANCE, (
                 f"{what}: {apart:.2e} apart; from float64 the reference is "
                 f"{distance(mine[what], exact[what]):.2e}, gsplat "
