@@ -1,5 +1,6 @@
 """One run from its configuration to its result files."""
 
+import dataclasses
 import sys
 import time
 from collections.abc import Sequence
@@ -128,8 +129,10 @@ class _Run:
         stops = sorted({*config.evaluation.steps, config.steps})
         evaluation: Evaluation
 
+        at_stop: list[MetricsRow] = []  # waits for its PSNR
+
         def on_log(row: MetricsRow) -> None:
-            log.append(row)
+            (at_stop if row.step == stop else log).append(row)
             self.lines.progress(row)
 
         with (
@@ -145,6 +148,7 @@ class _Run:
             for stop in stops:
                 trainer.run(stop, on_log, bar)
                 evaluation = self._save_and_evaluate(trainer)
+                log.append(dataclasses.replace(at_stop.pop(), psnr=evaluation.scores.psnr))
         results = self._results(trainer, evaluation, initial)
         save_json(self.folder / run_folder.PER_VIEW, self._per_view(evaluation))
         self._export(trainer)

@@ -24,6 +24,7 @@ def test_a_run_leaves_every_file_and_they_agree(finished_run: Path) -> None:
     assert abs(mean - (results.scores.psnr or 0)) < 1e-9
     assert [row.step for row in rows] == [20, 40]
     assert [record.step for record in results.evaluations] == [20, 40]
+    assert [row.psnr for row in rows] == [record.scores.psnr for record in results.evaluations]
     assert results.evaluations[-1].scores == results.scores
     assert rows[-1].num_gaussians == results.counts.final
     assert rows[-1].loss < rows[0].loss
