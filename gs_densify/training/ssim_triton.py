@@ -97,7 +97,7 @@ def _spread_columns(
     s1, s2 = s0, s0
     for i in tl.static_range(TAPS):
         weight = tl.load(window + i)
-        source_line = line - i
+        source_line = line - i + tl.zeros_like(x)  # masks of scalars fail in Triton 3.9
         valid = inside & (source_line >= 0) & (source_line < height_out)
         source = derivatives + (image * height_out + source_line) * row_out + x
         s0 += weight * tl.load(source, mask=valid, other=0.0)
