@@ -141,7 +141,7 @@ class AbsGSStrategy(Strategy):
         is_clone, is_split = clones_and_splits(
             state["grad2d"] / views,
             state["absgrad2d"] / views,
-            _largest_scale(params),
+            ops.largest_scale(params),
             clone_above=self.grow_grad2d,
             split_above=self.split_absgrad2d,
             size=self.grow_scale3d * state["scene_scale"],
@@ -154,7 +154,7 @@ class AbsGSStrategy(Strategy):
     def _prune(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
         is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
         if step > self.reset_every:
-            is_weak |= _largest_scale(params) > self.prune_scale3d * state["scene_scale"]
+            is_weak |= ops.largest_scale(params) > self.prune_scale3d * state["scene_scale"]
         ops.remove(params, optimizers, state, is_weak)
 
 
@@ -169,8 +169,3 @@ def _observe(params: Params, state: State, info: dict[str, Any], packed: bool) -
     }
     for name, values in terms.items():
         state[name] += statistics.sum_over_views(values, info, num, packed=packed)
-
-
-def _largest_scale(params: Params) -> Tensor:
-    """Largest of the three scales of each Gaussian, [N], world units."""
-    return params["scales"].amax(dim=-1).exp()

@@ -210,7 +210,7 @@ class AdaptiveStrategy(Strategy):
         gradient = blended(state["grad_sum"], state["grad_max"], state["seen"], self.max_blend)
         quality = self._quality(params, state, gradient)
         state["quality"] = quality
-        is_large = largest_scale(params) > self.large_scale3d * state["scene_scale"]
+        is_large = ops.largest_scale(params) > self.large_scale3d * state["scene_scale"]
         is_seen = state["seen"] >= self.min_views
         is_candidate = above_percentile(gradient, is_seen & ~is_large, self.clone_percentile)
         is_candidate |= above_percentile(gradient, is_seen & is_large, self.split_percentile)
@@ -246,7 +246,7 @@ class AdaptiveStrategy(Strategy):
     def _give_birth(
         self, params: Params, optimizers: Optimizers, state: State, step: int, is_parent: Tensor
     ) -> None:
-        is_large = largest_scale(params) > self.large_scale3d * state["scene_scale"]
+        is_large = ops.largest_scale(params) > self.large_scale3d * state["scene_scale"]
         births.revised_clone(params, optimizers, state, is_parent & ~is_large)
         # Clones were appended: the mask must cover them before it is used again.
         is_split = is_parent & is_large
@@ -268,7 +268,7 @@ class AdaptiveStrategy(Strategy):
 
     def _prune(self, params: Params, optimizers: Optimizers, state: State) -> None:
         is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
-        is_weak |= largest_scale(params) > self.prune_scale3d * state["scene_scale"]
+        is_weak |= ops.largest_scale(params) > self.prune_scale3d * state["scene_scale"]
         ops.remove(params, optimizers, state, is_weak)
 
     def _reset(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
@@ -283,11 +283,6 @@ class AdaptiveStrategy(Strategy):
             opacities = params["opacities"].flatten()
             surplus = round(self.recovery_prune * len(opacities))
             ops.remove(params, optimizers, state, scores.lowest(opacities, surplus))
-
-
-def largest_scale(params: Params) -> Tensor:
-    """Largest of the three scales of each Gaussian [N], in world units."""
-    return params["scales"].detach().amax(dim=-1).exp()
 
 
 def error_weights(render: Tensor, image: Tensor, edge_weight: float) -> Tensor:

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from gs_densify.errors import ConfigError
 from gs_densify.strategies import ops, statistics
@@ -116,7 +115,7 @@ class DefaultStrategy(Strategy):
     def _grow(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
         gradient = state["grad2d"] / state["count"].clamp_min(1)
         is_high = gradient > self.grow_grad2d
-        is_small = _largest_scale(params) <= self.grow_scale3d * state["scene_scale"]
+        is_small = ops.largest_scale(params) <= self.grow_scale3d * state["scene_scale"]
         is_clone = is_high & is_small
         is_split = is_high & ~is_small
         if step < self.refine_scale2d_stop_iter:
@@ -129,12 +128,7 @@ class DefaultStrategy(Strategy):
     def _prune(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
         is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
         if step > self.reset_every:
-            is_weak |= _largest_scale(params) > self.prune_scale3d * state["scene_scale"]
+            is_weak |= ops.largest_scale(params) > self.prune_scale3d * state["scene_scale"]
             if step < self.refine_scale2d_stop_iter:
                 is_weak |= state["radii"] > self.prune_scale2d
         ops.remove(params, optimizers, state, is_weak)
-
-
-def _largest_scale(params: Params) -> Tensor:
-    """Largest of the three scales of each Gaussian, [N], world units."""
-    return params["scales"].amax(dim=-1).exp()

@@ -182,7 +182,7 @@ class MiniSplattingStrategy(Strategy):
     def _refine(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
         gradient = state["grad2d"] / state["count"].clamp_min(1)
         is_high = gradient > self.grow_grad2d
-        is_small = _largest_scale(params) <= self.grow_scale3d * state["scene_scale"]
+        is_small = ops.largest_scale(params) <= self.grow_scale3d * state["scene_scale"]
         is_blurry = state["area"] > self.blur_area
         is_clone, is_split = within_room(
             is_high & is_small,
@@ -196,7 +196,7 @@ class MiniSplattingStrategy(Strategy):
         ops.split(params, optimizers, state, is_split)
         is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
         if step > self.prune_scale3d_start_iter:
-            is_weak |= _largest_scale(params) > self.prune_scale3d * state["scene_scale"]
+            is_weak |= ops.largest_scale(params) > self.prune_scale3d * state["scene_scale"]
         ops.remove(params, optimizers, state, is_weak)
         for name in _STATISTICS:
             state[name].zero_()
@@ -296,11 +296,6 @@ def fresh_splats(
         "sh0": sh0,
         "shN": means.new_zeros(len(means), num_sh_rest, 3),
     }
-
-
-def _largest_scale(params: Params) -> Tensor:
-    """Largest of the three scales of each Gaussian, [N], world units."""
-    return params["scales"].amax(dim=-1).exp()
 
 
 def _probe_of(info: dict[str, Any]) -> Any:

@@ -138,7 +138,7 @@ class NewSplitStrategy(Strategy):
     def _grow(self, params: Params, optimizers: Optimizers, state: State) -> None:
         is_clone, is_split = clones_and_splits(
             state["grad2d"] / state["count"].clamp_min(1),
-            _largest_scale(params),
+            ops.largest_scale(params),
             above=self.grow_grad2d,
             size=self.grow_scale3d * state["scene_scale"],
         )
@@ -151,10 +151,5 @@ class NewSplitStrategy(Strategy):
     def _prune(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
         is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
         if step > self.reset_every:
-            is_weak |= _largest_scale(params) > self.prune_scale3d * state["scene_scale"]
+            is_weak |= ops.largest_scale(params) > self.prune_scale3d * state["scene_scale"]
         ops.remove(params, optimizers, state, is_weak)
-
-
-def _largest_scale(params: Params) -> Tensor:
-    """Largest of the three scales of each Gaussian, [N], world units."""
-    return params["scales"].amax(dim=-1).exp()

@@ -30,6 +30,11 @@ def count(params: Splats) -> int:
     return len(params["means"])
 
 
+def largest_scale(params: Params) -> Tensor:
+    """Largest of the three scales of each Gaussian, [N], world units."""
+    return params["scales"].detach().amax(dim=-1).exp()
+
+
 def inverse_sigmoid(opacities: Tensor) -> Tensor:
     """Logits of opacities, clamped so that they are finite."""
     return torch.logit(opacities.clamp(1e-8, _MAX_OPACITY))

@@ -208,7 +208,7 @@ class TamingStrategy(Strategy):
         wanted = target - ops.count(params)
         if wanted <= 0:
             return
-        is_small = _largest_scale(params) <= self.grow_scale3d * state["scene_scale"]
+        is_small = ops.largest_scale(params) <= self.grow_scale3d * state["scene_scale"]
         is_clone, is_split = chosen_to_grow(
             gradient >= self.grow_grad2d, is_small, state["importance"], wanted
         )
@@ -220,7 +220,7 @@ class TamingStrategy(Strategy):
     def _prune(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
         is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
         if step > self.reset_every:
-            is_weak |= _largest_scale(params) > self.prune_scale3d * state["scene_scale"]
+            is_weak |= ops.largest_scale(params) > self.prune_scale3d * state["scene_scale"]
         is_dead = chosen_to_prune(is_weak, state["importance"], self.prune_share)
         ops.remove(params, optimizers, state, is_dead)
 
@@ -235,7 +235,7 @@ class TamingStrategy(Strategy):
         common = {
             "gradient": gradient,
             "opacity": params["opacities"].flatten().sigmoid(),
-            "scale": _largest_scale(params),
+            "scale": ops.largest_scale(params),
         }
         for view in scores.random_views(len(probe), self.score_views):
             seen = probe(view, maps=self._maps)
@@ -317,8 +317,3 @@ def chosen_to_prune(is_weak: Tensor, importance: Tensor, share: float) -> Tensor
     weights = torch.where(is_weak, 1 / (1e-6 + importance), 0.0)
     number = int(share * int(is_weak.sum()))
     return scores.masked(ops.sample_without_replacement(weights, number), len(is_weak))
-
-
-def _largest_scale(params: Params) -> Tensor:
-    """Largest of the three scales of each Gaussian, [N], world units."""
-    return params["scales"].amax(dim=-1).exp()

@@ -1,7 +1,6 @@
 """Configurations as YAML: save, load, and overrides by dotted name. Imports no torch."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import yaml
 
 from gs_densify.errors import ConfigError
+from gs_densify.results.files import atomic_write
 from gs_densify.strategies.plugin import parse_reference
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.flags import parse
@@ -26,9 +26,8 @@ def save_config(config: TrainConfig, path: Path) -> None:
     """Write `config` so that `--config PATH` makes the same run, in another folder."""
     values = {name: value for name, value in to_mapping(config).items() if name != "out"}
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_write(path) as file:
+        file.write(text.encode())
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
