@@ -15,8 +15,9 @@ def pixel_gradients(info: dict[str, Any], *, absolute: bool) -> Tensor:
     """
     means2d = info["means2d"]
     grads = means2d.absgrad if absolute else means2d.grad
-    half_size = grads.new_tensor([info["width"] / 2.0, info["height"] / 2.0])
-    return (grads * (half_size * info["n_cameras"])).norm(dim=-1)
+    # Plain numbers, since a tensor made of them would wait for the GPU at every step.
+    across, down = (info["n_cameras"] * info[side] / 2.0 for side in ("width", "height"))
+    return torch.hypot(grads[..., 0] * across, grads[..., 1] * down)
 
 
 def visible(info: dict[str, Any]) -> Tensor:

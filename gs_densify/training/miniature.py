@@ -7,15 +7,11 @@ import numpy as np
 import torch
 
 from gs_densify.data.scene import View
-from gs_densify.rendering.base import make_rasterizer
-from gs_densify.splats.model import create_splats
-from gs_densify.training.checkpoint import seed_everything
+from gs_densify.training.build import build_trainer
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.load import load
-from gs_densify.training.run import SCENE_SCALE_MARGIN
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.trainer import Trainer
-from gs_densify.training.views import ViewStore
 
 _SHRINK = 2
 _VIEW_EVERY = 4
@@ -57,25 +53,15 @@ def load_miniature() -> Miniature:
 
 def make_trainer(config: TrainConfig, scene: Miniature, host: StrategyHost) -> Trainer:
     """A trainer at step 0, as `gs-train` makes it: seeded, on the CPU."""
-    device = torch.device("cpu")
-    seed_everything(config.seed)
-    splats = create_splats(
-        scene.points,
-        scene.colors,
-        scene_scale=scene.scene_scale,
-        sh_degree=config.init.sh_degree,
-        init_opacity=config.init.opacity,
-        init_scale=config.init.scale,
-        device=device,
-    )
-    views = ViewStore(scene.views, scene.photos, device, budget=float("inf"))
-    return Trainer(
+    return build_trainer(
         config,
-        splats,
-        views,
-        make_rasterizer(device),
         host,
-        scene_scale=scene.scene_scale * SCENE_SCALE_MARGIN,
+        points=scene.points,
+        colors=scene.colors,
+        views=scene.views,
+        photos=scene.photos,
+        scene_scale=scene.scene_scale,
+        device=torch.device("cpu"),
     )
 
 

@@ -27,15 +27,14 @@ from gs_densify.results import (
     WallTime,
     save_json,
 )
-from gs_densify.splats.model import create_splats
 from gs_densify.splats.ply import save_ply
 from gs_densify.strategies.registry import require_device
 from gs_densify.training import record, run_folder
+from gs_densify.training.build import SCENE_SCALE_MARGIN, build_trainer
 from gs_densify.training.checkpoint import (
     checkpoint_path,
     random_state,
     save_checkpoint,
-    seed_everything,
 )
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.config_file import save_config, to_mapping
@@ -47,9 +46,6 @@ from gs_densify.training.scoring import score
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.strategy_setup import strategy_for
 from gs_densify.training.trainer import Trainer
-from gs_densify.training.views import ViewStore
-
-SCENE_SCALE_MARGIN = 1.1  # gsplat's trainer and Inria's both widen the cameras' radius so
 
 
 def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
@@ -59,45 +55,32 @@ def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
     require_device(config.strategy, device.type)
     strategy = strategy_for(config)
     lines = lines_of(config)
-    rasterizer = make_rasterizer(device)
+    make_rasterizer(device)  # says now, not after loading, what is missing
     folder = run_folder.choose_folder(config)
     loaded = load(config)
     run_folder.create_folder(folder)
     run = _Run(config, folder, loaded, device, list(command), started, lines)
-    scene_scale = loaded.scene.scene_scale * SCENE_SCALE_MARGIN
-    lines.loaded(len(loaded.scene.train_views), len(loaded.scene.test_views), scene_scale)
-    seed_everything(config.seed)
-    splats = create_splats(
-        loaded.scene.points,
-        loaded.scene.colors,
-        scene_scale=loaded.scene.scene_scale,
-        sh_degree=config.init.sh_degree,
-        init_opacity=config.init.opacity,
-        init_scale=config.init.scale,
+    scene = loaded.scene
+    margin = scene.scene_scale * SCENE_SCALE_MARGIN
+    lines.loaded(len(scene.train_views), len(scene.test_views), margin)
+    trainer = build_trainer(
+        config,
+        StrategyHost(config.strategy, strategy, max_gaussians=config.max_gaussians),
+        points=scene.points,
+        colors=scene.colors,
+        views=scene.train_views,
+        photos=loaded.train_photos,
+        scene_scale=scene.scene_scale,
         device=device,
     )
-    lines.initialized(len(splats["means"]))
-    views = ViewStore(
-        loaded.scene.train_views,
-        loaded.train_photos,
-        device,
-        budget=config.data.image_budget * 2**30,
-    )
-    trainer = Trainer(
-        config,
-        splats,
-        views,
-        rasterizer,
-        StrategyHost(config.strategy, strategy, max_gaussians=config.max_gaussians),
-        scene_scale=scene_scale,
-    )
+    lines.initialized(len(scene.points))
     try:
         return run.carry_out(trainer), folder
     except torch.cuda.OutOfMemoryError:
         raise BackendError(
-            f"GPU memory ran out after step {trainer.progress.step} with {len(splats['means']):,}"
-            f" Gaussians; use --max-gaussians, a larger --downscale, or a smaller"
-            f" --data.image-budget; what was saved before is in {folder}"
+            f"GPU memory ran out after step {trainer.progress.step} with"
+            f" {len(trainer.splats['means']):,} Gaussians; use --max-gaussians, a larger"
+            f" --downscale, or a smaller --data.image-budget; what was saved before is in {folder}"
         ) from None
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,8 @@ class Trainer:
         self.views = views
         self.rasterizer = rasterizer
         self.host = host
+        self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
+        """Wraps each part of a step, named data, render, loss, ...: for profilers."""
         self.sampler = BatchSampler(views.sizes, config.batch_size, config.seed)
         rates = {name: getattr(config.lr, name) for name in model.NAMES}
         rates["means"] *= scene_scale
@@ -92,32 +95,39 @@ class Trainer:
             bar.update(step - bar.n)
 
     def _step(self, step: int) -> dict[str, Tensor]:
-        host = self.host
-        batch = self.views.batch(next(self.sampler))
-        num_maps = host.num_attributed_maps(step)
-        aux = self._zero_channels(num_maps) if num_maps else None
-        output = self._render(batch, step, aux)
-        loss, terms = photometric_loss(output.image, batch.images, self.config.loss.ssim)
-        means_lr = self._set_means_lr(step)
-        info = self._completed_info(output, batch, means_lr)
-        host.pre_backward(self.splats, self.optimizers, step, info)
-        total = self._with_regularisers(loss, step)
-        if output.aux is not None:
-            # Zero channels get gradients only themselves: sum over pixels of map times weight.
-            total = total + (host.attributed_maps(step, info).detach() * output.aux).sum()
-        total.backward()
+        host, section = self.host, self.section
+        with section("data"):
+            batch = self.views.batch(next(self.sampler))
+        with section("render"):
+            num_maps = host.num_attributed_maps(step)
+            aux = self._zero_channels(num_maps) if num_maps else None
+            output = self._render(batch, step, aux)
+        with section("loss"):
+            loss, terms = photometric_loss(output.image, batch.images, self.config.loss.ssim)
+        with section("strategy"):
+            means_lr = self._set_means_lr(step)
+            info = self._completed_info(output, batch, means_lr)
+            host.pre_backward(self.splats, self.optimizers, step, info)
+            total = self._with_regularisers(loss, step)
+            if output.aux is not None:
+                # Zero channels get gradients only themselves: sum over pixels of map times weight.
+                total = total + (host.attributed_maps(step, info).detach() * output.aux).sum()
+        with section("backward"):
+            total.backward()
         if aux is not None:
             info["attributed"] = aux.grad
-        if (step + 1) % host.update_every(step) == 0:
-            self._update()
-        host.post_backward(
-            self.splats,
-            self.optimizers,
-            step,
-            info,
-            means_lr=means_lr,
-            packed=self.config.render.packed,
-        )
+        with section("optimizer"):
+            if (step + 1) % host.update_every(step) == 0:
+                self._update()
+        with section("strategy"):
+            host.post_backward(
+                self.splats,
+                self.optimizers,
+                step,
+                info,
+                means_lr=means_lr,
+                packed=self.config.render.packed,
+            )
         self.progress.peak_gaussians = max(self.progress.peak_gaussians, ops.count(self.splats))
         return {"loss": loss.detach(), **terms}
 

@@ -1,0 +1,107 @@
+"""What a strategy costs: the same 500 steps of one training with its hooks and without.
+
+    python benchmarks/strategy_share.py --scene bonsai --downscale 1 --strategy default adaptive
+
+Trains to step `--at`, then goes on from there, again and again, in turns with the strategy (its
+statistics, attributed maps and refinements) and with none. With it the number of Gaussians grows
+during these steps, which is counted as the strategy's cost too. Needs a CUDA device; prints JSON.
+"""
+
+import argparse
+import json
+import statistics
+import time
+
+import torch
+from tqdm import tqdm
+
+from gs_densify.cli.arguments import parse_train_arguments
+from gs_densify.strategies.base import Strategy
+from gs_densify.training.build import build_trainer
+from gs_densify.training.config import TrainConfig
+from gs_densify.training.load import LoadedScene, load
+from gs_densify.training.strategy_host import StrategyHost
+from gs_densify.training.strategy_setup import strategy_for
+from gs_densify.training.trainer import Trainer
+
+
+def timed_steps(trainer: Trainer, first: int, steps: int) -> float:
+    """Milliseconds a step."""
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for step in range(first, first + steps):
+        trainer._step(step)
+    torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - started) / steps
+
+
+def copied(value: object) -> object:
+    """A copy that training cannot change."""
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
+
+
+def measure(
+    config: TrainConfig, loaded: LoadedScene, arguments: argparse.Namespace
+) -> dict[str, object]:
+    name = config.strategy
+    scene = loaded.scene
+    strategy = strategy_for(config)
+    host = StrategyHost(name, strategy, max_gaussians=config.max_gaussians)
+    trainer = build_trainer(
+        config,
+        host,
+        points=scene.points,
+        colors=scene.colors,
+        views=scene.train_views,
+        photos=loaded.train_photos,
+        scene_scale=scene.scene_scale,
+        device=torch.device("cuda"),
+    )
+    with tqdm(total=arguments.at, disable=True) as bar:
+        trainer.run(arguments.at, lambda row: None, bar)
+    saved = copied(trainer.state_dict())
+    times: dict[str, list[float]] = {"with": [], "without": []}
+    gaussians: dict[str, int] = {}
+    for _ in range(arguments.repeats):
+        for kind in times:
+            trainer.load_state_dict(copied(saved))  # type: ignore[arg-type]
+            host.strategy = strategy if kind == "with" else Strategy()
+            timed_steps(trainer, arguments.at, 20)
+            trainer.load_state_dict(copied(saved))  # type: ignore[arg-type]
+            times[kind].append(timed_steps(trainer, arguments.at, arguments.steps))
+            gaussians[kind] = len(trainer.splats["means"])
+    with_, without = (statistics.median(times[kind]) for kind in ("with", "without"))
+    return {
+        "strategy": name,
+        "gpu": torch.cuda.get_device_name(),
+        "at": arguments.at,
+        "gaussians_at": len(saved["splats"]["means"]),  # type: ignore[index]
+        "gaussians_after": gaussians,
+        "milliseconds": times,
+        "share_of_a_step": 1 - without / with_,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scene", default="bonsai")
+    parser.add_argument("--downscale", default="1")
+    parser.add_argument("--strategy", nargs="+", default=["default", "adaptive"])
+    parser.add_argument("--at", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    scene = ["--scene", arguments.scene, "--downscale", arguments.downscale]
+    loaded = None
+    for name in arguments.strategy:
+        config = parse_train_arguments([*scene, "--strategy", name])
+        loaded = loaded or load(config)
+        print(json.dumps(measure(config, loaded, arguments)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Puts a trainer together, as every run does."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from gs_densify.data.scene import View
+from gs_densify.rendering.base import make_rasterizer
+from gs_densify.splats.model import create_splats
+from gs_densify.training.checkpoint import seed_everything
+from gs_densify.training.config import TrainConfig
+from gs_densify.training.strategy_host import StrategyHost
+from gs_densify.training.trainer import Trainer
+from gs_densify.training.views import ViewStore
+
+SCENE_SCALE_MARGIN = 1.1  # gsplat's trainer and Inria's both widen the cameras' radius so
+
+
+def build_trainer(
+    config: TrainConfig,
+    host: StrategyHost,
+    *,
+    points: np.ndarray,
+    colors: np.ndarray,
+    views: Sequence[View],
+    photos: Sequence[np.ndarray],
+    scene_scale: float,
+    device: torch.device,
+) -> Trainer:
+    """A seeded trainer at step 0.
+
+    Args:
+        config: the run's configuration.
+        host: the strategy.
+        points: [P,3], the Gaussians' first means, in the scene's world.
+        colors: [P,3] uint8.
+        views: the training views.
+        photos: their pixels, uint8 [H,W,3].
+        scene_scale: the scene's radius, without margin.
+        device: where to train.
+    """
+    rasterizer = make_rasterizer(device)
+    seed_everything(config.seed)
+    splats = create_splats(
+        points,
+        colors,
+        scene_scale=scene_scale,
+        sh_degree=config.init.sh_degree,
+        init_opacity=config.init.opacity,
+        init_scale=config.init.scale,
+        device=device,
+    )
+    return Trainer(
+        config,
+        splats,
+        ViewStore(views, photos, device, budget=config.data.image_budget * 2**30),
+        rasterizer,
+        host,
+        scene_scale=scene_scale * SCENE_SCALE_MARGIN,
+    )
