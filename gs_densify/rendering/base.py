@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import BackendError
+from gs_densify.rendering.colors import Colors
 from gs_densify.splats.types import Splats
 
 BACKENDS = ("gsplat", "reference")
@@ -42,7 +43,7 @@ class Rasterizer(Protocol):
         quats: Tensor,
         scales: Tensor,
         opacities: Tensor,
-        colors: Tensor,
+        colors: Colors,
         viewmats: Tensor,
         Ks: Tensor,
         width: int,
@@ -65,8 +66,8 @@ class Rasterizer(Protocol):
             quats: [N, 4] rotations, wxyz, of any non-zero length.
             scales: [N, 3] standard deviations in world units (linear, not log).
             opacities: [N] in (0, 1).
-            colors: [N, K, 3] SH coefficients, of which the first (sh_degree + 1)^2 are used; or
-                [N, 3] RGB where sh_degree is None.
+            colors: [N, K, 3] SH coefficients, of which the first (sh_degree + 1)^2 are used, or
+                the first of them and the others as a pair; [N, 3] RGB where sh_degree is None.
             viewmats: [C, 4, 4] world to camera (x right, y down, z forward).
             Ks: [C, 3, 3] pinhole intrinsics in pixels; the first pixel's centre is (0.5, 0.5).
             width: image width in pixels.
@@ -118,7 +119,7 @@ def render_splats(
         BackendError: see `Rasterizer`.
     """
     sh0 = splats["sh0"]
-    colors = sh0 if sh_degree == 0 else torch.cat([sh0, splats["shN"]], dim=1)
+    colors = sh0 if sh_degree == 0 else (sh0, splats["shN"])
     return rasterizer(
         splats["means"],
         splats["quats"],

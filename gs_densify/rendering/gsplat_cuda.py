@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from gs_densify.errors import BackendError
 from gs_densify.rendering.base import RenderOutput
-from gs_densify.rendering.colors import append_aux, view_colors
+from gs_densify.rendering.colors import (
+    Colors,
+    append_aux,
+    camera_centres,
+    in_one,
+    view_colors,
+)
+
+TILE_SIZE = 16
+_HAS_TRITON = find_spec("triton") is not None  # it comes with torch for CUDA on Linux
 
 
 class GsplatRasterizer:
@@ -33,7 +47,7 @@ class GsplatRasterizer:
         quats: Tensor,
         scales: Tensor,
         opacities: Tensor,
-        colors: Tensor,
+        colors: Colors,
         viewmats: Tensor,
         Ks: Tensor,
         width: int,
@@ -54,35 +68,23 @@ class GsplatRasterizer:
         Raises:
             BackendError: there is no Gaussian to render, at which gsplat 1.5.3 divides by zero.
         """
-        from gsplat import rasterization, spherical_harmonics
-
         if means.shape[0] == 0:
             raise BackendError(
                 "The scene holds 0 Gaussians; gsplat needs at least 1; "
                 "check that the strategy's pruning leaves some."
             )
-        if aux is not None:
-            # Extra channels need colours that are evaluated already.
-            seen = view_colors(means, colors, viewmats, sh_degree, spherical_harmonics)
-            colors = append_aux(seen, aux)
-            sh_degree = None
-        image, alpha, info = rasterization(
-            means,
-            quats,
-            scales,
-            opacities,
+        render = _packed if packed else _unpacked
+        image, alpha, info = render(
+            (means, quats, scales, opacities),
             colors,
             viewmats,
             Ks,
-            width,
-            height,
-            near_plane=near_plane,
-            far_plane=far_plane,
-            radius_clip=radius_clip,
+            (width, height),
             sh_degree=sh_degree,
-            packed=packed,
+            aux=aux,
             absgrad=absgrad,
-            rasterize_mode="antialiased" if antialiased else "classic",
+            antialiased=antialiased,
+            clip={"near_plane": near_plane, "far_plane": far_plane, "radius_clip": radius_clip},
         )
         extra = None if aux is None else image[..., 3:]
         image = image[..., :3]
@@ -90,3 +92,141 @@ class GsplatRasterizer:
             # Not passed to gsplat, which in packed mode asserts the wrong shape for it.
             image = image + (1 - alpha) * backgrounds[:, None, None, :]
         return RenderOutput(image, alpha, info, extra)
+
+
+Shapes = tuple[Tensor, Tensor, Tensor, Tensor]
+Rendered = tuple[Tensor, Tensor, dict[str, Any]]
+
+
+def _unpacked(
+    shapes: Shapes,
+    colors: Colors,
+    viewmats: Tensor,
+    Ks: Tensor,
+    size: tuple[int, int],
+    *,
+    sh_degree: int | None,
+    aux: Tensor | None,
+    absgrad: bool,
+    antialiased: bool,
+    clip: dict[str, float],
+) -> Rendered:
+    """gsplat's stages one after the other.
+
+    Its `rasterization` waits for the GPU to invert camera matrices and wants SH coefficients in
+    one tensor; otherwise this is the same, and a test compares the two.
+    """
+    import gsplat
+
+    means, quats, scales, opacities = shapes
+    width, height = size
+    n_cameras = len(viewmats)
+    radii, means2d, depths, conics, compensations = gsplat.fully_fused_projection(
+        means,
+        None,
+        quats,
+        scales,
+        viewmats,
+        Ks,
+        width,
+        height,
+        calc_compensations=antialiased,
+        opacities=opacities,  # for tighter radii
+        **clip,
+    )
+    opacities = opacities.expand(n_cameras, -1)
+    if compensations is not None:
+        opacities = opacities * compensations
+    channels = _seen_colors(means, colors, viewmats, radii, sh_degree)
+    if aux is not None:
+        channels = append_aux(channels, aux)
+    tile_width, tile_height = math.ceil(width / TILE_SIZE), math.ceil(height / TILE_SIZE)
+    tiles_per_gauss, isect_ids, flatten_ids = gsplat.isect_tiles(
+        means2d, radii, depths, TILE_SIZE, tile_width, tile_height, n_images=n_cameras
+    )
+    offsets = gsplat.isect_offset_encode(isect_ids, n_cameras, tile_width, tile_height)
+    offsets = offsets.reshape(n_cameras, tile_height, tile_width)
+    image, alpha = gsplat.rasterize_to_pixels(
+        means2d,
+        conics,
+        channels,
+        opacities,
+        width,
+        height,
+        TILE_SIZE,
+        offsets,
+        flatten_ids,
+        absgrad=absgrad,
+    )
+    info = {
+        "batch_ids": None,
+        "camera_ids": None,
+        "gaussian_ids": None,
+        "radii": radii,
+        "means2d": means2d,
+        "depths": depths,
+        "conics": conics,
+        "opacities": opacities,
+        "tile_width": tile_width,
+        "tile_height": tile_height,
+        "tiles_per_gauss": tiles_per_gauss,
+        "isect_ids": isect_ids,
+        "flatten_ids": flatten_ids,
+        "isect_offsets": offsets,
+        "width": width,
+        "height": height,
+        "tile_size": TILE_SIZE,
+        "n_batches": 1,
+        "n_cameras": n_cameras,
+    }
+    return image, alpha, info
+
+
+def _seen_colors(
+    means: Tensor, colors: Colors, viewmats: Tensor, radii: Tensor, sh_degree: int | None
+) -> Tensor:
+    """RGB [C, N, 3]; anything where a camera does not draw the Gaussian."""
+    if _HAS_TRITON and isinstance(colors, tuple) and sh_degree and len(viewmats) == 1:
+        from gs_densify.rendering.colors_triton import ViewColors
+
+        centre = camera_centres(viewmats)[0]
+        return ViewColors.apply(means, *colors, centre, radii[0], sh_degree)[None]
+    from gsplat import spherical_harmonics
+
+    evaluate = partial(spherical_harmonics, masks=(radii > 0).all(dim=-1))
+    return view_colors(means, colors, viewmats, sh_degree, evaluate)
+
+
+def _packed(
+    shapes: Shapes,
+    colors: Colors,
+    viewmats: Tensor,
+    Ks: Tensor,
+    size: tuple[int, int],
+    *,
+    sh_degree: int | None,
+    aux: Tensor | None,
+    absgrad: bool,
+    antialiased: bool,
+    clip: dict[str, float],
+) -> Rendered:
+    """gsplat's `rasterization`, whose `info` holds visible pairs only."""
+    from gsplat import rasterization, spherical_harmonics
+
+    values = in_one(colors)
+    if aux is not None:
+        # Extra channels need colours that are evaluated already.
+        seen = view_colors(shapes[0], colors, viewmats, sh_degree, spherical_harmonics)
+        values, sh_degree = append_aux(seen, aux), None
+    return rasterization(
+        *shapes,
+        values,
+        viewmats,
+        Ks,
+        *size,
+        sh_degree=sh_degree,
+        packed=True,
+        absgrad=absgrad,
+        rasterize_mode="antialiased" if antialiased else "classic",
+        **clip,
+    )

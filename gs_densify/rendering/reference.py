@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gs_densify.errors import BackendError
 from gs_densify.rendering.base import RenderOutput
-from gs_densify.rendering.colors import append_aux, view_colors
+from gs_densify.rendering.colors import Colors, append_aux, view_colors
 from gs_densify.rendering.compositing import composite
 from gs_densify.rendering.projection import Projection, project
 from gs_densify.rendering.tiles import TileLists, intersect_tiles
@@ -33,7 +33,7 @@ class ReferenceRasterizer:
         quats: Tensor,
         scales: Tensor,
         opacities: Tensor,
-        colors: Tensor,
+        colors: Colors,
         viewmats: Tensor,
         Ks: Tensor,
         width: int,

@@ -16,14 +16,14 @@ from torch import Tensor
 MAX_DEGREE = 3
 
 # Normalisations K_l^m of Sloan, "Stupid Spherical Harmonics Tricks" (2008), appendix A2.
-_C0 = math.sqrt(1 / (4 * math.pi))
-_C1 = math.sqrt(3 / (4 * math.pi))
-_C2_2 = math.sqrt(15 / (4 * math.pi))
-_C2_0 = math.sqrt(5 / (16 * math.pi))
-_C3_3 = math.sqrt(35 / (32 * math.pi))
-_C3_2 = math.sqrt(105 / (4 * math.pi))
-_C3_1 = math.sqrt(21 / (32 * math.pi))
-_C3_0 = math.sqrt(7 / (16 * math.pi))
+C0 = math.sqrt(1 / (4 * math.pi))
+C1 = math.sqrt(3 / (4 * math.pi))
+C2_2 = math.sqrt(15 / (4 * math.pi))
+C2_0 = math.sqrt(5 / (16 * math.pi))
+C3_3 = math.sqrt(35 / (32 * math.pi))
+C3_2 = math.sqrt(105 / (4 * math.pi))
+C3_1 = math.sqrt(21 / (32 * math.pi))
+C3_0 = math.sqrt(7 / (16 * math.pi))
 
 
 def num_sh_bases(degree: int) -> int:
@@ -41,27 +41,27 @@ def sh_bases(degree: int, dirs: Tensor) -> Tensor:
     """The basis functions at unit directions: [..., 3] -> [..., (degree + 1)^2]."""
     num_sh_bases(degree)
     x, y, z = dirs.unbind(-1)
-    bases = [torch.full_like(x, _C0)]
+    bases = [torch.full_like(x, C0)]
     if degree >= 1:
-        bases += [-_C1 * y, _C1 * z, -_C1 * x]
+        bases += [-C1 * y, C1 * z, -C1 * x]
     if degree >= 2:
         zz, difference, product = z * z, x * x - y * y, x * y
         bases += [
-            _C2_2 * product,
-            -_C2_2 * y * z,
-            _C2_0 * (3 * zz - 1),
-            -_C2_2 * x * z,
-            0.5 * _C2_2 * difference,
+            C2_2 * product,
+            -C2_2 * y * z,
+            C2_0 * (3 * zz - 1),
+            -C2_2 * x * z,
+            0.5 * C2_2 * difference,
         ]
     if degree >= 3:
         bases += [
-            -_C3_3 * y * (2 * x * x + difference),
-            _C3_2 * product * z,
-            -_C3_1 * y * (5 * zz - 1),
-            _C3_0 * z * (5 * zz - 3),
-            -_C3_1 * x * (5 * zz - 1),
-            0.5 * _C3_2 * z * difference,
-            -_C3_3 * x * (difference - 2 * y * y),
+            -C3_3 * y * (2 * x * x + difference),
+            C3_2 * product * z,
+            -C3_1 * y * (5 * zz - 1),
+            C3_0 * z * (5 * zz - 3),
+            -C3_1 * x * (5 * zz - 1),
+            0.5 * C3_2 * z * difference,
+            -C3_3 * x * (difference - 2 * y * y),
         ]
     return torch.stack(bases, dim=-1)
 
@@ -87,19 +87,19 @@ def eval_sh(degree: int, dirs: Tensor, coeffs: Tensor) -> Tensor:
             f"{coeffs.shape[-2]} SH coefficients; degree {degree} needs at least {n_bases}"
         )
     if degree == 0:
-        return (_C0 * coeffs[..., 0, :]).expand_as(dirs)
+        return (C0 * coeffs[..., 0, :]).expand_as(dirs)
     bases = sh_bases(degree, F.normalize(dirs, dim=-1))
     return torch.einsum("...k,...kc->...c", bases, coeffs[..., :n_bases, :])
 
 
 def rgb_to_sh0(rgb: Tensor) -> Tensor:
     """The degree-0 coefficient of a colour in [0, 1], of any shape."""
-    return (rgb - 0.5) / _C0
+    return (rgb - 0.5) / C0
 
 
 def sh0_to_rgb(sh0: Tensor) -> Tensor:
     """The colour of a degree-0 coefficient, of any shape; not clamped."""
-    return sh0 * _C0 + 0.5
+    return sh0 * C0 + 0.5
 
 
 def rotate_sh(coeffs: Tensor, R: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """Grow the Gaussians under the pixels that are still wrong, by percentiles and to a budget: ours.
 
 No paper: parts of published methods, each an option that can be switched off. Per Gaussian k and
-since the last refinement, with g_v the norm of its absolute image-plane gradient in view v:
+since the last refinement, with g_v the norm of its absolute image-plane gradient in view v, for
+every few of the training steps' views (`observations` between two refinements):
 
     G = (1 - max_blend) mean_v g_v + max_blend max_v g_v
     E = the same blend of E_v = sum_p m(p) w_k(p), the error map m attributed by blending weight
         (arXiv 2404.06109, Eq. 7), where m is 0.8 L1 + 0.2 (1 - SSIM) over its mean in the photo,
-        times 1 + edge_weight * Sobel over its median
+        times 1 + edge_weight * Sobel over its mean
     c = share of its views in which its error (gradient-only: its gradient) is above that view's
         average (upper quarter)
 
@@ -22,10 +23,10 @@ since the last refinement, with g_v the norm of its absolute image-plane gradien
 Every `reset_every` steps opacities are softly reset: those whose score is not among the best
 `protect` share are multiplied by `decay`; `recovery` steps later the least opaque are pruned.
 
-Limits: attribution renders two more channels at every 5th step. With `--strategy.no-use-error`
-the method needs no images and works in any trainer with gsplat's hooks, a little less well.
-Without a budget (`--strategy.max-gaussians 0`) growth follows from `auto_gradient`, which, like
-every absolute threshold, depends on the resolution.
+Limits: a step that is observed renders two more channels and takes absolute gradients. With
+`--strategy.no-use-error` the method needs no images and works in any trainer with gsplat's hooks,
+a little less well. Without a budget (`--strategy.max-gaussians 0`) growth follows from
+`auto_gradient`, which, like every absolute threshold, depends on the resolution.
 
 Built on: AbsGS (2404.10484) for absolute gradients; Improved-GS (2508.12313) for the root curve,
 the separating split, pruning after a reset, learning rates and multi-step updates; Taming-3DGS
@@ -45,9 +46,6 @@ from gs_densify.strategies import births, ops, schedule, scores, statistics
 from gs_densify.strategies.base import Strategy
 from gs_densify.strategies.ops import Optimizers, Params, State
 
-ERROR_EVERY = 5
-"""Steps between attributions: a fifth of the views is enough for a ranking."""
-
 _GRADIENT = ("grad_sum", "grad_max", "seen", "agreed")
 _ERROR = ("error_sum", "error_max", "error_seen")
 
@@ -66,6 +64,9 @@ class AdaptiveStrategy(Strategy):
     """Step from which nothing is refined or reset any more."""
     refine_every: int = 100
     """Steps between refinements."""
+    observations: int = 20
+    """Views between two refinements whose gradients and errors are gathered: a ranking needs no
+    more, and steps in between cost nothing extra."""
     growth_limit: float = 0.3
     """Most births of one refinement, as a share of the Gaussians."""
     max_blend: float = 0.3
@@ -80,7 +81,7 @@ class AdaptiveStrategy(Strategy):
     """Views that must have seen a candidate since the last refinement."""
     use_error: bool = True
     """Rank by attributed error; off: by gradients alone, for trainers that offer no images."""
-    edge_weight: float = 0.25
+    edge_weight: float = 0.5
     """How much edges of the photo raise the error; 0: off."""
     consistency: float = 0.75
     """Weight of the agreement between views; 0: off."""
@@ -118,9 +119,9 @@ class AdaptiveStrategy(Strategy):
         for name in (*shares, "decay", "protect", "recovery_prune"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be between 0 and 1")
-        for name in ("refine_every", "reset_every"):
+        for name in ("refine_every", "reset_every", "observations"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 step is needed")
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.max_gaussians < 0:
             raise ConfigError(f"max_gaussians is {self.max_gaussians}; 0 (find one) or more")
         if self.edge_weight > 0 and not self.use_error:
@@ -131,10 +132,14 @@ class AdaptiveStrategy(Strategy):
         recovery = self.recovery and max(1, round(self.recovery * factor))
         return replace(schedule.scaled_steps(self, factor), recovery=recovery)
 
+    def needs_absgrad(self, step: int) -> bool:
+        """At the steps of growth that are observed."""
+        every = max(1, self.refine_every // self.observations)
+        return step < self.refine_stop_iter and step % every == 0
+
     def num_attributed_maps(self, step: int) -> int:
-        """Error and plain weight, at every 5th step of growth."""
-        is_wanted = self.use_error and step < self.refine_stop_iter and step % ERROR_EVERY == 0
-        return 2 if is_wanted else 0
+        """Error and plain weight, at the steps that are observed."""
+        return 2 if self.use_error and self.needs_absgrad(step) else 0
 
     def attributed_maps(self, step: int, info: dict[str, Any]) -> Tensor:
         """The weighted error map and ones, [C,H,W,2]."""
@@ -146,12 +151,6 @@ class AdaptiveStrategy(Strategy):
         if not self.late_updates or step < self.refine_stop_iter:
             return 1
         return 5 if step < 1.5 * self.refine_stop_iter else 20
-
-    def step_pre_backward(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
-    ) -> None:
-        """Keep the gradient of the projected means."""
-        info["means2d"].retain_grad()
 
     @torch.no_grad()
     def step_post_backward(
@@ -166,9 +165,10 @@ class AdaptiveStrategy(Strategy):
         """Gather statistics; refine, reset and prune at their steps."""
         if step >= self.refine_stop_iter:
             return
-        self._observe(params, state, info, packed)
-        if self.num_attributed_maps(step):
-            self._observe_error(params, state, info)
+        if self.needs_absgrad(step):
+            self._observe(params, state, info, packed)
+            if self.use_error:
+                self._observe_error(params, state, info)
         if step > self.refine_start_iter and step % self.refine_every == 0:
             self._refine(params, optimizers, state, step)
         if self.soft_reset and step > 0:
@@ -291,8 +291,9 @@ def error_weights(render: Tensor, image: Tensor, edge_weight: float) -> Tensor:
     error = error / error.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)
     if edge_weight == 0:
         return error
-    edges = torch.stack([scores.median_normalized(one) for one in scores.edge_map(image)])
-    return error * (1 + edge_weight * edges.nan_to_num(0.0))
+    edges = scores.edge_map(image)
+    mean = edges.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+    return error * (1 + edge_weight * edges / mean)
 
 
 def blended(total: Tensor, largest: Tensor, seen: Tensor, max_blend: float) -> Tensor:

@@ -31,13 +31,17 @@ class Strategy:
     """The hooks, each doing nothing, and the optional members with their defaults."""
 
     absgrad: bool = False
-    """Whether the rasteriser must provide `means2d.absgrad`."""
+    """Whether the rasteriser must provide `means2d.absgrad` (see `needs_absgrad`)."""
 
     recipe: ClassVar[Mapping[str, Any]] = {}
     """The method's own trainer settings, by dotted option name: they replace the defaults."""
 
     # A method may also have `scaled(factor)`, which gives the same method on a schedule that is
     # `factor` times as long; without it gsplat's step options are scaled (see `schedule`).
+
+    def needs_absgrad(self, step: int) -> bool:
+        """Whether this step needs absolute gradients, which cost a tenth of it: while refining."""
+        return self.absgrad and step < getattr(self, "refine_stop_iter", step + 1)
 
     def num_attributed_maps(self, step: int) -> int:
         """How many per-pixel maps to attribute to Gaussians at this step (see below)."""

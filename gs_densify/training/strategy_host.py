@@ -25,10 +25,10 @@ class StrategyHost:
         self.max_gaussians = max_gaussians
         self.state: dict[str, Any] = {}
 
-    @property
-    def needs_absgrad(self) -> bool:
-        """Whether the rasteriser must give absolute gradients."""
-        return bool(getattr(self.strategy, "absgrad", False))
+    def needs_absgrad(self, step: int) -> bool:
+        """Whether the rasteriser must give absolute gradients at this step."""
+        wanted = self._call("needs_absgrad", step, step=step)
+        return bool(getattr(self.strategy, "absgrad", False) if wanted is None else wanted)
 
     def start(self, params: ops.Params, optimizers: ops.Optimizers, *, scene_scale: float) -> None:
         """Check that the strategy fits the model and make its statistics."""

@@ -173,7 +173,7 @@ class Trainer:
             sh_degree=self._sh_degree(step),
             backgrounds=backgrounds,
             antialiased=options.antialiased,
-            absgrad=self.host.needs_absgrad or options.absgrad,
+            absgrad=options.absgrad or self.host.needs_absgrad(step),
             packed=options.packed,
             aux=aux,
         )

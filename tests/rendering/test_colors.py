@@ -1,0 +1,77 @@
+"""SH colours: Triton kernels against autograd through the basis, interpreted and on a GPU."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from rendering_scenes import cameras
+
+from gs_densify.rendering.colors import camera_centres, in_one, view_colors
+from gs_densify.splats.sh import eval_sh
+
+_INTERPRETED = """
+import sys
+sys.path.insert(0, {folder!r})
+from test_colors import check_kernels
+for degree in (1, 2, 3):
+    check_kernels(degree, "cpu")
+check_kernels(1, "cpu", stored_degree=3)
+"""
+
+
+def check_kernels(degree: int, device: str, *, stored_degree: int = 0, count: int = 300) -> None:
+    from gs_densify.rendering.colors_triton import ViewColors
+
+    generator = torch.Generator().manual_seed(degree)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device)
+
+    rest = (max(degree, stored_degree) + 1) ** 2 - 1
+    leaves = [random(count, 3), 0.5 * random(count, 1, 3), 0.5 * random(count, rest, 3)]
+    means, sh0, shN = (leaf.requires_grad_() for leaf in leaves)
+    viewmats = cameras(1, 8, 8)[0].to(device)
+    radii = (random(count, 2) > -0.7).int() * 3
+    is_drawn = (radii > 0).all(-1, keepdim=True)
+    centre = camera_centres(viewmats)[0]
+    found = ViewColors.apply(means, sh0, shN, centre, radii, degree)
+    expected = view_colors(means, (sh0, shN), viewmats, degree, eval_sh)[0] * is_drawn
+    torch.testing.assert_close(found, expected)
+    assert 0 < (expected == 0)[is_drawn[:, 0]].sum() < is_drawn.sum(), "no channel was clamped"
+    weights = random(count, 3)
+    for value, other in zip(
+        torch.autograd.grad((weights * found).sum(), leaves),
+        torch.autograd.grad((weights * expected).sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(value, other)
+
+
+def test_kernels_agree_with_autograd_when_interpreted() -> None:
+    pytest.importorskip("triton", reason="triton is not installed (it comes with torch for CUDA)")
+    code = _INTERPRETED.format(folder=os.path.dirname(__file__))
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("degree", "stored"), [(1, 1), (2, 2), (3, 3), (1, 3), (2, 3)])
+def test_kernels_agree_with_autograd_on_a_gpu(degree: int, stored: int) -> None:
+    check_kernels(degree, "cuda", stored_degree=stored, count=10_000)
+
+
+def test_centres_are_those_of_the_inverse() -> None:
+    viewmats = cameras(3, 8, 8)[0]
+    expected = torch.linalg.inv(viewmats)[:, :3, 3]
+    torch.testing.assert_close(camera_centres(viewmats), expected)
+
+
+def test_a_pair_is_the_same_as_one_tensor() -> None:
+    sh = torch.randn(5, 16, 3)
+    torch.testing.assert_close(in_one((sh[:, :1], sh[:, 1:])), sh, rtol=0, atol=0)
+    assert in_one(sh) is sh
