@@ -1,8 +1,9 @@
-"""SH colours of one camera and their gradients, a Triton kernel each way, for CUDA.
+"""SH colours and their gradients, a Triton kernel each way, for CUDA.
 
 In place of a concatenation of sh0 and shN, gsplat's SH kernel, an offset and a clamp, and of four
 operations on the way back: for a million Gaussians the concatenation and its inverse alone move
-0.7 GB a step. Gaussians that the camera does not draw are not read.
+0.7 GB a step, and with several cameras gsplat's way copies all coefficients for each. Gaussians
+that a camera does not draw are not read.
 """
 
 from typing import Any
@@ -65,14 +66,15 @@ def _is_drawn(radii, rows, inside):
 
 @triton.jit
 def _colors(
-    means, centre, sh0, shN, radii, out, count, stride,
+    means, centres, sh0, shN, radii, out, count, stride,
     DEGREE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """RGB [N, 3], at least 0; 0 where the Gaussian is not drawn."""
+    """RGB [C, N, 3], at least 0; 0 where the Gaussian is not drawn."""
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    camera = tl.program_id(1)
     inside = rows < count
-    mask = _is_drawn(radii, rows, inside)
-    x, y, z, _ = _direction(means, centre, rows, mask)
+    mask = _is_drawn(radii + 2 * camera * count, rows, inside)
+    x, y, z, _ = _direction(means, centres + 3 * camera, rows, mask)
     r = C0 * tl.load(sh0 + 3 * rows, mask=mask, other=0.0) + 0.5
     g = C0 * tl.load(sh0 + 3 * rows + 1, mask=mask, other=0.0) + 0.5
     b = C0 * tl.load(sh0 + 3 * rows + 2, mask=mask, other=0.0) + 0.5
@@ -94,9 +96,10 @@ def _colors(
         r, g, b = _term(r, g, b, -C3_1 * x * (5 * z * z - 1), row, 12, mask)
         r, g, b = _term(r, g, b, 0.5 * C3_2 * z * (x * x - y * y), row, 13, mask)
         r, g, b = _term(r, g, b, -C3_3 * x * (x * x - 3 * y * y), row, 14, mask)
-    tl.store(out + 3 * rows, tl.where(mask & (r > 0), r, 0.0), mask=inside)
-    tl.store(out + 3 * rows + 1, tl.where(mask & (g > 0), g, 0.0), mask=inside)
-    tl.store(out + 3 * rows + 2, tl.where(mask & (b > 0), b, 0.0), mask=inside)
+    target = out + 3 * (camera * count + rows)
+    tl.store(target, tl.where(mask & (r > 0), r, 0.0), mask=inside)
+    tl.store(target + 1, tl.where(mask & (g > 0), g, 0.0), mask=inside)
+    tl.store(target + 2, tl.where(mask & (b > 0), b, 0.0), mask=inside)
 
 
 @triton.jit
@@ -121,27 +124,8 @@ def _basis_of(k, x, y, z, DEGREE: tl.constexpr):
 
 
 @triton.jit
-def _gradients(
-    means, centre, shN, radii, colors, v_colors, v_means, v_sh0, v_shN, count, stride,
-    DEGREE: tl.constexpr, BLOCK: tl.constexpr, REST: tl.constexpr,
-):  # fmt: skip
-    """Gradients of means, sh0 and shN; zeros where the Gaussian is not drawn."""
-    rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = rows < count
-    mask = _is_drawn(radii, rows, inside)
-    x, y, z, inverse = _direction(means, centre, rows, mask)
-    vr = tl.load(v_colors + 3 * rows, mask=mask, other=0.0)
-    vg = tl.load(v_colors + 3 * rows + 1, mask=mask, other=0.0)
-    vb = tl.load(v_colors + 3 * rows + 2, mask=mask, other=0.0)
-    # A clamped channel is 0 and has no gradient.
-    vr = tl.where(tl.load(colors + 3 * rows, mask=mask, other=0.0) > 0, vr, 0.0)
-    vg = tl.where(tl.load(colors + 3 * rows + 1, mask=mask, other=0.0) > 0, vg, 0.0)
-    vb = tl.where(tl.load(colors + 3 * rows + 2, mask=mask, other=0.0) > 0, vb, 0.0)
-    tl.store(v_sh0 + 3 * rows, C0 * vr, mask=inside)
-    tl.store(v_sh0 + 3 * rows + 1, C0 * vg, mask=inside)
-    tl.store(v_sh0 + 3 * rows + 2, C0 * vb, mask=inside)
-
-    row = shN + rows * stride
+def _pulled(x, y, z, vr, vg, vb, row, mask, DEGREE: tl.constexpr):
+    """Gradient of the unit direction."""
     o = tl.zeros_like(x)
     vx, vy, vz = _pull(o, o, o, o, o - C1, o, vr, vg, vb, row, 0, mask)
     vx, vy, vz = _pull(vx, vy, vz, o, o, o + C1, vr, vg, vb, row, 1, mask)
@@ -170,23 +154,62 @@ def _gradients(
         vx, vy, vz = _pull(
             vx, vy, vz, -3 * C3_3 * d, 6 * C3_3 * x * y, o, vr, vg, vb, row, 14, mask
         )
-    # Through the normalisation of the direction: only what is across it moves it.
-    along = x * vx + y * vy + z * vz
-    tl.store(v_means + 3 * rows, inverse * (vx - along * x), mask=inside)
-    tl.store(v_means + 3 * rows + 1, inverse * (vy - along * y), mask=inside)
-    tl.store(v_means + 3 * rows + 2, inverse * (vz - along * z), mask=inside)
+    return vx, vy, vz
 
+
+@triton.jit
+def _gradients(
+    means, centres, shN, radii, colors, v_colors, v_means, v_sh0, v_shN, count, stride,
+    N_CAMERAS: tl.constexpr, DEGREE: tl.constexpr, BLOCK: tl.constexpr, REST: tl.constexpr,
+):  # fmt: skip
+    """Gradients of means, sh0 and shN, summed over the cameras that draw the Gaussian."""
+    rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = rows < count
+    row = shN + rows * stride
     # A row of shN at a time, so that neighbouring threads write neighbouring values.
     column = tl.arange(0, REST)[None, :]
     k, channel = column // 3, column % 3
-    basis = _basis_of(k, x[:, None], y[:, None], z[:, None], DEGREE)
-    v = tl.where(channel == 0, vr[:, None], tl.where(channel == 1, vg[:, None], vb[:, None]))
+    rest = tl.zeros([BLOCK, REST], v_shN.dtype.element_ty)
+    sum_r = tl.zeros([BLOCK], v_shN.dtype.element_ty)
+    sum_g, sum_b, sum_x, sum_y, sum_z = sum_r, sum_r, sum_r, sum_r, sum_r
+    for camera in range(N_CAMERAS):
+        mask = _is_drawn(radii + 2 * camera * count, rows, inside)
+        x, y, z, inverse = _direction(means, centres + 3 * camera, rows, mask)
+        seen = colors + 3 * (camera * count + rows)
+        source = v_colors + 3 * (camera * count + rows)
+        # A clamped channel is 0 and has no gradient.
+        vr = tl.load(source, mask=mask & (tl.load(seen, mask=mask, other=0.0) > 0), other=0.0)
+        vg = tl.load(
+            source + 1, mask=mask & (tl.load(seen + 1, mask=mask, other=0.0) > 0), other=0.0
+        )
+        vb = tl.load(
+            source + 2, mask=mask & (tl.load(seen + 2, mask=mask, other=0.0) > 0), other=0.0
+        )
+        sum_r += C0 * vr
+        sum_g += C0 * vg
+        sum_b += C0 * vb
+        vx, vy, vz = _pulled(x, y, z, vr, vg, vb, row, mask, DEGREE)
+        # Through the normalisation of the direction: only what is across it moves it.
+        along = x * vx + y * vy + z * vz
+        sum_x += inverse * (vx - along * x)
+        sum_y += inverse * (vy - along * y)
+        sum_z += inverse * (vz - along * z)
+        basis = _basis_of(k, x[:, None], y[:, None], z[:, None], DEGREE)
+        rest += basis * tl.where(
+            channel == 0, vr[:, None], tl.where(channel == 1, vg[:, None], vb[:, None])
+        )
+    tl.store(v_sh0 + 3 * rows, sum_r, mask=inside)
+    tl.store(v_sh0 + 3 * rows + 1, sum_g, mask=inside)
+    tl.store(v_sh0 + 3 * rows + 2, sum_b, mask=inside)
+    tl.store(v_means + 3 * rows, sum_x, mask=inside)
+    tl.store(v_means + 3 * rows + 1, sum_y, mask=inside)
+    tl.store(v_means + 3 * rows + 2, sum_z, mask=inside)
     target = v_shN + rows[:, None] * stride + column
-    tl.store(target, basis * v, mask=inside[:, None] & (column < stride))
+    tl.store(target, rest, mask=inside[:, None] & (column < stride))
 
 
 class ViewColors(torch.autograd.Function):
-    """RGB [N, 3] of Gaussians seen from `centre` [3], zero where `radii` [N, 2] are."""
+    """RGB [C, N, 3] of Gaussians seen from `centres` [C, 3], zero where `radii` [C, N, 2] are."""
 
     @staticmethod
     def forward(
@@ -194,29 +217,30 @@ class ViewColors(torch.autograd.Function):
         means: Tensor,
         sh0: Tensor,
         shN: Tensor,
-        centre: Tensor,
+        centres: Tensor,
         radii: Tensor,
         degree: int,
     ) -> Tensor:
         """Evaluate SH of `degree` 1 to 3."""
         means, sh0, shN = means.contiguous(), sh0.contiguous(), shN.contiguous()
-        colors = torch.empty_like(means)
+        centres, radii = centres.contiguous(), radii.contiguous()
         count, stride = len(means), 3 * shN.shape[1]
-        _colors[(triton.cdiv(count, _BLOCK),)](
-            means, centre, sh0, shN, radii, colors, count, stride, DEGREE=degree, BLOCK=_BLOCK
+        colors = means.new_empty(len(centres), count, 3)
+        _colors[(triton.cdiv(count, _BLOCK), len(centres))](
+            means, centres, sh0, shN, radii, colors, count, stride, DEGREE=degree, BLOCK=_BLOCK
         )
-        ctx.save_for_backward(means, sh0, shN, centre, radii, colors)
+        ctx.save_for_backward(means, sh0, shN, centres, radii, colors)
         ctx.degree = degree
         return colors
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         """Gradients of means, sh0 and shN."""
-        means, sh0, shN, centre, radii, colors = ctx.saved_tensors
+        means, sh0, shN, centres, radii, colors = ctx.saved_tensors
         v_means, v_sh0, v_shN = (torch.empty_like(value) for value in (means, sh0, shN))
         count, stride = len(means), 3 * shN.shape[1]
         _gradients[(triton.cdiv(count, _BLOCK),)](
-            means, centre, shN, radii, colors, grads[0].contiguous(), v_means, v_sh0, v_shN,
-            count, stride, DEGREE=ctx.degree, BLOCK=_BLOCK, REST=_REST,
+            means, centres, shN, radii, colors, grads[0].contiguous(), v_means, v_sh0, v_shN,
+            count, stride, N_CAMERAS=len(centres), DEGREE=ctx.degree, BLOCK=_BLOCK, REST=_REST,
         )  # fmt: skip
         return v_means, v_sh0, v_shN, None, None, None

@@ -186,11 +186,10 @@ def _seen_colors(
     means: Tensor, colors: Colors, viewmats: Tensor, radii: Tensor, sh_degree: int | None
 ) -> Tensor:
     """RGB [C, N, 3]; anything where a camera does not draw the Gaussian."""
-    if _HAS_TRITON and isinstance(colors, tuple) and sh_degree and len(viewmats) == 1:
+    if _HAS_TRITON and isinstance(colors, tuple) and sh_degree:
         from gs_densify.rendering.colors_triton import ViewColors
 
-        centre = camera_centres(viewmats)[0]
-        return ViewColors.apply(means, *colors, centre, radii[0], sh_degree)[None]
+        return ViewColors.apply(means, *colors, camera_centres(viewmats), radii, sh_degree)
     from gsplat import spherical_harmonics
 
     evaluate = partial(spherical_harmonics, masks=(radii > 0).all(dim=-1))

@@ -16,12 +16,14 @@ import sys
 sys.path.insert(0, {folder!r})
 from test_colors import check_kernels
 for degree in (1, 2, 3):
-    check_kernels(degree, "cpu")
+    check_kernels(degree, "cpu", n_cameras=degree)
 check_kernels(1, "cpu", stored_degree=3)
 """
 
 
-def check_kernels(degree: int, device: str, *, stored_degree: int = 0, count: int = 300) -> None:
+def check_kernels(
+    degree: int, device: str, *, n_cameras: int = 1, stored_degree: int = 0, count: int = 300
+) -> None:
     from gs_densify.rendering.colors_triton import ViewColors
 
     generator = torch.Generator().manual_seed(degree)
@@ -32,15 +34,14 @@ def check_kernels(degree: int, device: str, *, stored_degree: int = 0, count: in
     rest = (max(degree, stored_degree) + 1) ** 2 - 1
     leaves = [random(count, 3), 0.5 * random(count, 1, 3), 0.5 * random(count, rest, 3)]
     means, sh0, shN = (leaf.requires_grad_() for leaf in leaves)
-    viewmats = cameras(1, 8, 8)[0].to(device)
-    radii = (random(count, 2) > -0.7).int() * 3
+    viewmats = cameras(n_cameras, 8, 8)[0].to(device)
+    radii = (random(n_cameras, count, 2) > -0.7).int() * 3
     is_drawn = (radii > 0).all(-1, keepdim=True)
-    centre = camera_centres(viewmats)[0]
-    found = ViewColors.apply(means, sh0, shN, centre, radii, degree)
-    expected = view_colors(means, (sh0, shN), viewmats, degree, eval_sh)[0] * is_drawn
+    found = ViewColors.apply(means, sh0, shN, camera_centres(viewmats), radii, degree)
+    expected = view_colors(means, (sh0, shN), viewmats, degree, eval_sh) * is_drawn
     torch.testing.assert_close(found, expected)
-    assert 0 < (expected == 0)[is_drawn[:, 0]].sum() < is_drawn.sum(), "no channel was clamped"
-    weights = random(count, 3)
+    assert 0 < (expected == 0)[is_drawn[..., 0]].sum() < is_drawn.sum(), "no channel was clamped"
+    weights = random(n_cameras, count, 3)
     for value, other in zip(
         torch.autograd.grad((weights * found).sum(), leaves),
         torch.autograd.grad((weights * expected).sum(), leaves),
@@ -60,9 +61,10 @@ def test_kernels_agree_with_autograd_when_interpreted() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("n_cameras", [1, 4])
 @pytest.mark.parametrize(("degree", "stored"), [(1, 1), (2, 2), (3, 3), (1, 3), (2, 3)])
-def test_kernels_agree_with_autograd_on_a_gpu(degree: int, stored: int) -> None:
-    check_kernels(degree, "cuda", stored_degree=stored, count=10_000)
+def test_kernels_agree_with_autograd_on_a_gpu(degree: int, stored: int, n_cameras: int) -> None:
+    check_kernels(degree, "cuda", n_cameras=n_cameras, stored_degree=stored, count=10_000)
 
 
 def test_centres_are_those_of_the_inverse() -> None:
