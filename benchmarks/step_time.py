@@ -79,7 +79,7 @@ def timed(step: Callable[[int], object], steps: int, repeats: int = 3) -> float:
 
 def trainer_step(trainer: Trainer, log_every: int) -> Callable[[int], None]:
     def step(i: int) -> None:
-        terms = trainer._step(i)
+        terms, _ = trainer._step(i)
         if i % log_every == 0:
             trainer._metrics_row(terms, 0.0)
 
@@ -97,7 +97,7 @@ def bare_step(trainer: Trainer, *, foreach: bool, absgrad: bool) -> Callable[[in
         }
 
     def step(i: int, given: Any = None) -> None:
-        batch = trainer.views.batch(next(trainer.sampler)) if given is None else given
+        batch = trainer.views.batch(trainer.sampler.take()[0]) if given is None else given
         output = render_splats(
             trainer.rasterizer,
             splats,

@@ -152,6 +152,10 @@ class AdaptiveStrategy(Strategy):
             return 1
         return 5 if step < 1.5 * self.refine_stop_iter else 20
 
+    def steps_together(self, step: int) -> int:
+        """Up to 5 of the steps whose gradients are summed anyway."""
+        return min(5, self.update_every(step))
+
     @torch.no_grad()
     def step_post_backward(
         self,

@@ -63,6 +63,14 @@ class Strategy:
         """Steps whose gradients are summed before the optimisers step."""
         return 1
 
+    def steps_together(self, step: int) -> int:
+        """How many of the steps from this one on may be rendered in one call, which is faster.
+
+        Only steps between two updates of the optimisers are: the sum of their gradients is the
+        same. The hooks are called once for them, with the first step and all of their views.
+        """
+        return 1
+
     def lr_step(self, step: int) -> int:
         """The step at which the means' learning-rate schedule is read."""
         return step

@@ -136,6 +136,10 @@ class EDCStrategy(Strategy):
             return 1
         return 5 if step < self.update_20_iter else 20
 
+    def steps_together(self, step: int) -> int:
+        """Up to 5 of those whose gradients are summed, once nothing is refined any more."""
+        return 1 if step < self.refine_stop_iter else min(5, self.update_every(step))
+
     def step_pre_backward(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
     ) -> None:

@@ -53,6 +53,12 @@ class StrategyHost:
         """Steps whose gradients are summed before the optimisers step."""
         return self._call("update_every", step, step=step) or 1
 
+    def steps_together(self, step: int) -> int:
+        """How many steps from this one on may be rendered in one call: none beyond an update."""
+        wanted = self._call("steps_together", step, step=step) or 1
+        every = self.update_every(step)
+        return max(1, min(wanted, every - step % every))
+
     def lr_step(self, step: int) -> int:
         """The step of the learning-rate schedule, where a method restarts it."""
         wanted = self._call("lr_step", step, step=step)

@@ -76,8 +76,8 @@ class Trainer:
         device = self.splats["means"].device
         mark, mark_step = time.perf_counter(), self.progress.step
         while self.progress.step < until:
-            terms = self._step(self.progress.step)
-            self.progress.step += 1
+            terms, done = self._step(self.progress.step, self._room(until))
+            self.progress.step += done
             step = self.progress.step
             if step % self.config.log_every and step != until:
                 continue
@@ -94,10 +94,17 @@ class Trainer:
             )
             bar.update(step - bar.n)
 
-    def _step(self, step: int) -> dict[str, Tensor]:
+    def _room(self, until: int) -> int:
+        """Steps before the next line of figures or the end."""
+        step, every = self.progress.step, self.config.log_every
+        return min(until, step - step % every + every) - step
+
+    def _step(self, step: int, room: int = 1) -> tuple[dict[str, Tensor], int]:
+        """One call of the rasteriser: terms of the loss, and the steps (at most `room`) it was."""
         host, section = self.host, self.section
         with section("data"):
-            batch = self.views.batch(next(self.sampler))
+            indices, together = self.sampler.take(min(room, host.steps_together(step)))
+            batch = self.views.batch(indices)
         with section("render"):
             num_maps = host.num_attributed_maps(step)
             aux = self._zero_channels(num_maps) if num_maps else None
@@ -108,7 +115,8 @@ class Trainer:
             means_lr = self._set_means_lr(step)
             info = self._completed_info(output, batch, means_lr)
             host.pre_backward(self.splats, self.optimizers, step, info)
-            total = self._with_regularisers(loss, step)
+            # The loss is a mean over the views: of several steps, their sum is wanted.
+            total = together * self._with_regularisers(loss, step)
             if output.aux is not None:
                 # Zero channels get gradients only themselves: sum over pixels of map times weight.
                 total = total + (host.attributed_maps(step, info).detach() * output.aux).sum()
@@ -117,7 +125,7 @@ class Trainer:
         if aux is not None:
             info["attributed"] = aux.grad
         with section("optimizer"):
-            if (step + 1) % host.update_every(step) == 0:
+            if (step + together) % host.update_every(step) == 0:
                 self._update()
         with section("strategy"):
             host.post_backward(
@@ -129,7 +137,7 @@ class Trainer:
                 packed=self.config.render.packed,
             )
         self.progress.peak_gaussians = max(self.progress.peak_gaussians, ops.count(self.splats))
-        return {"loss": loss.detach(), **terms}
+        return {"loss": loss.detach(), **terms}, together
 
     def _update(self) -> None:
         for optimizer in self.optimizers.values():

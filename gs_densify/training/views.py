@@ -1,7 +1,7 @@
 """Training views on the device: cameras as tensors, photos as uint8, batches without waiting."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,7 @@ class BatchSampler:
     """Every view once an epoch, in random order; a batch holds views of one size only."""
 
     def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int, seed: int) -> None:
+        self._sizes = list(sizes)
         self._groups = [
             [i for i, size in enumerate(sizes) if size == kind] for kind in sorted(set(sizes))
         ]
@@ -76,13 +77,21 @@ class BatchSampler:
         self._random = random.Random(seed)
         self._queue: list[list[int]] = []
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return self
+    def take(self, most: int = 1) -> tuple[list[int], int]:
+        """The next batch, joined by those after it up to `most` that are of its size; how many."""
+        batches = [self._next()]
+        while len(batches) < most and self._peek_size() == self._sizes[batches[0][0]]:
+            batches.append(self._next())
+        return [index for batch in batches for index in batch], len(batches)
 
-    def __next__(self) -> list[int]:
+    def _next(self) -> list[int]:
+        self._peek_size()
+        return self._queue.pop()
+
+    def _peek_size(self) -> tuple[int, int]:
         if not self._queue:
             self._queue = self._epoch()
-        return self._queue.pop()
+        return self._sizes[self._queue[-1][0]]
 
     def _epoch(self) -> list[list[int]]:
         batches = []

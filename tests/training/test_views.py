@@ -26,7 +26,8 @@ def test_an_epoch_shows_every_view_once_in_batches_of_one_size() -> None:
     sampler = BatchSampler(sizes, batch_size=2, seed=1)
     seen: Counter[int] = Counter()
     for _ in range(5):  # ceil(5 / 2) + ceil(4 / 2) batches
-        batch = next(sampler)
+        batch, taken = sampler.take()
+        assert taken == 1
         assert len({sizes[i] for i in batch}) == 1
         seen.update(batch)
     assert seen == Counter(range(9))
@@ -34,10 +35,26 @@ def test_an_epoch_shows_every_view_once_in_batches_of_one_size() -> None:
 
 def test_the_same_seed_draws_the_same_and_a_restored_sampler_goes_on() -> None:
     first, second = (BatchSampler([(4, 3)] * 7, 1, seed=3) for _ in range(2))
-    assert [next(first) for _ in range(20)] == [next(second) for _ in range(20)]
+    assert [first.take() for _ in range(20)] == [second.take() for _ in range(20)]
     third = BatchSampler([(4, 3)] * 7, 1, seed=99)
     third.load_state_dict(first.state_dict())
-    assert [next(first) for _ in range(20)] == [next(third) for _ in range(20)]
+    assert [first.take() for _ in range(20)] == [third.take() for _ in range(20)]
+
+
+def test_batches_of_one_size_are_taken_together_in_the_same_order() -> None:
+    sizes = [(4, 3)] * 5 + [(3, 4)] * 4
+    one, many = (BatchSampler(sizes, 1, seed=1) for _ in range(2))
+    singles = [one.take()[0][0] for _ in range(60)]
+    drawn: list[int] = []
+    counts = Counter()
+    while len(drawn) < 60:
+        batch, taken = many.take(3)
+        assert taken == len(batch) <= 3
+        assert len({sizes[i] for i in batch}) == 1
+        counts[taken] += 1
+        drawn += batch
+    assert drawn[:60] == singles
+    assert counts.keys() == {1, 2, 3}
 
 
 def test_batches_hold_the_views_they_name() -> None:

@@ -1,0 +1,69 @@
+"""The loop: steps rendered together, and where they end."""
+
+from typing import Any
+
+import pytest
+from tqdm import tqdm
+
+from gs_densify.strategies.base import Strategy
+from gs_densify.training.config import TrainConfig
+from gs_densify.training.miniature import Miniature, load_miniature, make_trainer
+from gs_densify.training.strategy_host import StrategyHost
+from gs_densify.training.trainer import Trainer
+
+
+class Summing(Strategy):
+    """Updates after every 4th step; what may be rendered together is a parameter."""
+
+    def __init__(self, together: int) -> None:
+        self.together = together
+        self.calls: list[tuple[int, int]] = []
+
+    def update_every(self, step: int) -> int:
+        return 4
+
+    def steps_together(self, step: int) -> int:
+        return self.together
+
+    def step_post_backward(self, params: Any, optimizers: Any, state: Any, step: int, info: Any,
+                           packed: bool = False) -> None:  # fmt: skip
+        self.calls.append((step, len(info["views"])))
+
+
+@pytest.fixture(scope="module")
+def miniature() -> Miniature:
+    return load_miniature()
+
+
+def trained(miniature: Miniature, together: int, steps: int) -> tuple[Trainer, Summing]:
+    strategy = Summing(together)
+    config = TrainConfig(scene="tiny", strategy="default", steps=steps, log_every=6)
+    trainer = make_trainer(config, miniature, StrategyHost("summing", strategy))
+    rows: list[int] = []
+    with tqdm(disable=True) as bar:
+        trainer.run(steps, lambda row: rows.append(row.step), bar)
+    assert rows == [*range(6, steps, 6), steps]
+    assert trainer.progress.step == steps
+    return trainer, strategy
+
+
+def test_steps_are_rendered_together_between_updates_and_lines_of_figures(
+    miniature: Miniature,
+) -> None:
+    _, alone = trained(miniature, together=1, steps=20)
+    _, grouped = trained(miniature, together=3, steps=20)
+    assert alone.calls == [(step, 1) for step in range(20)]
+    # Never beyond an update (after 4, 8, ...), nor beyond a line of figures (after 6, 12, ...).
+    assert grouped.calls == [
+        *((0, 3), (3, 1), (4, 2), (6, 2), (8, 3), (11, 1)),
+        *((12, 3), (15, 1), (16, 2), (18, 2)),
+    ]
+
+
+def test_gradients_of_steps_rendered_together_are_the_sum_of_theirs(miniature: Miniature) -> None:
+    one, three = (trained(miniature, together, steps=3)[0] for together in (1, 3))
+    for name in ("means", "scales", "opacities", "sh0"):  # quats of spheres have none
+        expected, found = one.splats[name].grad, three.splats[name].grad
+        assert expected is not None and found is not None
+        assert expected.norm() > 0
+        assert (found - expected).norm() <= 1e-4 * expected.norm(), name
