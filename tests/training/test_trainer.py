@@ -47,7 +47,7 @@ def trained(miniature: Miniature, together: int, steps: int) -> tuple[Trainer, S
     return trainer, strategy
 
 
-def test_steps_are_rendered_together_between_updates_and_lines_of_figures(
+def test_steps_join_between_updates_and_lines_of_figures(
     miniature: Miniature,
 ) -> None:
     _, alone = trained(miniature, together=1, steps=20)
