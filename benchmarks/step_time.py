@@ -195,7 +195,7 @@ def measure(
     config: TrainConfig, loaded: LoadedScene, count: int, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     strategy = strategy_for(config)
-    strategy.refine_every = 10**9
+    strategy.refine_start_iter = 10**9
     row: dict[str, Any] = {"gaussians": count}
     trainer = make(config, loaded, count, strategy)
     steps = arguments.steps

@@ -311,9 +311,8 @@ def _none(rows: Tensor) -> Tensor:
 
 def _take(tensor: Tensor, rows: Tensor) -> Tensor:
     """Rows of `tensor`; zeros where the index is -1."""
-    taken = tensor[rows.clamp_min(0)]
-    taken[rows < 0] = 0
-    return taken
+    is_new = (rows < 0).reshape(-1, *[1] * (tensor.dim() - 1))
+    return tensor[rows.clamp_min(0)].masked_fill_(is_new, 0)
 
 
 def _gather(

@@ -137,6 +137,9 @@ class TrainConfig:
     """Never more Gaussians than this, whatever the strategy (default: the strategy's own limit)."""
     log_every: int = 100
     """Steps between lines of metrics.jsonl."""
+    profile: tuple[int, int] | None = None
+    """Trace the steps from the first number up to the second, for example 3000 3020, into
+    profile/: a trace for Perfetto or chrome://tracing, and a table of the longest operations."""
     init: InitOptions = field(default_factory=InitOptions)
     lr: LearningRates = field(default_factory=LearningRates)
     loss: LossOptions = field(default_factory=LossOptions)
@@ -161,6 +164,12 @@ class TrainConfig:
             raise ConfigError(
                 f"--evaluation.steps has {late[0]}; a run of {self.steps} steps can be evaluated"
                 f" after steps 1 to {self.steps}"
+            )
+
+        if self.profile and not 0 <= self.profile[0] < self.profile[1] <= self.steps:
+            raise ConfigError(
+                f"--profile is {self.profile[0]} {self.profile[1]}; it must be two rising steps"
+                f" from 0 to {self.steps}"
             )
 
     def _ranges(self) -> list[tuple[str, float, float, float]]:

@@ -1,8 +1,13 @@
 """The choice of a device, in words where it is not there."""
 
+import os
+
 import torch
 
 from gs_densify.errors import BackendError
+
+_ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+"""Variables with torch's settings; those of the user stay."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -13,6 +18,10 @@ def pick_device(name: str) -> torch.device:
             "--device cuda: torch sees no CUDA GPU here; check the driver (nvidia-smi) and that"
             f" torch is a CUDA build (this is {torch.__version__}), or use --device cpu"
         )
+    if has_gpu and not any(name in os.environ for name in _ALLOCATOR):
+        # Tensors grow by a little at every refinement, so that freed blocks do not fit again:
+        # segments that can grow spare the waits for new ones, and memory. Read at first use.
+        os.environ[_ALLOCATOR[0]] = "expandable_segments:True"
     # TF32 keeps 10 bits, too few for SSIM's differences of squares.
     torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")

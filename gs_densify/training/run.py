@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from gs_densify.training.config_file import save_config, to_mapping
 from gs_densify.training.device import pick_device
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.mls_bench import MlsBenchLines, lines_of
+from gs_densify.training.profiling import profiled
 from gs_densify.training.progress import shows_progress
 from gs_densify.training.scoring import score
 from gs_densify.training.strategy_host import StrategyHost
@@ -129,7 +130,7 @@ class _Run:
             ) as bar,
         ):
             for stop in stops:
-                trainer.run(stop, on_log, bar)
+                self._train(trainer, stop, on_log, bar)
                 evaluation = self._save_and_evaluate(trainer)
                 log.append(dataclasses.replace(at_stop.pop(), psnr=evaluation.scores.psnr))
         results = self._results(trainer, evaluation, initial)
@@ -138,6 +139,18 @@ class _Run:
         save_json(self.folder / run_folder.RESULTS, results)
         self.lines.finished(self.records, results.wall_time.total)
         return results
+
+    def _train(
+        self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm
+    ) -> None:
+        """Train to step `until`, and trace the steps that --profile names among them."""
+        first, last = self.config.profile or (until, until)
+        first, last = max(first, trainer.progress.step), min(last, until)
+        if first < last:
+            trainer.run(first, on_log, bar)
+            with profiled(trainer, self.folder / run_folder.PROFILE):
+                trainer.run(last, on_log, bar)
+        trainer.run(until, on_log, bar)
 
     def _save_and_evaluate(self, trainer: Trainer) -> Evaluation:
         """What is checkpointed and what is scored at a step is the same model."""

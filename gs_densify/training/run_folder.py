@@ -15,6 +15,7 @@ PER_VIEW = "per_view.json"
 METRICS = "metrics.jsonl"
 POINT_CLOUD = "point_cloud.ply"
 RENDERS = "renders"
+PROFILE = "profile"
 
 
 def choose_folder(config: TrainConfig) -> Path:

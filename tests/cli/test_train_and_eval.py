@@ -1,7 +1,9 @@
 """gs-train and gs-eval on the tiny scene: the files of a run and what they say."""
 
+import gzip
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -91,6 +93,16 @@ def test_random_background_batches_and_antialiasing_train_too(tiny: Path, tmp_pa
     cloud = load_ply(tmp_path / "r/point_cloud.ply")
     assert cloud.antialiased is True
     assert cloud.sh_degree == 1
+
+
+def test_profile_names_the_parts_of_a_step(tiny: Path, tmp_path: Path) -> None:
+    options = ["--profile", 10, 14]
+    done = run("gs-train", "--scene", tiny, "--out", "r", *SMOKE, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    trace = json.loads(gzip.decompress((tmp_path / "r/profile/trace.json.gz").read_bytes()))
+    parts = Counter(event["name"] for event in trace["traceEvents"] if event.get("ph") == "X")
+    assert {parts[name] for name in ("data", "render", "loss", "backward", "optimizer")} == {4}
+    assert "backward" in (tmp_path / "r/profile/table.txt").read_text()
 
 
 def test_max_gaussians_holds_for_every_strategy(tiny: Path, tmp_path: Path) -> None:
