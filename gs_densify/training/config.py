@@ -47,6 +47,8 @@ class LearningRates:
     """SH coefficients of higher degrees."""
     weight_decay: float = 0.0
     """Decoupled weight decay; above 0 the optimisers are AdamW."""
+    visible_only: bool = False
+    """Update only Gaussians that the step's views drew (not with --render.packed)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +160,11 @@ class TrainConfig:
         if unknown:
             raise ConfigError(
                 f"--evaluation.lpips has '{unknown[0]}'; known: {', '.join(LPIPS_NAMES)}"
+            )
+        if self.lr.visible_only and self.render.packed:
+            raise ConfigError(
+                "--lr.visible-only does not go with --render.packed, which does not say for every"
+                " Gaussian whether it was drawn; leave one of them out"
             )
         late = [step for step in self.evaluation.steps if not 0 < step <= self.steps]
         if late:

@@ -13,21 +13,21 @@ _C1, _C2 = 0.01**2, 0.03**2
 _HAS_TRITON = find_spec("triton") is not None  # it comes with torch for CUDA on Linux
 
 
-@lru_cache(maxsize=8)
-def _window(device: torch.device, dtype: torch.dtype) -> Tensor:
+@lru_cache(maxsize=1)
+def _window() -> tuple[float, ...]:
+    """Weights of a Gaussian at the taps; their sum is 1."""
     x = torch.arange(_TAPS, dtype=torch.float64) - _TAPS // 2
     weights = torch.exp(-(x**2) / (2 * _SIGMA**2))
-    return (weights / weights.sum()).to(device=device, dtype=dtype)
+    return tuple((weights / weights.sum()).tolist())
 
 
 @lru_cache(maxsize=32)
 def _blur_matrix(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """[size, size - 10]: what a row is multiplied by to be blurred where the window fits."""
-    window = _window(device, dtype)
     matrix = torch.zeros(size, size - _TAPS + 1, device=device, dtype=dtype)
     columns = torch.arange(size - _TAPS + 1, device=device)
-    for i in range(_TAPS):
-        matrix[columns + i, columns] = window[i]
+    for i, weight in enumerate(_window()):
+        matrix[columns + i, columns] = weight
     return matrix
 
 
@@ -51,31 +51,39 @@ def ssim_map(first: Tensor, second: Tensor) -> Tensor:
     return luminance * (2 * covariance + _C2) / (variances + _C2)
 
 
-def ssim(first: Tensor, second: Tensor) -> Tensor:
-    """Mean SSIM [] of images [B,H,W,C] in [0,1] over the pixels where the window fits.
+def photometric_loss(
+    render: Tensor, image: Tensor, ssim_weight: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """(1 - w) L1 + w (1 - SSIM) (arXiv 2308.04079, Eq. 7) and its two terms, from [B,H,W,3].
 
-    On CUDA the gradient reaches `first` only (the render; the photo needs none).
+    SSIM is the mean over the pixels where its window fits. The terms have no gradient, and on CUDA
+    the loss has one by `render` only (the photo needs none).
+
+    Raises:
+        ConfigError: the images are smaller than SSIM's window, and `ssim_weight` is not 0.
     """
-    if min(first.shape[1:3]) < _TAPS:
-        height, width = first.shape[1:3]
+    if ssim_weight == 0:
+        l1 = (render - image).abs().mean()
+        return l1, {"l1": l1.detach()}
+    height, width = render.shape[1:3]
+    if min(height, width) < _TAPS:
         raise ConfigError(
             f"photos of {width}x{height} are smaller than SSIM's {_TAPS}x{_TAPS} window; use a"
             " smaller --downscale, or --loss.ssim 0"
         )
-    if first.is_cuda and _HAS_TRITON:
-        from gs_densify.training.ssim_triton import FusedSSIM
-
-        return FusedSSIM.apply(first, second, _window(first.device, first.dtype), _C1, _C2)
-    return ssim_map(first, second).mean()
-
-
-def photometric_loss(
-    render: Tensor, image: Tensor, ssim_weight: float
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """(1 - w) L1 + w (1 - SSIM) (arXiv 2308.04079, Eq. 7) and its two terms, from [B,H,W,3]."""
-    l1 = (render - image).abs().mean()
-    if ssim_weight == 0:
-        return l1, {"l1": l1.detach()}
-    dissimilarity = 1 - ssim(render, image)
-    loss = torch.lerp(l1, dissimilarity, ssim_weight)
+    fused = render.is_cuda and _HAS_TRITON
+    loss_of = _fused_loss if fused else _plain_loss
+    loss, l1, dissimilarity = loss_of(render, image, ssim_weight)
     return loss, {"l1": l1.detach(), "ssim_loss": dissimilarity.detach()}
+
+
+def _plain_loss(render: Tensor, image: Tensor, ssim_weight: float) -> tuple[Tensor, Tensor, Tensor]:
+    l1 = (render - image).abs().mean()
+    dissimilarity = 1 - ssim_map(render, image).mean()
+    return torch.lerp(l1, dissimilarity, ssim_weight), l1, dissimilarity
+
+
+def _fused_loss(render: Tensor, image: Tensor, ssim_weight: float) -> tuple[Tensor, Tensor, Tensor]:
+    from gs_densify.training.ssim_triton import PhotometricLoss
+
+    return PhotometricLoss.apply(render, image, ssim_weight, _window(), _C1, _C2)

@@ -1,10 +1,11 @@
-"""SSIM and its gradient in four Triton kernels, for CUDA.
+"""The photometric loss and its gradient in four Triton kernels, for CUDA.
 
 A depthwise 11-tap convolution of float32 images takes cuDNN tens of milliseconds; this takes less
 than one. Images are rows of W * C values, so that a shift by one pixel is a shift by C values and
 nothing is transposed. The blur is separable: one kernel blurs five products along the rows, the
-next blurs them down the columns and forms SSIM and its derivatives; the backward pass blurs the
-derivatives with the mirrored window, which is the same one.
+next blurs them down the columns and forms the loss and the derivatives of SSIM; the backward pass
+blurs the derivatives with the mirrored window, which is the same one. L1 is done on the way, and
+every kernel has the same grid: a program has `_BLOCK` values of one of the B * H rows.
 """
 
 from typing import Any
@@ -13,172 +14,195 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-TAPS = 11
 _BLOCK = 256
 
 
 @triton.jit
-def _blur_products(
-    a, b, window, out, height, row, row_out, plane, C: tl.constexpr, TAPS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Rows of a, b, a*a, b*b, a*b blurred where the window fits: out [5, B*H, row_out]."""
-    y = tl.program_id(0)
+def _blur_rows(a, b, out, row, C: tl.constexpr, WINDOW: tl.constexpr, BLOCK: tl.constexpr):
+    """Rows of a, b, a*a, b*b, a*b blurred where the window fits: out [B*H, 5, row_out]."""
+    y = tl.program_id(0).to(tl.int64)
     x = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    row_out = row - (len(WINDOW) - 1) * C
     inside = x < row_out
     sa = tl.zeros([BLOCK], a.dtype.element_ty)
     sb, saa, sbb, sab = sa, sa, sa, sa
-    for i in tl.static_range(TAPS):
-        weight = tl.load(window + i)
+    for i in tl.static_range(len(WINDOW)):
         va = tl.load(a + y * row + x + i * C, mask=inside, other=0.0)
         vb = tl.load(b + y * row + x + i * C, mask=inside, other=0.0)
-        wa, wb = weight * va, weight * vb
+        wa, wb = WINDOW[i] * va, WINDOW[i] * vb
         sa += wa
         sb += wb
         saa += wa * va
         sbb += wb * vb
         sab += wa * vb
-    target = out + y * row_out + x
+    target = out + 5 * y * row_out + x
     tl.store(target, sa, mask=inside)
-    tl.store(target + plane, sb, mask=inside)
-    tl.store(target + 2 * plane, saa, mask=inside)
-    tl.store(target + 3 * plane, sbb, mask=inside)
-    tl.store(target + 4 * plane, sab, mask=inside)
+    tl.store(target + row_out, sb, mask=inside)
+    tl.store(target + 2 * row_out, saa, mask=inside)
+    tl.store(target + 3 * row_out, sbb, mask=inside)
+    tl.store(target + 4 * row_out, sab, mask=inside)
 
 
 @triton.jit
-def _ssim_of_blurred(
-    rows, window, total, derivatives, height, height_out, row_out, plane, plane_out, c1, c2,
-    NEEDS_GRAD: tl.constexpr, TAPS: tl.constexpr, BLOCK: tl.constexpr,
+def _counts(height, row, dtype: tl.constexpr, C: tl.constexpr, WINDOW: tl.constexpr):
+    """How many values the images have, and in how many of them the window fits."""
+    lines = tl.num_programs(0)
+    inner = lines // height * (height - len(WINDOW) + 1)
+    return lines.to(dtype) * row, inner.to(dtype) * (row - (len(WINDOW) - 1) * C)
+
+
+@triton.jit
+def _loss_of_blurred(
+    rows, a, b, partials, derivatives, height, row, C1: tl.constexpr, C2: tl.constexpr,
+    SSIM_WEIGHT: tl.constexpr, NEEDS_GRAD: tl.constexpr, C: tl.constexpr, WINDOW: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Sum of SSIM of each block, and its derivatives by mean(a), mean(a*a) and mean(a*b)."""
-    y = tl.program_id(0)
+    """Each program's share of L1, of 1 - SSIM and of the loss: partials [3, programs].
+
+    derivatives [B*H, 3, row_out]: of SSIM by the blurred a, a*a and a*b.
+    """
+    y = tl.program_id(0).to(tl.int64)
     x = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = x < row_out
-    source = rows + ((y // height_out) * height + y % height_out) * row_out + x
-    ma = tl.zeros([BLOCK], rows.dtype.element_ty)
+    dtype: tl.constexpr = a.dtype.element_ty
+    n_values, n_windows = _counts(height, row, dtype, C, WINDOW)
+    va = tl.load(a + y * row + x, mask=x < row, other=0.0)
+    vb = tl.load(b + y * row + x, mask=x < row, other=0.0)
+    l1 = tl.sum(tl.abs(va - vb), axis=0) / n_values
+
+    row_out = row - (len(WINDOW) - 1) * C
+    line = tl.program_id(0) % height + tl.zeros_like(x)  # masks of scalars fail in Triton 3.9
+    inside = (x < row_out) & (line <= height - len(WINDOW))
+    source = rows + 5 * y * row_out + x
+    ma = tl.zeros([BLOCK], dtype)
     mb, maa, mbb, mab = ma, ma, ma, ma
-    for i in tl.static_range(TAPS):
-        weight = tl.load(window + i)
-        line = source + i * row_out
-        ma += weight * tl.load(line, mask=inside, other=0.0)
-        mb += weight * tl.load(line + plane, mask=inside, other=0.0)
-        maa += weight * tl.load(line + 2 * plane, mask=inside, other=0.0)
-        mbb += weight * tl.load(line + 3 * plane, mask=inside, other=0.0)
-        mab += weight * tl.load(line + 4 * plane, mask=inside, other=0.0)
-    l_top, l_bottom = 2 * ma * mb + c1, ma * ma + mb * mb + c1
-    s_top, s_bottom = 2 * (mab - ma * mb) + c2, maa - ma * ma + mbb - mb * mb + c2
+    for i in tl.static_range(len(WINDOW)):
+        below = source + 5 * i * row_out
+        ma += WINDOW[i] * tl.load(below, mask=inside, other=0.0)
+        mb += WINDOW[i] * tl.load(below + row_out, mask=inside, other=0.0)
+        maa += WINDOW[i] * tl.load(below + 2 * row_out, mask=inside, other=0.0)
+        mbb += WINDOW[i] * tl.load(below + 3 * row_out, mask=inside, other=0.0)
+        mab += WINDOW[i] * tl.load(below + 4 * row_out, mask=inside, other=0.0)
+    l_top, l_bottom = 2 * ma * mb + C1, ma * ma + mb * mb + C1
+    s_top, s_bottom = 2 * (mab - ma * mb) + C2, maa - ma * ma + mbb - mb * mb + C2
     luminance, structure = l_top / l_bottom, s_top / s_bottom
-    ssim = tl.where(inside, luminance * structure, 0.0)
-    tl.store(total + y * tl.num_programs(1) + tl.program_id(1), tl.sum(ssim, axis=0))
+    dissimilarity = tl.sum(tl.where(inside, 1 - luminance * structure, 0.0), axis=0) / n_windows
+
+    share = partials + y * tl.num_programs(1) + tl.program_id(1)
+    programs = tl.num_programs(0) * tl.num_programs(1)
+    tl.store(share, l1)
+    tl.store(share + programs, dissimilarity)
+    tl.store(share + 2 * programs, (1 - SSIM_WEIGHT) * l1 + SSIM_WEIGHT * dissimilarity)
     if NEEDS_GRAD:
         d_ma = structure * (2 * mb - 2 * ma * luminance) / l_bottom
         d_ma += luminance * (2 * ma * structure - 2 * mb) / s_bottom
-        d_maa = -luminance * structure / s_bottom
-        d_mab = 2 * luminance / s_bottom
-        target = derivatives + y * row_out + x
+        target = derivatives + 3 * y * row_out + x
         tl.store(target, d_ma, mask=inside)
-        tl.store(target + plane_out, d_maa, mask=inside)
-        tl.store(target + 2 * plane_out, d_mab, mask=inside)
+        tl.store(target + row_out, -luminance * structure / s_bottom, mask=inside)
+        tl.store(target + 2 * row_out, 2 * luminance / s_bottom, mask=inside)
 
 
 @triton.jit
 def _spread_columns(
-    derivatives, window, out, height, height_out, row_out, plane_out, plane,
-    TAPS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """The transposed blur down the columns: out [3, B*H, row_out]."""
-    y = tl.program_id(0)
+    derivatives, out, height, row, C: tl.constexpr, WINDOW: tl.constexpr, BLOCK: tl.constexpr
+):
+    """The transposed blur down the columns: out [B*H, 3, row_out]."""
+    y = tl.program_id(0).to(tl.int64)
     x = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = x < row_out
-    image, line = y // height, y % height
+    row_out = row - (len(WINDOW) - 1) * C
+    line = tl.program_id(0) % height + tl.zeros_like(x)  # masks of scalars fail in Triton 3.9
+    source = derivatives + 3 * y * row_out + x
     s0 = tl.zeros([BLOCK], derivatives.dtype.element_ty)
     s1, s2 = s0, s0
-    for i in tl.static_range(TAPS):
-        weight = tl.load(window + i)
-        source_line = line - i + tl.zeros_like(x)  # masks of scalars fail in Triton 3.9
-        valid = inside & (source_line >= 0) & (source_line < height_out)
-        source = derivatives + (image * height_out + source_line) * row_out + x
-        s0 += weight * tl.load(source, mask=valid, other=0.0)
-        s1 += weight * tl.load(source + plane_out, mask=valid, other=0.0)
-        s2 += weight * tl.load(source + 2 * plane_out, mask=valid, other=0.0)
-    target = out + y * row_out + x
-    tl.store(target, s0, mask=inside)
-    tl.store(target + plane, s1, mask=inside)
-    tl.store(target + 2 * plane, s2, mask=inside)
+    for i in tl.static_range(len(WINDOW)):
+        valid = (x < row_out) & (line >= i) & (line - i <= height - len(WINDOW))
+        above = source - 3 * i * row_out
+        s0 += WINDOW[i] * tl.load(above, mask=valid, other=0.0)
+        s1 += WINDOW[i] * tl.load(above + row_out, mask=valid, other=0.0)
+        s2 += WINDOW[i] * tl.load(above + 2 * row_out, mask=valid, other=0.0)
+    target = out + 3 * y * row_out + x
+    tl.store(target, s0, mask=x < row_out)
+    tl.store(target + row_out, s1, mask=x < row_out)
+    tl.store(target + 2 * row_out, s2, mask=x < row_out)
 
 
 @triton.jit
 def _gradient(
-    spread, a, b, window, scale, out, row, row_out, plane, C: tl.constexpr, TAPS: tl.constexpr,
-    BLOCK: tl.constexpr,
+    spread, a, b, grad_loss, out, height, row, SSIM_WEIGHT: tl.constexpr, C: tl.constexpr,
+    WINDOW: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The transposed blur along the rows, and the gradient of the mean SSIM by a."""
-    y = tl.program_id(0)
+    """The transposed blur along the rows, and the gradient of the loss by a."""
+    y = tl.program_id(0).to(tl.int64)
     x = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = x < row
+    row_out = row - (len(WINDOW) - 1) * C
     s0 = tl.zeros([BLOCK], spread.dtype.element_ty)
     s1, s2 = s0, s0
-    for i in tl.static_range(TAPS):
-        weight = tl.load(window + i)
+    for i in tl.static_range(len(WINDOW)):
         column = x - i * C
-        valid = inside & (column >= 0) & (column < row_out)
-        source = spread + y * row_out + column
-        s0 += weight * tl.load(source, mask=valid, other=0.0)
-        s1 += weight * tl.load(source + plane, mask=valid, other=0.0)
-        s2 += weight * tl.load(source + 2 * plane, mask=valid, other=0.0)
-    va = tl.load(a + y * row + x, mask=inside, other=0.0)
-    vb = tl.load(b + y * row + x, mask=inside, other=0.0)
-    gradient = tl.load(scale) * (s0 + 2 * va * s1 + vb * s2)
-    tl.store(out + y * row + x, gradient, mask=inside)
+        valid = (column >= 0) & (column < row_out)
+        source = spread + 3 * y * row_out + column
+        s0 += WINDOW[i] * tl.load(source, mask=valid, other=0.0)
+        s1 += WINDOW[i] * tl.load(source + row_out, mask=valid, other=0.0)
+        s2 += WINDOW[i] * tl.load(source + 2 * row_out, mask=valid, other=0.0)
+    va = tl.load(a + y * row + x, mask=x < row, other=0.0)
+    vb = tl.load(b + y * row + x, mask=x < row, other=0.0)
+    n_values, n_windows = _counts(height, row, a.dtype.element_ty, C, WINDOW)
+    sign = tl.where(va > vb, 1.0, 0.0) - tl.where(va < vb, 1.0, 0.0)
+    gradient = (1 - SSIM_WEIGHT) / n_values * sign
+    gradient -= SSIM_WEIGHT / n_windows * (s0 + 2 * va * s1 + vb * s2)
+    tl.store(out + y * row + x, tl.load(grad_loss) * gradient, mask=x < row)
 
 
-class FusedSSIM(torch.autograd.Function):
-    """Mean SSIM [] of images [B,H,W,C], differentiable by the first."""
+class PhotometricLoss(torch.autograd.Function):
+    """(1 - w) L1 + w (1 - SSIM), and both terms, of images [B,H,W,C]; differentiable by the first.
+
+    Arguments: render, image, w, the window's weights, and SSIM's two constants.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, first: Tensor, second: Tensor, window: Tensor, c1: float, c2: float
-    ) -> Tensor:
-        """Blur, form SSIM, and keep its derivatives when a gradient will be asked for."""
-        batch, height, width, channels = first.shape
-        a, b = first.contiguous(), second.contiguous()
-        row, row_out = width * channels, (width - TAPS + 1) * channels
-        height_out = height - TAPS + 1
-        blocks = triton.cdiv(row_out, _BLOCK)
-        rows = a.new_empty(5, batch * height, row_out)
-        _blur_products[(batch * height, blocks)](
-            a, b, window, rows, height, row, row_out, rows[0].numel(),
-            C=channels, TAPS=TAPS, BLOCK=_BLOCK,
-        )  # fmt: skip
+        ctx: Any,
+        render: Tensor,
+        image: Tensor,
+        ssim_weight: float,
+        window: tuple[float, ...],
+        c1: float,
+        c2: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, L1 and 1 - SSIM, of which the terms have no gradient."""
+        a, b = render.contiguous(), image.contiguous()
+        batch, height, width, channels = a.shape
+        grid = (batch * height, triton.cdiv(width * channels, _BLOCK))
+        row, row_out = width * channels, (width - len(window) + 1) * channels
+        shape = {"C": channels, "WINDOW": window, "BLOCK": _BLOCK}
+        rows = a.new_empty(grid[0], 5, row_out)
+        _blur_rows[grid](a, b, rows, row, **shape)
         needs_grad = ctx.needs_input_grad[0]
-        total = a.new_empty(batch * height_out, blocks)
-        derivatives = a.new_empty(3 if needs_grad else 0, batch * height_out, row_out)
-        _ssim_of_blurred[(batch * height_out, blocks)](
-            rows, window, total, derivatives, height, height_out, row_out,
-            rows[0].numel(), batch * height_out * row_out, c1, c2,
-            NEEDS_GRAD=needs_grad, TAPS=TAPS, BLOCK=_BLOCK,
+        partials = a.new_empty(3, grid[0] * grid[1])
+        derivatives = a.new_empty(grid[0] if needs_grad else 0, 3, row_out)
+        _loss_of_blurred[grid](
+            rows, a, b, partials, derivatives, height, row,
+            C1=c1, C2=c2, SSIM_WEIGHT=ssim_weight, NEEDS_GRAD=needs_grad, **shape,
         )  # fmt: skip
-        ctx.save_for_backward(a, b, window, derivatives)
-        ctx.count = batch * height_out * row_out
-        return total.sum() / ctx.count
+        ctx.save_for_backward(a, b, derivatives)
+        ctx.launch = grid, shape, ssim_weight
+        ctx.set_materialize_grads(False)
+        l1, dissimilarity, loss = partials.sum(1).unbind()
+        ctx.mark_non_differentiable(l1, dissimilarity)
+        return loss, l1, dissimilarity
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Spread the derivatives over the pixels under each window."""
-        a, b, window, derivatives = ctx.saved_tensors
-        batch, height, width, channels = a.shape
-        row, row_out = width * channels, (width - TAPS + 1) * channels
-        height_out = height - TAPS + 1
-        spread = a.new_empty(3, batch * height, row_out)
-        _spread_columns[(batch * height, triton.cdiv(row_out, _BLOCK))](
-            derivatives, window, spread, height, height_out, row_out,
-            derivatives[0].numel(), spread[0].numel(), TAPS=TAPS, BLOCK=_BLOCK,
-        )  # fmt: skip
+        if grads[0] is None:
+            return (None,) * 6
+        a, b, derivatives = ctx.saved_tensors
+        grid, shape, ssim_weight = ctx.launch
+        height, row = a.shape[1], a.shape[2] * a.shape[3]
+        spread = torch.empty_like(derivatives)
+        _spread_columns[grid](derivatives, spread, height, row, **shape)
         out = torch.empty_like(a)
-        _gradient[(batch * height, triton.cdiv(row, _BLOCK))](
-            spread, a, b, window, grads[0] / ctx.count, out, row, row_out,
-            spread[0].numel(), C=channels, TAPS=TAPS, BLOCK=_BLOCK,
-        )  # fmt: skip
-        return out, None, None, None, None
+        _gradient[grid](spread, a, b, grads[0], out, height, row, SSIM_WEIGHT=ssim_weight, **shape)
+        return out, None, None, None, None, None

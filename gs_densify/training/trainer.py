@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats
 from gs_densify.results import MetricsRow
-from gs_densify.splats import model
+from gs_densify.splats import adam, model
 from gs_densify.strategies import ops
 from gs_densify.training import schedules
 from gs_densify.training.config import TrainConfig
@@ -57,6 +57,7 @@ class Trainer:
         self.optimizers = model.create_optimizers(
             splats, rates, batch_size=config.batch_size, weight_decay=config.lr.weight_decay
         )
+        self._drawn: tuple[Tensor, Tensor] | None = None
         self._initial_means_lr = self.optimizers["means"].param_groups[0]["lr"]
         self._probe = Probe(
             views,
@@ -125,8 +126,7 @@ class Trainer:
         if aux is not None:
             info["attributed"] = aux.grad
         with section("optimizer"):
-            if (step + together) % host.update_every(step) == 0:
-                self._update()
+            self._update(step, together, info)
         with section("strategy"):
             host.post_backward(
                 self.splats,
@@ -139,10 +139,22 @@ class Trainer:
         self.progress.peak_gaussians = max(self.progress.peak_gaussians, ops.count(self.splats))
         return {"loss": loss.detach(), **terms}, together
 
-    def _update(self) -> None:
-        for optimizer in self.optimizers.values():
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+    def _update(self, step: int, together: int, info: dict[str, Any]) -> None:
+        """Step the optimisers, where the strategy does not sum gradients of further steps first."""
+        visible = self._drawn_since_update(info) if self.config.lr.visible_only else None
+        if (step + together) % self.host.update_every(step) == 0:
+            adam.update(self.optimizers, visible)
+            self._drawn = None
+
+    def _drawn_since_update(self, info: dict[str, Any]) -> Tensor:
+        """Which Gaussians [N] any view drew whose gradients the parameters hold."""
+        means = self.splats["means"]
+        drawn = (info["radii"] > 0).all(-1).any(0)
+        # A strategy's operations put other parameters in place, and drop the gradients so far.
+        if self._drawn is not None and self._drawn[0] is means:
+            drawn |= self._drawn[1]
+        self._drawn = (means, drawn)
+        return drawn
 
     def _zero_channels(self, count: int) -> Tensor:
         means = self.splats["means"]
