@@ -56,6 +56,49 @@ class Info:
 
 
 @dataclasses.dataclass(frozen=True)
+class Check:
+    """Say whether a capture is good enough to train on, and what to do where it is not."""
+
+    scene: Annotated[str, tyro.conf.Positional]
+    """A preset's name or the path of a COLMAP folder."""
+    data_root: Path | None = None
+    """Folder that holds the preset scenes (default: GS_DATA)."""
+    downscale: int | None = None
+    """Check images_N (1: images); default: the preset's factor, or 1."""
+    gaussians: int = 1_000_000
+    """Number of Gaussians of the memory estimate; the default is adaptive's budget."""
+    json: Path | None = None
+    """Write everything that was measured into this file, too."""
+    picture: Path | None = None
+    """Draw cameras and points, from above and from the side, into this PNG file."""
+
+    def carry_out(self) -> None:
+        """Check, print, write."""
+        from gs_densify.data.capture.check import CheckOptions, check_capture
+        from gs_densify.data.capture.picture import save_picture
+        from gs_densify.data.capture.text import report_text
+        from gs_densify.data.presets import resolve_scene
+        from gs_densify.errors import SceneError
+        from gs_densify.results import save_json
+        from gs_densify.training.config import DataOptions
+
+        source = resolve_scene(self.scene, data_root=self.data_root, downscale=self.downscale)
+        options = CheckOptions(self.gaussians, DataOptions().image_budget * 2**30)
+        report, geometry = check_capture(source, options)
+        print(report_text(report))
+        if self.json:
+            save_json(self.json, report)
+        if self.picture and geometry:
+            problems = [n for one in report.findings if one.level != "note" for n in one.photos]
+            save_picture(self.picture, geometry, report.name, problems)
+        elif self.picture:
+            print("no picture: the model gives no cameras and points to draw")
+        stops = [finding for finding in report.findings if finding.level == "stop"]
+        if stops:
+            raise SceneError(f"will not train: {stops[0].text}; {stops[0].action}")
+
+
+@dataclasses.dataclass(frozen=True)
 class LpipsWeights:
     """Fetch the networks that LPIPS needs, once, before training without the internet."""
 
@@ -80,9 +123,12 @@ def command(argv: Sequence[str]) -> None:
     form = (
         Annotated[MakeTiny, tyro.conf.subcommand("make-tiny")]
         | Annotated[Info, tyro.conf.subcommand("info")]
+        | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[LpipsWeights, tyro.conf.subcommand("lpips-weights")]
     )
-    chosen: MakeTiny | Info | LpipsWeights = parse(form, argv, program=PROGRAM, description=__doc__)
+    chosen: MakeTiny | Info | Check | LpipsWeights = parse(
+        form, argv, program=PROGRAM, description=__doc__
+    )
     chosen.carry_out()
 
 
