@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gs_densify.cli.app import run_command
+from gs_densify.errors import ConfigError, SceneError
 from gs_densify.training.flags import parse
 
 PROGRAM = "gs-scene"
@@ -78,7 +79,6 @@ class Check:
         from gs_densify.data.capture.picture import save_picture
         from gs_densify.data.capture.text import report_text
         from gs_densify.data.presets import resolve_scene
-        from gs_densify.errors import SceneError
         from gs_densify.results import save_json
         from gs_densify.training.config import DataOptions
 
@@ -96,6 +96,41 @@ class Check:
         stops = [finding for finding in report.findings if finding.level == "stop"]
         if stops:
             raise SceneError(f"will not train: {stops[0].text}; {stops[0].action}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Download:
+    """Fetch scenes of Mip-NeRF 360: only the folders asked for, resumed where it was cut."""
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Scenes: bicycle bonsai counter flowers garden kitchen room stump treehill."""
+    images: tuple[int, ...] | None = None
+    """Image folders: 1 for images, N for images_N; default: the factor that papers evaluate on."""
+    all_images: bool = False
+    """Fetch images, images_2, images_4 and images_8."""
+    data_root: Path | None = None
+    """Folder to put the scenes into (default: GS_DATA)."""
+    url: str | None = None
+    """Folder of the archives on another server."""
+
+    def carry_out(self) -> None:
+        """Fetch what is missing."""
+        from gs_densify.data.download.scenes import (
+            ALL_FACTORS,
+            BASE_URL,
+            DownloadOptions,
+            download_scenes,
+        )
+        from gs_densify.data.presets import find_data_root
+
+        data_root = find_data_root(self.data_root)
+        if data_root is None:
+            raise ConfigError("no folder for the scenes is known; set --data-root or GS_DATA")
+        if self.all_images and self.images:
+            raise ConfigError("--images and --all-images exclude each other; give one of them")
+        factors = ALL_FACTORS if self.all_images else self.images
+        download_scenes(self.names, data_root, DownloadOptions(factors, self.url or BASE_URL))
+        print(f"train with gs-train --scene {self.names[0]} --data-root {data_root}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +159,10 @@ def command(argv: Sequence[str]) -> None:
         Annotated[MakeTiny, tyro.conf.subcommand("make-tiny")]
         | Annotated[Info, tyro.conf.subcommand("info")]
         | Annotated[Check, tyro.conf.subcommand("check")]
+        | Annotated[Download, tyro.conf.subcommand("download")]
         | Annotated[LpipsWeights, tyro.conf.subcommand("lpips-weights")]
     )
-    chosen: MakeTiny | Info | Check | LpipsWeights = parse(
+    chosen: MakeTiny | Info | Check | Download | LpipsWeights = parse(
         form, argv, program=PROGRAM, description=__doc__
     )
     chosen.carry_out()

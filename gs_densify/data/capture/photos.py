@@ -121,7 +121,7 @@ def _decode_small(path: Path, size: Size) -> Image.Image:
             if opened.format == "JPEG" and opened.mode in ("L", "RGB"):
                 opened.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
                 return opened.convert("L")
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
         reason = " ".join(str(error).split())
         raise SceneError(
             f"{path} cannot be read as a photo ({reason}); expected an intact image file;"
