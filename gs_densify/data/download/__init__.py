@@ -1,0 +1,1 @@
+"""Fetch public scenes: only what is asked for, resumed where it was cut, whole or not at all."""

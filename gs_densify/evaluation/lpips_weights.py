@@ -1,0 +1,205 @@
+"""The backbones of LPIPS: their layers, and where their ImageNet weights are found.
+
+They are looked for, in this order: in the folder given (or the one named by the environment
+variable GS_LPIPS_WEIGHTS), in torch hub's cache, on download.pytorch.org. A file is either
+torchvision's of the whole network or `gs-scene lpips-weights`' of its feature layers alone.
+"""
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gs_densify.evaluation.metrics import MetricUnavailable
+
+WEIGHTS_VARIABLE = "GS_LPIPS_WEIGHTS"
+DOWNLOAD_TIMEOUT = 20.0  # seconds without an answer
+
+Layers = tuple[tuple[int, ...] | str, ...]
+
+
+class LpipsUnavailable(MetricUnavailable):
+    """LPIPS cannot be computed here; the text is the reason, for the result file."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A feature network: where its weights are found, its layers, where features are taken."""
+
+    features_file: str
+    torchvision_file: str
+    head_file: str
+    layers: Layers
+    """(in, out, kernel, stride, padding) of a convolution; `relu`, or a max pooling."""
+    taps: tuple[int, ...]
+    smallest: int
+    """Pixels of the shortest side below which a layer has no output."""
+
+    @property
+    def url(self) -> str:
+        """Where torchvision publishes the weights."""
+        return f"https://download.pytorch.org/models/{self.torchvision_file}"
+
+    @property
+    def hash_prefix(self) -> str:
+        """The start of the file's SHA-256, which torchvision puts into its name."""
+        return Path(self.torchvision_file).stem.rpartition("-")[2]
+
+    @property
+    def convolutions(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Position and row of each layer that has weights."""
+        return [(i, layer) for i, layer in enumerate(self.layers) if isinstance(layer, tuple)]
+
+
+def _vgg_block(channels_in: int, channels_out: int, convolutions: int) -> Layers:
+    layers: list[tuple[int, ...] | str] = []
+    for i in range(convolutions):
+        layers += [(channels_in if i == 0 else channels_out, channels_out, 3, 1, 1), "relu"]
+    return tuple(layers)
+
+
+BACKBONES = {
+    "alexnet": Backbone(
+        features_file="alexnet_features.pth",
+        torchvision_file="alexnet-owt-7be5be79.pth",
+        head_file="alex.pth",
+        layers=(
+            *((3, 64, 11, 4, 2), "relu", "pool3"),
+            *((64, 192, 5, 1, 2), "relu", "pool3"),
+            *((192, 384, 3, 1, 1), "relu"),
+            *((384, 256, 3, 1, 1), "relu"),
+            *((256, 256, 3, 1, 1), "relu"),
+        ),
+        taps=(1, 4, 7, 9, 11),
+        smallest=31,
+    ),
+    "vgg16": Backbone(
+        features_file="vgg16_features.pth",
+        torchvision_file="vgg16-397923af.pth",
+        head_file="vgg.pth",
+        layers=(
+            *(*_vgg_block(3, 64, 2), "pool2"),
+            *(*_vgg_block(64, 128, 2), "pool2"),
+            *(*_vgg_block(128, 256, 3), "pool2"),
+            *(*_vgg_block(256, 512, 3), "pool2"),
+            *_vgg_block(512, 512, 3),
+        ),
+        taps=(3, 8, 15, 22, 29),
+        smallest=16,
+    ),
+}
+
+
+def find_weights(backbone: str, weights_dir: str | Path | None = None) -> Path:
+    """Return the file with the weights of a backbone, downloading it where need be.
+
+    Raises:
+        LpipsUnavailable: where it can be had nowhere, or the folder given does not exist.
+    """
+    folder = weights_dir or os.environ.get(WEIGHTS_VARIABLE)
+    if folder and not Path(folder).is_dir():
+        raise LpipsUnavailable(f"the folder of LPIPS weights {folder} does not exist")
+    for place in ([Path(folder)] if folder else []) + [default_folder()]:
+        if found := local_weights(backbone, place):
+            return found
+    return _download_once(backbone)
+
+
+def default_folder() -> Path:
+    """Where torch hub keeps downloads; looked into without being named."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def local_weights(backbone: str, folder: Path) -> Path | None:
+    """The file in `folder` that has the weights of a backbone."""
+    spec = BACKBONES[backbone]
+    paths = (folder / spec.features_file, folder / spec.torchvision_file)
+    return next((path for path in paths if path.is_file()), None)
+
+
+_failed_downloads: dict[str, str] = {}
+
+
+def _download_once(backbone: str) -> Path:
+    """A download that failed is not tried again by this process: each try may cost a timeout."""
+    spec = BACKBONES[backbone]
+    if backbone not in _failed_downloads:
+        try:
+            return download_weights(backbone, default_folder())
+        except LpipsUnavailable as error:
+            _failed_downloads[backbone] = str(error)
+    raise LpipsUnavailable(
+        f"no weights: {_failed_downloads[backbone]}; run gs-scene lpips-weights, or put "
+        f"{spec.features_file} or {spec.torchvision_file} into a folder and name it with "
+        f"--lpips-weights or {WEIGHTS_VARIABLE}"
+    )
+
+
+def download_weights(backbone: str, folder: Path) -> Path:
+    """Download torchvision's file of a backbone, check the hash in its name, and return its path.
+
+    Raises:
+        LpipsUnavailable: where it cannot be had.
+    """
+    spec = BACKBONES[backbone]
+    path = folder / spec.torchvision_file
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _socket_timeout(DOWNLOAD_TIMEOUT):
+            torch.hub.download_url_to_file(spec.url, str(path), spec.hash_prefix)
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: a wrong hash
+        reason = " ".join(str(error).split())
+        raise LpipsUnavailable(f"{spec.url} could not be downloaded ({reason})") from None
+    return path
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """torch.hub has no timeout of its own and may wait for ever behind a firewall."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def load_weights(backbone: str, path: Path) -> dict[str, Tensor]:
+    """Read the state dict of a backbone's layers: keys `0.weight`, `0.bias`, ...
+
+    Raises:
+        LpipsUnavailable: for a file that is damaged or holds something else.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of a damaged file torch raises nearly anything
+        raise LpipsUnavailable(f"{path} is damaged or no file of weights") from error
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise LpipsUnavailable(f"{path} is no dictionary of weights")
+    weights = _strip(state)
+    require_shapes(backbone, weights, str(path))
+    return weights
+
+
+def require_shapes(backbone: str, weights: Mapping[str, Tensor], source: str) -> None:
+    """Refuse what does not fit the layers of a backbone, with a LpipsUnavailable."""
+    expected: dict[str, tuple[int, ...]] = {}
+    for i, layer in BACKBONES[backbone].convolutions:
+        channels_in, channels_out, kernel = layer[:3]
+        expected[f"{i}.weight"] = (channels_out, channels_in, kernel, kernel)
+        expected[f"{i}.bias"] = (channels_out,)
+    if {key: tuple(getattr(value, "shape", ())) for key, value in weights.items()} != expected:
+        raise LpipsUnavailable(f"{source} does not hold the weights of {backbone}")
+
+
+def _strip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Keys of a whole torchvision model to those of its `features`."""
+    prefix = "features."
+    inside = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
+    return inside or dict(state)
