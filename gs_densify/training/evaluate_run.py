@@ -3,23 +3,23 @@
 import dataclasses
 import time
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from gs_densify.data.presets import PRESETS
 from gs_densify.errors import ConfigError, ResultError
 from gs_densify.evaluation.evaluate import Evaluation
-from gs_densify.evaluation.protocol import build_protocol
 from gs_densify.rendering.base import make_rasterizer
-from gs_densify.results import METRICS, PerView, load_results, save_json
+from gs_densify.results import METRICS, EvaluationResults, PerView, load_results, save_json
 from gs_densify.splats.model import to_parameters
 from gs_densify.training import run_folder
 from gs_densify.training.checkpoint import checkpoint_path, latest_checkpoint, load_checkpoint
 from gs_densify.training.config import TrainConfig
-from gs_densify.training.config_file import from_mapping, read_mapping, with_overrides
+from gs_densify.training.config_file import from_mapping, read_mapping, to_mapping, with_overrides
 from gs_densify.training.device import pick_device
 from gs_densify.training.load import load
-from gs_densify.training.scoring import score
+from gs_densify.training.presets import protocol_name
+from gs_densify.training.scoring import protocol_of, score
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +53,7 @@ def evaluate_run(config: TrainConfig, run: Path, step: int | None, out: Path | N
         config,
         make_rasterizer(device),
         splats,
-        loaded.scene.test_views,
-        loaded.test_photos,
+        loaded,
         pictures=folder / run_folder.RENDERS,
     )
     per_view = PerView(
@@ -62,22 +61,27 @@ def evaluate_run(config: TrainConfig, run: Path, step: int | None, out: Path | N
         strategy=config.strategy,
         seed=config.seed,
         step=contents["step"],
+        protocol=protocol_name(config),
         views=evaluation.views,
     )
-    protocol = build_protocol(
-        loaded.scene, config.evaluation.lpips, is_preset=config.scene in PRESETS
+    results = EvaluationResults(
+        model=str(path),
+        scene=loaded.scene.name,
+        strategy=config.strategy,
+        seed=config.seed,
+        step=contents["step"],
+        config=to_mapping(config),
+        protocol=protocol_of(
+            config, loaded.scene, device, seed=config.seed, steps=contents["step"]
+        ),
+        scores=evaluation.scores,
+        unavailable=evaluation.unavailable,
+        num_gaussians=len(splats["means"]),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=[],
     )
     save_json(folder / run_folder.PER_VIEW, per_view)
-    save_json(
-        folder / "evaluation.json",
-        {
-            "step": contents["step"],
-            "scores": dataclasses.asdict(evaluation.scores),
-            "unavailable": evaluation.unavailable,
-            "num_gaussians": len(splats["means"]),
-            "protocol": dataclasses.asdict(protocol),
-        },
-    )
+    save_json(folder / run_folder.EVALUATION, results)
     return Report(evaluation, contents["step"], folder)
 
 

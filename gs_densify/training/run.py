@@ -11,10 +11,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gs_densify.data.presets import PRESETS
 from gs_densify.errors import BackendError
 from gs_densify.evaluation.evaluate import Evaluation
-from gs_densify.evaluation.protocol import build_protocol
 from gs_densify.rendering.base import make_rasterizer
 from gs_densify.results import (
     Counts,
@@ -42,8 +40,9 @@ from gs_densify.training.config_file import save_config, to_mapping
 from gs_densify.training.device import pick_device
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.mls_bench import MlsBenchLines, lines_of
+from gs_densify.training.presets import protocol_name
 from gs_densify.training.progress import shows_progress
-from gs_densify.training.scoring import score
+from gs_densify.training.scoring import protocol_of, score
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.strategy_setup import strategy_for
 from gs_densify.training.trainer import Trainer
@@ -168,13 +167,12 @@ class _Run:
             self.config,
             trainer.rasterizer,
             trainer.splats,
-            self.loaded.scene.test_views,
-            self.loaded.test_photos,
+            self.loaded,
             pictures=self.folder / run_folder.RENDERS if is_last else None,
         )
         self.evaluate_seconds += time.perf_counter() - started
         print(
-            f"step {step}: PSNR {evaluation.scores.psnr:.2f} dB,"
+            f"step {step}: PSNR {_decibel(evaluation.scores.psnr)},"
             f" {len(trainer.splats['means']):,} Gaussians,"
             f" {trainer.progress.train_seconds:.1f} s of training",
             file=sys.stderr,
@@ -185,6 +183,7 @@ class _Run:
                 scores=evaluation.scores,
                 num_gaussians=len(trainer.splats["means"]),
                 train_seconds=trainer.progress.train_seconds,
+                render_seconds=evaluation.render_seconds,
             )
         )
         return evaluation
@@ -205,6 +204,7 @@ class _Run:
             strategy=config.strategy,
             seed=config.seed,
             step=config.steps,
+            protocol=protocol_name(config),
             views=evaluation.views,
         )
 
@@ -216,10 +216,8 @@ class _Run:
             seed=config.seed,
             steps=config.steps,
             config=to_mapping(config),
-            protocol=build_protocol(
-                self.loaded.scene,
-                config.evaluation.lpips,
-                is_preset=config.scene in PRESETS,
+            protocol=protocol_of(
+                config, self.loaded.scene, self.device, seed=config.seed, steps=config.steps
             ),
             scores=evaluation.scores,
             unavailable=evaluation.unavailable,
@@ -241,3 +239,7 @@ class _Run:
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             command=self.command,
         )
+
+
+def _decibel(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.2f} dB"
