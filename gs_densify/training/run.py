@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from gs_densify.data.export_cameras import inria_cameras
 from gs_densify.errors import BackendError
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.rendering.base import make_rasterizer
@@ -25,6 +26,7 @@ from gs_densify.results import (
     WallTime,
     save_json,
 )
+from gs_densify.results.compat import save_compat
 from gs_densify.splats.model import create_splats
 from gs_densify.splats.ply import save_ply
 from gs_densify.strategies.registry import require_device
@@ -149,8 +151,11 @@ class _Run:
                 evaluation = self._save_and_evaluate(trainer)
                 log.append(dataclasses.replace(at_stop.pop(), psnr=evaluation.scores.psnr))
         results = self._results(trainer, evaluation, initial)
-        save_json(self.folder / run_folder.PER_VIEW, self._per_view(evaluation))
+        per_view = self._per_view(evaluation)
+        save_json(self.folder / run_folder.PER_VIEW, per_view)
         self._export(trainer)
+        cameras = inria_cameras(self.loaded.scene)
+        save_compat(self.folder / run_folder.COMPAT, results, per_view, cameras)
         save_json(self.folder / run_folder.RESULTS, results)
         self.lines.finished(self.records, results.wall_time.total)
         return results

@@ -16,6 +16,7 @@ EVALUATION = "evaluation.json"
 METRICS = "metrics.jsonl"
 POINT_CLOUD = "point_cloud.ply"
 RENDERS = "renders"
+COMPAT = "compat"
 
 
 def choose_folder(config: TrainConfig) -> Path:

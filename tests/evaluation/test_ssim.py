@@ -110,7 +110,7 @@ def test_ssim_refuses_batches() -> None:
         ssim(torch.zeros(1, 3, 20, 20), torch.zeros(1, 3, 20, 20))
 
 
-def test_a_large_photo_takes_less_than_a_gigabyte() -> None:
+def test_a_large_photo_takes_less_than_half_a_gigabyte() -> None:
     code = (
         "import resource, torch; from gs_densify.evaluation import ssim\n"
         "a, b = torch.rand(1066, 1600, 3), torch.rand(1066, 1600, 3)\n"
@@ -120,4 +120,4 @@ def test_a_large_photo_takes_less_than_a_gigabyte() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     unit = 1 if sys.platform == "darwin" else 1024
-    assert int(done.stdout) * unit < 2**30
+    assert int(done.stdout) * unit < 2**29
