@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -15,6 +15,7 @@ from gs_densify.training.flags import parse
 
 if TYPE_CHECKING:
     from gs_densify.results.scored import Scored
+    from gs_densify.training.model_file import OpenedModel
 
 PROGRAM = "gs-eval"
 
@@ -112,16 +113,9 @@ def _given(arguments: EvalArguments) -> list[str]:
 def _score(arguments: EvalArguments, argv: Sequence[str]) -> None:
     from gs_densify.cli.summary import scores_text
     from gs_densify.training.evaluate_run import evaluate_model, stored_comparison
-    from gs_densify.training.model_file import open_model
 
     assert arguments.model is not None
-    model = open_model(arguments.model, _request(arguments))
-    if model.says_nothing_of_antialiasing and not arguments.antialiased:
-        print(
-            f"{PROGRAM}: {model.file} does not say whether it was trained antialiased; rendered as"
-            " not (--antialiased otherwise)",
-            file=sys.stderr,
-        )
+    model = _open(arguments.model, arguments)
     results, folder = evaluate_model(model, arguments.out, argv)
     print(scores_text(results.scores, results.unavailable, results.protocol.name))
     if model.run is not None:
@@ -151,15 +145,14 @@ def _compare(arguments: EvalArguments, argv: Sequence[str]) -> None:
 
 
 def _scored(path: Path, arguments: EvalArguments, out: Path, argv: Sequence[str]) -> "Scored":
-    """The stored scores of a folder, or new ones where it has none or options ask for others."""
+    """The stored scores of a folder, or new ones where it has none or scoring options are given."""
     from gs_densify.results.scored import is_scored, load_scored
     from gs_densify.training.evaluate_run import evaluate_model
-    from gs_densify.training.model_file import open_model
 
     asked = [name for name in _given(arguments) if name in _SCORING]
     if is_scored(path) and not asked:
         return load_scored(path)
-    _, folder = evaluate_model(open_model(path, _request(arguments)), out, argv)
+    _, folder = evaluate_model(_open(path, arguments), out, argv)
     return load_scored(folder)
 
 
@@ -177,8 +170,8 @@ def _aggregate(arguments: EvalArguments, argv: Sequence[str]) -> None:
     print(f"files: {folder}")
 
 
-def _request(arguments: EvalArguments) -> Any:
-    from gs_densify.training.model_file import Request
+def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
+    from gs_densify.training.model_file import Request, open_model
 
     options = {
         "data_root": arguments.data_root,
@@ -188,7 +181,7 @@ def _request(arguments: EvalArguments) -> Any:
         "evaluation.pictures": arguments.pictures,
         "device": arguments.device,
     }
-    return Request(
+    request = Request(
         step=arguments.step,
         scene=arguments.scene,
         protocol=arguments.protocol,
@@ -196,6 +189,14 @@ def _request(arguments: EvalArguments) -> Any:
         test_every=arguments.test_every,
         options={name: value for name, value in options.items() if value is not None},
     )
+    model = open_model(path, request)
+    if model.says_nothing_of_antialiasing and not arguments.antialiased:
+        print(
+            f"{PROGRAM}: {path} does not say whether it was trained antialiased; rendered as not"
+            " (--antialiased otherwise)",
+            file=sys.stderr,
+        )
+    return model
 
 
 def main() -> None:

@@ -49,21 +49,24 @@ def comparison_text(comparison: Comparison) -> str:
     triples.append(
         ("mean", comparison.first.scores, comparison.second.scores, comparison.difference)
     )
-    rows = []
-    for label, first, second, difference in triples:
-        row = [label]
-        for name in shown:
-            form = _COLUMNS[name][1]
-            signed = form.replace("{:", "{:+")
-            row += [_cell(form, getattr(one, name)) for one in (first, second)]
-            row.append(_cell(signed, getattr(difference, name)))
-        rows.append(row)
+    rows = [[label, *_difference_cells(shown, *scores)] for label, *scores in triples]
     sides = [
         f"{label}: {side.folder} ({side.num_gaussians:,} Gaussians, protocol {side.protocol.name})"
         for label, side in (("first", comparison.first), ("second", comparison.second))
     ]
     forced = [f"NOT SCORED ALIKE: {one}" for one in comparison.protocol_differences]
     return "\n".join([*sides, *forced, *_table(header, rows)])
+
+
+def _difference_cells(
+    shown: Sequence[str], first: Scores, second: Scores, difference: Scores
+) -> list[str]:
+    cells = []
+    for name in shown:
+        form = _COLUMNS[name][1]
+        cells += [_cell(form, getattr(one, name)) for one in (first, second)]
+        cells.append(_cell(form.replace("{:", "{:+"), getattr(difference, name)))
+    return cells
 
 
 def aggregate_text(result: Aggregate) -> str:

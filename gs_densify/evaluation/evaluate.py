@@ -103,10 +103,9 @@ def evaluate_views(
     metrics, unavailable = _metrics(scoring, weights_dir, device)
     scored = []
     seconds = 0.0
+    bar = tqdm(views, "evaluate", unit="view", disable=not progress)
     with exact_convolutions():
-        for view, image, mask in zip(
-            tqdm(views, "evaluate", unit="view", disable=not progress), images, masks, strict=True
-        ):
+        for view, image, mask in zip(bar, images, masks, strict=True):
             truth = _photo(image, view.name).to(device).float().div(255)
             counted = None if mask is None else _mask(mask, truth, view.name)
             started = time.perf_counter()
@@ -114,25 +113,34 @@ def evaluate_views(
             _wait(device)
             seconds += time.perf_counter() - started
             pair = _Pair(_finite(rendered, view.name, truth), truth, counted, scoring.quantisation)
-            values: dict[str, float] = {}
-            for name, metric in list(metrics.items()):
-                try:
-                    values[name] = metric(pair.seen_by(name), truth, counted)
-                except MetricUnavailable as reason:
-                    unavailable[name] = f"{view.name}: {reason}"
-                    del metrics[name]
-            scored.append(ViewScores(name=view.name, scores=Scores(**values)))
+            scores = _measure(pair, metrics, unavailable, view.name)
+            scored.append(ViewScores(name=view.name, scores=scores))
             if on_view is not None:
                 on_view(view, truth, pair.picture)
     return Evaluation(scored, mean_scores(scored), unavailable, seconds / len(views))
 
 
+def _measure(
+    pair: "_Pair", metrics: dict[str, Metric], unavailable: dict[str, str], name: str
+) -> Scores:
+    """The metrics of one view; one that fails moves from `metrics` to `unavailable` for good."""
+    values: dict[str, float] = {}
+    for metric_name, metric in list(metrics.items()):
+        try:
+            values[metric_name] = metric(pair.seen_by(metric_name), pair.truth, pair.mask)
+        except MetricUnavailable as reason:
+            unavailable[metric_name] = f"{name}: {reason}"
+            del metrics[metric_name]
+    return Scores(**values)
+
+
 class _Pair:
-    """The two forms of a render that are scored against its photo."""
+    """A photo, and the two forms of its render that are scored against it."""
 
     def __init__(
         self, rendered: Tensor, truth: Tensor, mask: Tensor | None, quantisation: Quantisation
     ) -> None:
+        self.truth, self.mask = truth, mask
         self.picture = quantize(rendered, quantisation)
         self._plain = rendered.clamp(0, 1)
         if mask is not None:

@@ -147,7 +147,8 @@ def _with_request(config: TrainConfig, request: Request) -> TrainConfig:
     if request.scene is not None:
         config = dataclasses.replace(config, scene=request.scene)
     if request.protocol is not None:
-        settings = evaluation_settings(request.protocol, config.scene)
+        downscale = request.options.get("downscale", config.downscale)
+        settings = evaluation_settings(request.protocol, config.scene, downscale)
         config = with_overrides(config, {"protocol": request.protocol, **settings})
     return with_overrides(config, request.options)
 

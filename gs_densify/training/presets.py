@@ -67,7 +67,7 @@ PROTOCOL_TEST_EVERY = 8
 """All of them hold out every 8th photo by sorted name."""
 
 _IMAGE_SOURCES = {"inria": "official", "gsplat": "resized", "nerfbaselines": "official"}
-"""Photos of the preset scenes that come with downscaled copies."""
+"""Photos of scenes that are read at a factor; at factor 1 there is one kind."""
 
 _TRAINING: Mapping[ProtocolName, Mapping[str, Any]] = {
     "mls-bench": {
@@ -86,11 +86,14 @@ _TRAINING: Mapping[ProtocolName, Mapping[str, Any]] = {
 _FROZEN_LOOPS = ("mls-bench",)  # protocols in which a strategy cannot bring trainer settings
 
 
-def evaluation_settings(protocol: ProtocolName, scene: str) -> dict[str, Any]:
-    """Options by dotted name that a protocol sets to score `scene`."""
+def evaluation_settings(
+    protocol: ProtocolName, scene: str, downscale: int | None
+) -> dict[str, Any]:
+    """Options by dotted name that a protocol sets to score `scene`; None: the preset's factor."""
     settings = dict(EVALUATION_PROTOCOLS[protocol])
     source = _IMAGE_SOURCES.get(protocol)
-    if source is not None and PRESETS.get(scene, 1) > 1 and _has_image_source():
+    factor = PRESETS.get(scene, 1) if downscale is None else downscale
+    if source is not None and factor > 1 and _has_image_source():
         settings["data.image_source"] = source
     return settings
 
@@ -104,7 +107,7 @@ def protocol_name(config: TrainConfig) -> str:
 
     Which LPIPS variants are computed does not change the others.
     """
-    settings = evaluation_settings(config.protocol, config.scene)
+    settings = evaluation_settings(config.protocol, config.scene, config.downscale)
     settings |= {"data.test_every": PROTOCOL_TEST_EVERY}
     changed = [
         dotted
@@ -131,7 +134,7 @@ def trainer_defaults(
     if protocol not in EVALUATION_PROTOCOLS:
         return config
     known = cast(ProtocolName, protocol)
-    config = with_overrides(config, evaluation_settings(known, scene))
+    config = with_overrides(config, evaluation_settings(known, scene, None))
     return with_overrides(config, _TRAINING.get(known, {}))
 
 

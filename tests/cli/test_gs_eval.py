@@ -277,3 +277,26 @@ def test_a_ply_of_another_trainer_is_scored(tiny: Path, finished_run: Path, tmp_
     assert found.psnr == pytest.approx(
         load_results(finished_run / "results.json").scores.psnr, abs=1.0
     )
+
+
+RECORDS = sorted((Path(__file__).parents[2] / "benchmarks/records").glob("bonsai800_*"))
+
+
+def test_recorded_runs_are_compared_and_averaged(tmp_path: Path) -> None:
+    """Files of schema version 1, through the command."""
+    done = run("gs-eval", "--aggregate", *RECORDS, "--out", "a", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    groups = json.loads((tmp_path / "a/aggregate.json").read_text())["groups"]
+    assert [group["strategy"] for group in groups] == ["adaptive", "default"]
+    for record, group in zip(RECORDS, groups, strict=True):
+        scores = load_results(record / "results.json").scores
+        (row,) = group["means"]
+        assert (row["name"], row["scenes"]) == ("mean", ["bonsai"])
+        assert row["quantities"]["psnr"] == {"mean": scores.psnr, "std": None, "n": 1}
+        assert f"{scores.psnr:.3f}" in done.stdout
+    done = run("gs-eval", "--compare", *RECORDS, "--out", "c", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads((tmp_path / "c/comparison.json").read_text())["views"]) == 37
+    assert "0 difference pictures" in done.stdout
+    said = refusal(run("gs-eval", "--aggregate", *RECORDS, "--mean", "mean_7", cwd=tmp_path))
+    assert "mean_7 needs bicycle, counter, garden, kitchen, room, stump, too" in said

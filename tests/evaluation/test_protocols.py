@@ -7,6 +7,7 @@ import pytest
 from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.evaluation.protocol import build_protocol
 from gs_densify.results import Conditions, protocol_differences
+from gs_densify.training import presets
 from gs_densify.training.config import LPIPS_NAMES, TrainConfig
 from gs_densify.training.load import load
 from gs_densify.training.presets import EVALUATION_PROTOCOLS, protocol_name
@@ -88,3 +89,28 @@ def test_the_image_source_is_what_the_scene_says() -> None:
     assert (made.image_source, made.resize_filter) == ("resized", "bicubic")
     made = block(config, undistorted=True, masks=True)
     assert made.undistorted and made.masks
+
+
+@pytest.mark.parametrize(
+    ("protocol", "scene", "downscale", "source"),
+    [
+        ("inria", "garden", None, "official"),
+        ("gsplat", "garden", None, "resized"),
+        ("nerfbaselines", "bonsai", None, "official"),
+        ("gsplat", "a/capture", 2, "resized"),
+        ("gsplat", "garden", 1, None),
+        ("gsplat", "a/capture", None, None),
+        ("default", "garden", None, None),
+        ("mls-bench", "garden", 8, None),
+    ],
+)
+def test_the_photos_of_a_scene_at_a_factor_are_chosen(
+    protocol: str,
+    scene: str,
+    downscale: int | None,
+    source: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(presets, "_has_image_source", lambda: True)
+    settings = presets.evaluation_settings(protocol, scene, downscale)
+    assert settings.get("data.image_source") == source
