@@ -123,14 +123,13 @@ def evaluate_views(
 def _measure(
     pair: "_Pair", metrics: dict[str, Metric], unavailable: dict[str, str], name: str
 ) -> Scores:
-    """The metrics of one view; one that fails moves from `metrics` to `unavailable` for good."""
+    """The metrics of the view `name`; the first reason of one that fails goes to `unavailable`."""
     values: dict[str, float] = {}
-    for metric_name, metric in list(metrics.items()):
+    for metric_name, metric in metrics.items():
         try:
             values[metric_name] = metric(pair.seen_by(metric_name), pair.truth, pair.mask)
         except MetricUnavailable as reason:
-            unavailable[metric_name] = f"{name}: {reason}"
-            del metrics[metric_name]
+            unavailable.setdefault(metric_name, f"{name}: {reason}")
     return Scores(**values)
 
 

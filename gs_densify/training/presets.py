@@ -66,7 +66,7 @@ EVALUATION_PROTOCOLS: Mapping[ProtocolName, Mapping[str, Any]] = {
 PROTOCOL_TEST_EVERY = 8
 """All of them hold out every 8th photo by sorted name."""
 
-_IMAGE_SOURCES = {"inria": "official", "gsplat": "resized", "nerfbaselines": "official"}
+_IMAGE_SOURCES = {"inria": "found", "gsplat": "resized", "nerfbaselines": "found"}
 """Photos of scenes that are read at a factor; at factor 1 there is one kind."""
 
 _TRAINING: Mapping[ProtocolName, Mapping[str, Any]] = {

@@ -142,6 +142,9 @@ def test_a_view_without_a_counted_pixel_makes_the_scores_null(random_networks: l
     for name in ("psnr", "psnr_float", "lpips_alex"):
         assert result.unavailable[name] == "sub/1.JPG: the mask excludes every pixel"
     assert "sub/1.JPG" in result.unavailable["ssim"]
+    assert result.views[1].scores == Scores()
+    for i in (0, 2):
+        assert result.views[i] == run(lpips=("lpips_alex",)).views[i]
 
 
 def test_masks_that_do_not_fit_are_refused() -> None:

@@ -1,6 +1,7 @@
 """The protocols by name: what each sets, and that the block says what was done."""
 
 import dataclasses
+import typing
 
 import pytest
 
@@ -8,7 +9,7 @@ from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.evaluation.protocol import build_protocol
 from gs_densify.results import Conditions, protocol_differences
 from gs_densify.training import presets
-from gs_densify.training.config import LPIPS_NAMES, TrainConfig
+from gs_densify.training.config import LPIPS_NAMES, DataOptions, TrainConfig
 from gs_densify.training.load import load
 from gs_densify.training.presets import EVALUATION_PROTOCOLS, protocol_name
 from gs_densify.training.scoring import scoring_of
@@ -94,9 +95,9 @@ def test_the_image_source_is_what_the_scene_says() -> None:
 @pytest.mark.parametrize(
     ("protocol", "scene", "downscale", "source"),
     [
-        ("inria", "garden", None, "official"),
+        ("inria", "garden", None, "found"),
         ("gsplat", "garden", None, "resized"),
-        ("nerfbaselines", "bonsai", None, "official"),
+        ("nerfbaselines", "bonsai", None, "found"),
         ("gsplat", "a/capture", 2, "resized"),
         ("gsplat", "garden", 1, None),
         ("gsplat", "a/capture", None, None),
@@ -114,3 +115,6 @@ def test_the_photos_of_a_scene_at_a_factor_are_chosen(
     monkeypatch.setattr(presets, "_has_image_source", lambda: True)
     settings = presets.evaluation_settings(protocol, scene, downscale)
     assert settings.get("data.image_source") == source
+    choices = typing.get_type_hints(DataOptions).get("image_source")
+    if source is not None and choices is not None:
+        assert source in typing.get_args(choices)
