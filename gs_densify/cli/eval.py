@@ -1,71 +1,202 @@
-"""gs-eval: score the model of a run again, from its files."""
+"""gs-eval: score a model again from its files, compare two, or average many."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from gs_densify.cli.app import run_command
+from gs_densify.errors import ConfigError
+from gs_densify.training.config import ProtocolName
 from gs_densify.training.flags import parse
+
+if TYPE_CHECKING:
+    from gs_densify.results.scored import Scored
+    from gs_densify.training.model_file import OpenedModel
 
 PROGRAM = "gs-eval"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvalArguments:
-    """Score the model of a run on its held-out views again, from the files of the run."""
+    """Score a model on held-out views, from its files: a run, a checkpoint or any 3DGS PLY.
 
-    run: Annotated[Path, tyro.conf.Positional]
-    """Folder that gs-train wrote."""
+    Or compare two (--compare A B), or average many (--aggregate RUN...).
+    """
+
+    model: Annotated[Path | None, tyro.conf.Positional] = None
+    """Folder that gs-train wrote, a checkpoint in it, or a PLY in COLMAP's frame."""
+    compare: tuple[Path, Path] | None = None
+    """Compare two models view by view: runs, evaluations, checkpoints or PLYs."""
+    aggregate: tuple[Path, ...] = ()
+    """Average finished runs or evaluations over scenes and seeds, for each strategy."""
+    protocol: ProtocolName | None = None
+    """Whose way of scoring (docs/evaluation.md; default: the run's)."""
     step: int | None = None
     """Score the checkpoint after this step (default: the latest)."""
+    scene: str | None = None
+    """A preset or the path of a COLMAP folder (default: the run's; a PLY needs it)."""
     data_root: Path | None = None
     """Folder that holds the preset scenes (default: the run's, or GS_DATA)."""
+    downscale: int | None = None
+    """Use images_N (default: the run's, or the preset's)."""
+    test_every: int | None = None
+    """Every k-th photo is held out; for a PLY (default: 8)."""
+    antialiased: bool = False
+    """The model is to be rendered antialiased; for a PLY whose header does not say."""
     lpips: tuple[str, ...] | None = None
-    """LPIPS variants (default: the run's): lpips_alex, lpips_vgg, lpips_vgg_01."""
+    """LPIPS variants (default: the protocol's, or the run's): lpips_alex, lpips_vgg, lpips_vgg_01;
+    without a name: none."""
     lpips_weights: Path | None = None
     """Folder with the LPIPS backbones (default: the run's, GS_LPIPS_WEIGHTS, torch's cache)."""
     pictures: int | None = None
-    """Views of which a picture is written (default: the run's); -1: all."""
+    """Views of which a picture is written (default: the run's, or 4); -1: all."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to render."""
+    force: bool = False
+    """Compare although the two were scored under different protocols."""
+    mean: Literal["mean_7", "mean_9"] | None = None
+    """Insist on this mean of --aggregate: 7 or all 9 Mip-NeRF 360 scenes."""
     out: Path | None = None
-    """Folder for the files (default: RUN/evaluations/TIME)."""
+    """Folder for the files (default: evaluations/TIME in the run or beside the PLY;
+    comparisons/TIME or aggregates/TIME here)."""
+
+
+_SCORING = (
+    *("protocol", "step", "scene", "data_root", "downscale", "test_every", "antialiased"),
+    *("lpips", "lpips_weights", "pictures", "device"),
+)
+_MODES = {
+    "model": _SCORING,
+    "compare": (*_SCORING, "force"),
+    "aggregate": ("mean",),
+}
+"""What each way of calling takes besides --out."""
 
 
 def command(argv: Sequence[str]) -> None:
-    """Parse, score, compare with the stored scores."""
+    """Parse, and do the one thing that is asked for."""
     arguments: EvalArguments = parse(EvalArguments, argv, program=PROGRAM)
+    mode = _mode(arguments)
+    {"model": _score, "compare": _compare, "aggregate": _aggregate}[mode](
+        arguments, [PROGRAM, *argv]
+    )
+
+
+def _mode(arguments: EvalArguments) -> str:
+    given = _given(arguments)
+    modes = [name for name in _MODES if name in given]
+    if len(modes) != 1:
+        raise ConfigError(
+            f"{' and '.join(modes) or 'nothing'} given to work on; give one of: a run, checkpoint"
+            " or PLY; --compare A B; --aggregate RUN..."
+        )
+    useless = [name for name in given if name not in (*modes, *_MODES[modes[0]], "out")]
+    if useless:
+        what = "scoring a model" if modes[0] == "model" else f"--{modes[0]}"
+        raise ConfigError(f"--{useless[0].replace('_', '-')} has no effect on {what}")
+    return modes[0]
+
+
+def _given(arguments: EvalArguments) -> list[str]:
+    """The names of the options that were given."""
+    return [
+        field.name
+        for field in dataclasses.fields(arguments)
+        if getattr(arguments, field.name) != field.default
+    ]
+
+
+def _score(arguments: EvalArguments, argv: Sequence[str]) -> None:
     from gs_densify.cli.summary import scores_text
-    from gs_densify.training.evaluate_run import differences, evaluate_run
+    from gs_densify.training.evaluate_run import evaluate_model, stored_comparison
 
-    report = evaluate_run(_config(arguments), arguments.run, arguments.step, arguments.out)
-    print(scores_text(report.evaluation.scores, report.evaluation.unavailable))
-    changed = differences(arguments.run, report)
-    if changed is None:
-        print(f"step {report.step} has no stored scores to compare with")
-    elif changed:
-        print(f"differs from the stored scores: {'; '.join(changed)}")
-    else:
-        print("equal to the stored scores to the last digit")
-    print(f"files: {report.folder}")
+    assert arguments.model is not None
+    model = _open(arguments.model, arguments)
+    results, folder = evaluate_model(model, arguments.out, argv)
+    print(scores_text(results.scores, results.unavailable, results.protocol.name))
+    if model.run is not None:
+        print(stored_comparison(model.run, results))
+    print(f"files: {folder}")
 
 
-def _config(arguments: EvalArguments):  # type: ignore[no-untyped-def]
-    """The run's configuration with what the arguments replace."""
-    from gs_densify.training.evaluate_run import run_config
+def _compare(arguments: EvalArguments, argv: Sequence[str]) -> None:
+    from gs_densify.cli.summary import comparison_text
+    from gs_densify.evaluation.pictures import save_differences
+    from gs_densify.results import save_json
+    from gs_densify.results.compare import compare
+    from gs_densify.training.evaluate_run import choose_folder, time_stamp
 
-    overrides = {
+    assert arguments.compare is not None
+    folder = choose_folder(arguments.out, Path("comparisons") / time_stamp())
+    first, second = (
+        _scored(path, arguments, folder / name, argv)
+        for path, name in zip(arguments.compare, ("first", "second"), strict=True)
+    )
+    comparison = compare(first, second, force=arguments.force)
+    save_json(folder / "comparison.json", comparison)
+    names = [view.name for view in comparison.views]
+    written = save_differences(folder / "renders", first.folder, second.folder, names)
+    print(comparison_text(comparison))
+    print(f"files: {folder} ({written} difference pictures)")
+
+
+def _scored(path: Path, arguments: EvalArguments, out: Path, argv: Sequence[str]) -> "Scored":
+    """The stored scores of a folder, or new ones where it has none or scoring options are given."""
+    from gs_densify.results.scored import is_scored, load_scored
+    from gs_densify.training.evaluate_run import evaluate_model
+
+    asked = [name for name in _given(arguments) if name in _SCORING]
+    if is_scored(path) and not asked:
+        return load_scored(path)
+    _, folder = evaluate_model(_open(path, arguments), out, argv)
+    return load_scored(folder)
+
+
+def _aggregate(arguments: EvalArguments, argv: Sequence[str]) -> None:
+    from gs_densify.cli.summary import aggregate_text
+    from gs_densify.results import save_json
+    from gs_densify.results.aggregate import aggregate
+    from gs_densify.results.scored import load_scored
+    from gs_densify.training.evaluate_run import choose_folder, time_stamp
+
+    result = aggregate([load_scored(path) for path in arguments.aggregate], mean=arguments.mean)
+    folder = choose_folder(arguments.out, Path("aggregates") / time_stamp())
+    save_json(folder / "aggregate.json", result)
+    print(aggregate_text(result))
+    print(f"files: {folder}")
+
+
+def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
+    from gs_densify.training.model_file import Request, open_model
+
+    options = {
         "data_root": arguments.data_root,
+        "downscale": arguments.downscale,
         "evaluation.lpips": arguments.lpips,
         "evaluation.lpips_weights": arguments.lpips_weights,
         "evaluation.pictures": arguments.pictures,
         "device": arguments.device,
     }
-    given = {name: value for name, value in overrides.items() if value is not None}
-    return run_config(arguments.run, given)
+    request = Request(
+        step=arguments.step,
+        scene=arguments.scene,
+        protocol=arguments.protocol,
+        antialiased=arguments.antialiased,
+        test_every=arguments.test_every,
+        options={name: value for name, value in options.items() if value is not None},
+    )
+    model = open_model(path, request)
+    if model.says_nothing_of_antialiasing and not arguments.antialiased:
+        print(
+            f"{PROGRAM}: {path} does not say whether it was trained antialiased; rendered as not"
+            " (--antialiased otherwise)",
+            file=sys.stderr,
+        )
+    return model
 
 
 def main() -> None:

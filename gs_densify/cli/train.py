@@ -14,7 +14,7 @@ def command(argv: Sequence[str]) -> None:
     from gs_densify.training.run import train
 
     results, folder = train(config, [PROGRAM, *argv])
-    print(scores_text(results.scores, results.unavailable))
+    print(scores_text(results.scores, results.unavailable, results.protocol.name))
     print(
         f"{results.counts.final:,} Gaussians, {results.wall_time.train:.1f} s of training on"
         f" {results.hardware.gpu or 'the CPU'}"

@@ -58,6 +58,14 @@ class Scene:
     """SfM points left out because they are not finite or sit on a camera centre."""
     model_dir: str = "sparse/0"
     """Folder of the COLMAP model below ``root``."""
+    image_source: str = "as found"
+    """``as found``, or ``resized`` from the originals in ``images``."""
+    resize_filter: str | None = None
+    """Filter of the resize; None unless the photos were resized."""
+    undistorted: bool = False
+    """The photos were undistorted when the scene was loaded."""
+    masks: bool = False
+    """Some photos have masks."""
 
     @property
     def train_views(self) -> tuple[View, ...]:

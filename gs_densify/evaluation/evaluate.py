@@ -1,8 +1,9 @@
 """Score a model on held-out views."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -17,9 +18,10 @@ from gs_densify.evaluation.metrics import (
     exact_convolutions,
     psnr,
     quantize,
-    ssim,
+    require_counted,
 )
-from gs_densify.results import METRICS, Scores, ViewScores
+from gs_densify.evaluation.ssim import ssim
+from gs_densify.results import METRICS, Quantisation, Scores, SsimBorders, ViewScores
 
 NOT_ASKED = "not asked for"
 
@@ -34,7 +36,18 @@ class NamedView(Protocol):
 
 
 View = TypeVar("View", bound=NamedView)
-Metric = Callable[[Tensor, Tensor], float]
+Metric = Callable[[Tensor, Tensor, Tensor | None], float]
+"""Of a picture and its photo [H, W, 3], over the pixels that a mask [H, W] counts."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is measured of a render, and how."""
+
+    quantisation: Quantisation = "uint8-round"
+    ssim_borders: SsimBorders = "reflect"
+    lpips: tuple[str, ...] = ()
+    """Keys of `lpips.VARIANTS`; the others are null."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,8 @@ class Evaluation:
     views: list[ViewScores]
     scores: Scores
     unavailable: dict[str, str]
+    render_seconds: float = field(compare=False)
+    """Time to render one view, mean."""
 
 
 @torch.no_grad()
@@ -51,8 +66,9 @@ def evaluate_views(
     render: Callable[[View], Tensor],
     views: Sequence[View],
     images: Sequence[Any],
+    scoring: Scoring,
     *,
-    lpips_names: Sequence[str] = (),
+    masks: Sequence[Any] | None = None,
     weights_dir: str | Path | None = None,
     device: torch.device | str = "cpu",
     progress: bool = False,
@@ -60,45 +76,80 @@ def evaluate_views(
 ) -> Evaluation:
     """Render every view and compare it with its photo.
 
-    psnr, ssim and LPIPS see the render rounded to 8 bits, as a saved picture would be; psnr_float
-    sees it as it left the rasteriser, clamped to [0, 1]. One view at a time; sums in float64;
-    evaluating the same model again on the same machine gives the same digits.
+    psnr, ssim and LPIPS see the render as `scoring` quantises it; psnr_float sees it as it left the
+    rasteriser, clamped to [0, 1]. A masked pixel of the render becomes the photo's; PSNR and SSIM
+    are means over the counted pixels, LPIPS over the whole picture. One view at a time; sums in
+    float64; evaluating the same model again on the same machine gives the same digits.
 
     Args:
         render: gives [H, W, 3] float on `device`.
         views: the test views.
         images: their photos, uint8 [H, W, 3], arrays or tensors.
-        lpips_names: keys of `lpips.VARIANTS`; the others are null.
+        scoring: what is measured, and how.
+        masks: for each view bool [H, W], True where a pixel counts, or None where all do.
         weights_dir: folder of the LPIPS backbones, see `lpips.find_weights`.
         device: where the metrics are computed.
         progress: show a bar on stderr.
-        on_view: called with (view, photo, render), both [H, W, 3] float in [0, 1] and rounded to
-            8 bits, after each view.
+        on_view: called with (view, photo, render), both [H, W, 3] float in [0, 1], the render
+            quantised and with the photo where it is masked, after each view.
 
     Raises:
         ResultError: where a render is not finite, or there is no view.
         ValueError: where counts or sizes do not fit, or an LPIPS name is unknown.
     """
-    _check(views, images, lpips_names)
+    masks = [None] * len(views) if masks is None else masks
+    _check(views, images, masks, scoring.lpips)
     device = torch.device(device)
-    metrics, unavailable = _metrics(lpips_names, weights_dir, device)
+    metrics, unavailable = _metrics(scoring, weights_dir, device)
     scored = []
+    seconds = 0.0
+    bar = tqdm(views, "evaluate", unit="view", disable=not progress)
     with exact_convolutions():
-        for i, view in enumerate(tqdm(views, "evaluate", unit="view", disable=not progress)):
-            truth = _photo(images[i], view.name).to(device).float().div(255)
-            rendered = _finite(render(view).to(device), view.name, truth)
-            picture = quantize(rendered)
-            values: dict[str, float] = {"psnr_float": psnr(rendered.clamp(0, 1), truth)}
-            for name, metric in list(metrics.items()):
-                try:
-                    values[name] = metric(picture, truth)
-                except MetricUnavailable as reason:
-                    unavailable[name] = f"{view.name}: {reason}"
-                    del metrics[name]
-            scored.append(ViewScores(name=view.name, scores=Scores(**values)))
+        for view, image, mask in zip(bar, images, masks, strict=True):
+            truth = _photo(image, view.name).to(device).float().div(255)
+            counted = None if mask is None else _mask(mask, truth, view.name)
+            started = time.perf_counter()
+            rendered = render(view).to(device)
+            _wait(device)
+            seconds += time.perf_counter() - started
+            pair = _Pair(_finite(rendered, view.name, truth), truth, counted, scoring.quantisation)
+            scores = _measure(pair, metrics, unavailable, view.name)
+            scored.append(ViewScores(name=view.name, scores=scores))
             if on_view is not None:
-                on_view(view, truth, picture)
-    return Evaluation(scored, mean_scores(scored), unavailable)
+                on_view(view, truth, pair.picture)
+    return Evaluation(scored, mean_scores(scored), unavailable, seconds / len(views))
+
+
+def _measure(
+    pair: "_Pair", metrics: dict[str, Metric], unavailable: dict[str, str], name: str
+) -> Scores:
+    """The metrics of the view `name`; the first reason of one that fails goes to `unavailable`."""
+    values: dict[str, float] = {}
+    for metric_name, metric in metrics.items():
+        try:
+            values[metric_name] = metric(pair.seen_by(metric_name), pair.truth, pair.mask)
+        except MetricUnavailable as reason:
+            unavailable.setdefault(metric_name, f"{name}: {reason}")
+    return Scores(**values)
+
+
+class _Pair:
+    """A photo, and the two forms of its render that are scored against it."""
+
+    def __init__(
+        self, rendered: Tensor, truth: Tensor, mask: Tensor | None, quantisation: Quantisation
+    ) -> None:
+        self.truth, self.mask = truth, mask
+        self.picture = quantize(rendered, quantisation)
+        self._plain = rendered.clamp(0, 1)
+        if mask is not None:
+            # After quantising: a level of the photo, truncated in float32, may be the one below.
+            self.picture = torch.where(mask[..., None], self.picture, truth)
+            self._plain = torch.where(mask[..., None], self._plain, truth)
+
+    def seen_by(self, metric: str) -> Tensor:
+        """[H, W, 3] for the metric of that name."""
+        return self._plain if metric == "psnr_float" else self.picture
 
 
 def mean_scores(views: Sequence[ViewScores]) -> Scores:
@@ -113,13 +164,19 @@ def mean_scores(views: Sequence[ViewScores]) -> Scores:
 
 
 def _metrics(
-    lpips_names: Sequence[str], weights_dir: str | Path | None, device: torch.device
+    scoring: Scoring, weights_dir: str | Path | None, device: torch.device
 ) -> tuple[dict[str, Metric], dict[str, str]]:
-    """The metrics of a rounded render, and the reasons of those that cannot be computed."""
-    metrics: dict[str, Metric] = {"psnr": psnr, "ssim": ssim}
-    unavailable = {name: NOT_ASKED for name in VARIANTS if name not in lpips_names}
+    """The metrics, and the reasons of those that cannot be computed."""
+    metrics: dict[str, Metric] = {
+        "psnr": psnr,
+        "psnr_float": psnr,
+        "ssim": lambda image, target, mask: ssim(
+            image, target, borders=scoring.ssim_borders, mask=mask
+        ),
+    }
+    unavailable = {name: NOT_ASKED for name in VARIANTS if name not in scoring.lpips}
     networks: dict[str, Lpips] = {}
-    for name in lpips_names:
+    for name in scoring.lpips:
         variant = VARIANTS[name]
         try:
             if variant.backbone not in networks:
@@ -131,17 +188,39 @@ def _metrics(
 
 
 def _lpips_metric(network: Lpips, signed: bool) -> Metric:
-    return lambda image, target: network(image, target, signed=signed)
+    def metric(image: Tensor, target: Tensor, mask: Tensor | None) -> float:
+        if mask is not None:
+            require_counted(mask)
+        return network(image, target, signed=signed)
+
+    return metric
 
 
-def _check(views: Sequence[Any], images: Sequence[Any], lpips_names: Sequence[str]) -> None:
+def _check(
+    views: Sequence[Any], images: Sequence[Any], masks: Sequence[Any], lpips_names: Sequence[str]
+) -> None:
     if not views:
         raise ResultError("there is no test view to evaluate; lower --test-every.")
-    if len(views) != len(images):
-        raise ValueError(f"{len(views)} views, but {len(images)} images")
+    if not len(views) == len(images) == len(masks):
+        raise ValueError(f"{len(views)} views, but {len(images)} images and {len(masks)} masks")
     unknown = [name for name in lpips_names if name not in VARIANTS]
     if unknown:
         raise ValueError(f"unknown LPIPS {unknown}; known: {list(VARIANTS)}")
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _mask(mask: Any, truth: Tensor, name: str) -> Tensor:
+    counted = torch.as_tensor(mask, device=truth.device)
+    if counted.dtype != torch.bool or counted.shape != truth.shape[:2]:
+        raise ValueError(
+            f"{name}: mask {counted.dtype} {list(counted.shape)}; expected bool"
+            f" {list(truth.shape[:2])}"
+        )
+    return counted
 
 
 def _photo(image: Any, name: str) -> Tensor:

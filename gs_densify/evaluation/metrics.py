@@ -1,20 +1,19 @@
-"""PSNR and SSIM of one image against another, through torchmetrics.
+"""PSNR of one image against another, and what all metrics share.
 
 Images are float tensors [H, W, 3] with values in [0, 1]. torchmetrics is imported on first use.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gs_densify.errors import BackendError
+from gs_densify.results import Quantisation
 
 MAX_PSNR = 100.0
-SSIM_WINDOW = 11
 
 
 class MetricUnavailable(Exception):
@@ -34,50 +33,45 @@ def exact_convolutions() -> Iterator[None]:
         yield
 
 
-def quantize(image: Tensor) -> Tensor:
-    """Clamp to [0, 1] and round to the nearest of 256 levels, as a saved PNG would be read back."""
-    return image.clamp(0, 1).mul(255).round().div(255)
+def quantize(image: Tensor, how: Quantisation = "uint8-round") -> Tensor:
+    """Clamp to [0, 1] and give what a saved 8-bit picture would be read back as.
+
+    `uint8-round` takes the nearest of 256 levels, `uint8-truncate` the level below (numpy's
+    `astype`), and `float` leaves the values as they are.
+    """
+    image = image.clamp(0, 1)
+    if how == "float":
+        return image
+    levels = image.mul(255)
+    return (levels.round() if how == "uint8-round" else levels.floor()).div(255)
 
 
-def psnr(image: Tensor, target: Tensor) -> float:
-    """Return 10 log10(1 / MSE) in decibel, the MSE over all pixels and channels in float64.
+def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> float:
+    """Return 10 log10(1 / MSE) in decibel, the MSE over pixels and channels in float64.
 
     Capped at `MAX_PSNR` (an MSE of 1e-10), which is also the value for equal images: the infinity
     that the formula gives has no place in JSON, and would make every mean infinite.
+
+    Args:
+        image: [H, W, 3] in [0, 1].
+        target: [H, W, 3] in [0, 1].
+        mask: bool [H, W], the pixels that count; all where None.
+
+    Raises:
+        MetricUnavailable: where no pixel counts.
     """
-    _check_pair(image, target)
+    check_pair(image, target)
+    if mask is not None:
+        require_counted(mask)
+        image, target = image[mask], target[mask]
     value = _torchmetrics().peak_signal_noise_ratio(image.double(), target.double(), data_range=1.0)
     return min(float(value), MAX_PSNR)
 
 
-def ssim(image: Tensor, target: Tensor) -> float:
-    """Return the mean structural similarity (Wang et al. 2004, eq. 13), as torchmetrics has it.
-
-    See `ssim_implementation` for what it does at the borders.
-
-    Raises:
-        MetricUnavailable: where the image is smaller than the window.
-    """
-    _check_pair(image, target)
-    require_size(image, SSIM_WINDOW, "SSIM")
-    with exact_convolutions():
-        value = _torchmetrics().structural_similarity_index_measure(
-            _batch(image), _batch(target), data_range=1.0
-        )
-    return float(value)
-
-
-def ssim_implementation() -> str:
-    """Say in words which SSIM this is, for the protocol of a result file.
-
-    Raises:
-        BackendError: when torchmetrics cannot be imported.
-    """
-    _torchmetrics()
-    return (
-        f"torchmetrics {version('torchmetrics')}, 11x11 gaussian sigma 1.5, "
-        "borders reflected, mean over all pixels"
-    )
+def require_counted(mask: Tensor) -> None:
+    """Raise MetricUnavailable where a mask bool [H, W] excludes every pixel."""
+    if not bool(mask.any()):
+        raise MetricUnavailable("the mask excludes every pixel")
 
 
 def require_size(image: Tensor, smallest: int, what: str) -> None:
@@ -89,12 +83,8 @@ def require_size(image: Tensor, smallest: int, what: str) -> None:
         )
 
 
-def _batch(image: Tensor) -> Tensor:
-    """[H, W, 3] to [1, 3, H, W]."""
-    return image.float().permute(2, 0, 1).unsqueeze(0).contiguous()
-
-
-def _check_pair(image: Tensor, target: Tensor) -> None:
+def check_pair(image: Tensor, target: Tensor) -> None:
+    """Raise ValueError unless both are [H, W, 3] of one size."""
     if image.shape != target.shape or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
             f"images are {list(image.shape)} and {list(target.shape)}; expected [H, W, 3] twice"

@@ -1,11 +1,12 @@
-"""Pictures of an evaluation: photo, render and error side by side."""
+"""Pictures of an evaluation, and of the difference of two: photo, renders, error side by side."""
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import imageio.v3 as imageio
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,7 +38,61 @@ def save_comparison(path: str | Path, truth: Tensor, rendered: Tensor) -> None:
         ResultError: where the file cannot be written.
     """
     strip = torch.cat([truth, rendered, (truth - rendered).abs()], dim=1)
-    pixels = strip.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
+    _write(path, strip.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy())
+
+
+def save_differences(folder: Path, first: Path, second: Path, view_names: Iterable[str]) -> int:
+    """`save_difference` of the views of which both evaluations have a picture; returns how many.
+
+    Args:
+        folder: for the pictures.
+        first: the folder of a run or evaluation, with its pictures in `renders`.
+        second: another one.
+        view_names: COLMAP's names.
+    """
+    written = 0
+    for name in map(picture_name, view_names):
+        pair = [side / "renders" / name for side in (first, second)]
+        if all(path.is_file() for path in pair):
+            written += save_difference(folder / name, *pair)
+    return written
+
+
+def save_difference(path: str | Path, first: str | Path, second: str | Path) -> bool:
+    """Write `photo | first | second | which is nearer` of two files of `save_comparison`.
+
+    The last part is the change of the absolute error, four times enlarged: green where the second
+    render is nearer to the photo than the first, red where it is farther. Returns False, and writes
+    nothing, where the two are not of the same photo.
+
+    Raises:
+        ResultError: where a file cannot be read or written.
+    """
+    photo, a = _photo_and_render(first)
+    other_photo, b = _photo_and_render(second)
+    if photo.shape != other_photo.shape or not np.array_equal(photo, other_photo):
+        return False
+    truth = photo.astype(np.int16)
+    worse = (np.abs(b - truth).mean(2) - np.abs(a - truth).mean(2)) * 4
+    change = np.stack([worse, -worse, np.zeros_like(worse)], axis=2).clip(0, 255)
+    strip = np.concatenate([photo, a, b, change.round()], axis=1)
+    _write(path, strip.astype(np.uint8))
+    return True
+
+
+def _photo_and_render(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """[H, W, 3] uint8 each, of a file of `save_comparison`."""
+    try:
+        strip = imageio.imread(path)
+    except (OSError, ValueError) as error:
+        raise ResultError(f"{path}: cannot be read as a picture ({error}).") from error
+    if strip.ndim != 3 or strip.shape[1] % 3:
+        raise ResultError(f"{path}: {list(strip.shape)} is no picture 'photo, render, error'.")
+    photo, render, _ = np.split(strip[..., :3], 3, axis=1)
+    return photo, render
+
+
+def _write(path: str | Path, pixels: np.ndarray) -> None:
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         imageio.imwrite(path, pixels, extension=".png")

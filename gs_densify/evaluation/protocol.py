@@ -1,32 +1,58 @@
-"""The protocol block: all that must agree before two scores may be compared."""
+"""Builds the protocol block of a scene that is scored."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 from gs_densify.data.scene import Scene
+from gs_densify.evaluation.evaluate import Scoring
 from gs_densify.evaluation.lpips import lpips_record
-from gs_densify.evaluation.metrics import ssim_implementation
-from gs_densify.results import ImageSize, Protocol
+from gs_densify.evaluation.ssim import ssim_implementation
+from gs_densify.results import Conditions, ImageSize, Protocol
+from gs_densify.results.protocol import PSNR
 
 
-def build_protocol(scene: Scene, lpips_names: Sequence[str], *, is_preset: bool) -> Protocol:
-    """Describe how `scene` is evaluated; a preset's downscaled folders are the data set's own."""
+def build_protocol(
+    scene: Scene, scoring: Scoring, *, name: str, is_official: bool, conditions: Conditions
+) -> Protocol:
+    """Describe how `scene` is scored.
+
+    Args:
+        scene: the scene as it was loaded.
+        scoring: what was measured, and how.
+        name: of the protocol.
+        is_official: an image folder with a factor is the data set's own.
+        conditions: of the model that is scored.
+    """
     sizes = Counter((view.width, view.height) for view in scene.views)
     every = scene.test_every
     return Protocol(
+        name=name,
         scene_name=scene.name,
         image_dir=scene.image_dir,
-        image_source="official" if is_preset and scene.downscale > 1 else "as found",
+        image_source=_image_source(scene, is_official),
+        resize_filter=scene.resize_filter,
         downscale=scene.downscale,
         sizes=[
             ImageSize(width=width, height=height, count=count)
             for (width, height), count in sorted(sizes.items())
         ],
+        undistorted=scene.undistorted,
+        masks=scene.masks,
         test_every=every,
         split_rule=f"names sorted; every {every}th from the first is a test view",
         test_images=[view.name for view in scene.test_views],
         n_train=len(scene.train_views),
         n_test=len(scene.test_views),
-        ssim=ssim_implementation(),
-        lpips={name: lpips_record(name) for name in lpips_names},
+        quantisation=scoring.quantisation,
+        background=(0.0, 0.0, 0.0),
+        psnr=PSNR,
+        ssim_borders=scoring.ssim_borders,
+        ssim=ssim_implementation(scoring.ssim_borders),
+        lpips={name: lpips_record(name) for name in scoring.lpips},
+        conditions=conditions,
     )
+
+
+def _image_source(scene: Scene, is_official: bool) -> str:
+    if scene.image_source == "as found" and is_official and scene.downscale > 1:
+        return "official"
+    return scene.image_source

@@ -17,9 +17,10 @@ from typing import Any, BinaryIO, TypeVar
 
 from gs_densify.errors import ResultError
 from gs_densify.results.decode import decode
-from gs_densify.results.schema import SCHEMA_VERSION, PerView, Results
+from gs_densify.results.migrate import to_current
+from gs_densify.results.schema import SCHEMA_VERSION, EvaluationResults, PerView, Results
 
-T = TypeVar("T", Results, PerView)
+T = TypeVar("T", Results, PerView, EvaluationResults)
 
 
 @contextmanager
@@ -116,21 +117,30 @@ def _refuse_constant(name: str) -> float:
 
 
 def load_results(path: str | Path) -> Results:
-    """Read `results.json`.
+    """Read `results.json`, of this schema version or an older one.
 
     Raises:
-        ResultError: for a file that is missing, damaged, or of another schema version.
+        ResultError: for a file that is missing, damaged, or of a later schema version.
     """
     return _load(Results, path)
 
 
 def load_per_view(path: str | Path) -> PerView:
-    """Read `per_view.json`.
+    """Read `per_view.json`, of this schema version or an older one.
 
     Raises:
-        ResultError: for a file that is missing, damaged, or of another schema version.
+        ResultError: for a file that is missing, damaged, or of a later schema version.
     """
     return _load(PerView, path)
+
+
+def load_evaluation(path: str | Path) -> EvaluationResults:
+    """Read `evaluation.json`.
+
+    Raises:
+        ResultError: for a file that is missing, damaged, or of a later schema version.
+    """
+    return _load(EvaluationResults, path)
 
 
 def _load(kind: Callable[..., T], path: str | Path) -> T:
@@ -138,9 +148,10 @@ def _load(kind: Callable[..., T], path: str | Path) -> T:
     version = value.get("schema_version") if isinstance(value, dict) else None
     if type(version) is not int:
         raise ResultError(f"{path}: has no schema_version; it is no result file of gs_densify.")
-    if version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise ResultError(
-            f"{path}: has schema version {version}; this gs_densify reads {SCHEMA_VERSION}. "
+            f"{path}: has schema version {version}; this gs_densify reads 1 to {SCHEMA_VERSION}. "
             "Read it with the release that wrote it."
         )
+    value = to_current(kind, value, str(path))
     return decode(kind, value, str(path))  # type: ignore[arg-type]

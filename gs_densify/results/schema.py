@@ -1,30 +1,37 @@
 """What the result files of a run hold: plain dataclasses, one JSON object each.
 
-`results.json` is a `Results`, `per_view.json` a `PerView`, and each line of `metrics.jsonl` a
-`MetricsRow`. Every number says its unit in its name or its docstring. A number that was not
-measured is null, never a stand-in, and `unavailable` says why.
+`results.json` is a `Results`, `evaluation.json` an `EvaluationResults`, `per_view.json` a
+`PerView`, and each line of `metrics.jsonl` a `MetricsRow`. Every number says its unit in its name
+or its docstring. A number that was not measured is null, never a stand-in, and `unavailable` says
+why.
 """
 
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-SCHEMA_VERSION = 1
+from gs_densify.results.protocol import Protocol
+
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Image quality: of one view, or the mean over views. Null where it was not measured."""
+    """Image quality: of one view, or the mean over views. Null where it was not measured.
+
+    All but `psnr_float` see the render as the protocol quantises it. Scores stand beside a protocol
+    and mean nothing without it.
+    """
 
     psnr: float | None = None
-    """Decibel, of the render rounded to 8 bits; higher is better."""
+    """Decibel; higher is better."""
     psnr_float: float | None = None
-    """Decibel, of the render as it left the rasteriser, clamped to [0, 1]."""
+    """Decibel, of the render as it left the rasteriser, clamped to [0, 1], under any protocol."""
     ssim: float | None = None
-    """Of the render rounded to 8 bits; higher is better."""
+    """With the protocol's `ssim_borders`; higher is better."""
     lpips_alex: float | None = None
-    """AlexNet, inputs in [-1, 1], of the render rounded to 8 bits; lower is better."""
+    """AlexNet, inputs in [-1, 1]; lower is better."""
     lpips_vgg: float | None = None
-    """VGG-16, inputs in [-1, 1], of the render rounded to 8 bits; lower is better."""
+    """VGG-16, inputs in [-1, 1]; lower is better."""
     lpips_vgg_01: float | None = None
     """VGG-16, inputs left in [0, 1] as in the code of many splatting papers; lower is better."""
 
@@ -45,48 +52,6 @@ class StrategyRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageSize:
-    """A size, in pixels, and how many images of the scene have it."""
-
-    width: int
-    height: int
-    count: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class LpipsRecord:
-    """How one LPIPS variant was computed."""
-
-    network: str
-    input_range: str
-    package: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """Everything that two runs must share before their scores may be compared."""
-
-    scene_name: str
-    image_dir: str
-    image_source: str
-    """`official`: the downscaled images of the data set; `as found`: whatever the folder holds."""
-    downscale: int
-    sizes: list[ImageSize]
-    test_every: int
-    split_rule: str
-    """In words, e.g. `every 8th image of the names in sorted order, starting with the first`."""
-    test_images: list[str]
-    n_train: int
-    n_test: int
-    ssim: str
-    lpips: dict[str, LpipsRecord] = field(default_factory=dict)
-    background: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    quantisation: str = "uint8-round"
-    undistorted: bool = False
-    masks: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class EvaluationRecord:
     """The mean scores over the test views at one step of the training."""
 
@@ -96,6 +61,8 @@ class EvaluationRecord:
     num_gaussians: int
     train_seconds: float
     """Time spent training until this step: without loading and evaluating."""
+    render_seconds: float | None = None
+    """Time to render one test view, mean; null in files of schema version 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,11 +129,42 @@ class Results:
 
     def __post_init__(self) -> None:
         """Refuse a null score without a reason, and a reason for a score that is there."""
-        if set(self.unavailable) != set(self.scores.missing()):
-            raise ValueError(
-                f"`unavailable` explains {sorted(self.unavailable)}, but the scores that are null "
-                f"are {sorted(self.scores.missing())}"
-            )
+        _check_reasons(self.scores, self.unavailable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResults:
+    """`evaluation.json`: a model that gs-eval scored. Each null in `scores` has its reason."""
+
+    model: str
+    """The file that was scored."""
+    scene: str
+    strategy: str | None
+    """Null where the model is no run's."""
+    seed: int | None
+    step: int | None
+    """Optimiser steps that the model had; null where it does not say."""
+    config: dict[str, Any]
+    protocol: Protocol
+    scores: Scores
+    unavailable: dict[str, str]
+    num_gaussians: int
+    created: str
+    """UTC, ISO 8601."""
+    command: list[str]
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse a null score without a reason, and a reason for a score that is there."""
+        _check_reasons(self.scores, self.unavailable)
+
+
+def _check_reasons(scores: Scores, unavailable: dict[str, str]) -> None:
+    if set(unavailable) != set(scores.missing()):
+        raise ValueError(
+            f"`unavailable` explains {sorted(unavailable)}, but the scores that are null "
+            f"are {sorted(scores.missing())}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,9 +181,11 @@ class PerView:
     """`per_view.json`: the test views of one evaluation, in the order of their names."""
 
     scene: str
-    strategy: str
-    seed: int
-    step: int
+    strategy: str | None
+    seed: int | None
+    step: int | None
+    protocol: str | None
+    """The protocol's name; the whole of it lies in the file beside. Null in files of version 1."""
     views: list[ViewScores]
     schema_version: int = SCHEMA_VERSION
 

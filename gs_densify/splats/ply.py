@@ -173,6 +173,8 @@ def _read_header(where: str, file: BinaryIO) -> _Header:
     comments = tuple(line[len("comment") :].strip() for line in lines if _first(line) == "comment")
     body = [line.split() for line in lines[1:] if _first(line) in ("element", "property")]
     elements = [i for i, words in enumerate(body) if words[0] == "element"]
+    if body and body[0][1:2] == ["chunk"]:
+        raise ResultError(f"{where}: is a compressed PLY, which is not read; export a plain one.")
     if elements[:1] != [0] or body[0][1:2] != ["vertex"]:
         raise ResultError(f"{where}: the header's first element is not vertex; no Gaussians.")
     end = elements[1] if len(elements) > 1 else len(body)

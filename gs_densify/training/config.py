@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gs_densify.errors import ConfigError
+from gs_densify.results.protocol import Quantisation, SsimBorders
 
+ProtocolName = Literal["default", "inria", "gsplat", "nerfbaselines", "mls-bench"]
 LPIPS_NAMES = ("lpips_alex", "lpips_vgg", "lpips_vgg_01")
 
 
@@ -101,6 +103,10 @@ class EvaluationOptions:
     """Steps after which to evaluate and save; the last step always is."""
     lpips: tuple[str, ...] = ("lpips_alex", "lpips_vgg")
     """LPIPS variants: lpips_alex, lpips_vgg, lpips_vgg_01."""
+    quantisation: Quantisation = "uint8-round"
+    """What a render is rounded to before it is scored; psnr_float sees it as it is."""
+    ssim_borders: SsimBorders = "reflect"
+    """Where SSIM's window leaves the picture: mirror it, leave those pixels out, or see black."""
     lpips_weights: Annotated[Path | None, tyro.conf.arg(aliases=["--lpips-weights"])] = None
     """Folder with the LPIPS backbones (default: GS_LPIPS_WEIGHTS, torch's cache, download)."""
     pictures: int = 4
@@ -122,9 +128,10 @@ class TrainConfig:
     """Use images_N (1: images); default: the preset's factor, or 1."""
     out: Path | None = None
     """Folder of the run (default: runs/SCENE/STRATEGY/TIME)."""
-    protocol: Literal["default", "mls-bench"] = "default"
-    """mls-bench: the setting of that benchmark's cv-3dgs-densification task (factor 8, AdamW, no
-    recipes), with its lines on stdout; single options can still be changed."""
+    protocol: ProtocolName = "default"
+    """Whose way of scoring held-out views (docs/evaluation.md). mls-bench is the whole setting of
+    that benchmark's cv-3dgs-densification task (factor 8, AdamW, no recipes), with its lines on
+    stdout. Single options can still be changed."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to train; auto takes a GPU when there is one."""
     steps: int = 30_000

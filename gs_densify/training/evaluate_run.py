@@ -1,100 +1,141 @@
-"""Scores the model of a finished run again, from the files of the run alone."""
+"""Scores a model again, from its files alone."""
 
-import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from gs_densify.data.presets import PRESETS
-from gs_densify.errors import ConfigError, ResultError
-from gs_densify.evaluation.evaluate import Evaluation
-from gs_densify.evaluation.protocol import build_protocol
+import torch
+from torch import Tensor
+
+from gs_densify.errors import ConfigError
 from gs_densify.rendering.base import make_rasterizer
-from gs_densify.results import METRICS, PerView, load_results, save_json
+from gs_densify.results import (
+    METRICS,
+    EvaluationResults,
+    PerView,
+    load_results,
+    protocol_differences,
+    save_json,
+)
 from gs_densify.splats.model import to_parameters
+from gs_densify.splats.transform import transform_splats
 from gs_densify.training import run_folder
-from gs_densify.training.checkpoint import checkpoint_path, latest_checkpoint, load_checkpoint
-from gs_densify.training.config import TrainConfig
-from gs_densify.training.config_file import from_mapping, read_mapping, with_overrides
+from gs_densify.training.config_file import to_mapping
 from gs_densify.training.device import pick_device
-from gs_densify.training.load import load
-from gs_densify.training.scoring import score
+from gs_densify.training.load import LoadedScene, load
+from gs_densify.training.model_file import OpenedModel
+from gs_densify.training.scoring import protocol_of, score
+
+_SCORING_OPTIONS = ("scene", "data_root", "downscale", "protocol", "render", "data", "evaluation")
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What was scored and where the files are."""
+def evaluate_model(
+    model: OpenedModel, out: Path | None, command: Sequence[str]
+) -> tuple[EvaluationResults, Path]:
+    """Score `model` and write the files into `out`; returns the results and the folder.
 
-    evaluation: Evaluation
-    step: int
-    folder: Path
+    Without `out` the folder is `evaluations/TIME` in the run, or `evaluations/NAME_TIME` beside a
+    PLY.
 
-
-def run_config(run: Path, overrides: Mapping[str, Any]) -> TrainConfig:
-    """The configuration saved in `run`, with options replaced by dotted name."""
-    path = run / run_folder.CONFIG
-    if not path.is_file():
-        raise ResultError(f"{run}: no {run_folder.CONFIG}; give the folder that gs-train wrote")
-    return with_overrides(from_mapping(read_mapping(path), str(path)), overrides)
-
-
-def evaluate_run(config: TrainConfig, run: Path, step: int | None, out: Path | None) -> Report:
-    """Score the checkpoint after `step` (the latest when None); writes into `out` or `run`."""
-    folder = out or run / "evaluations" / time.strftime("%Y-%m-%d_%H%M%S")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"--out {folder} holds files already; choose another folder")
-    path = latest_checkpoint(run) if step is None else checkpoint_path(run, step)
+    Raises:
+        ConfigError: where `out` holds something already.
+    """
+    folder = choose_folder(out, _default_folder(model))
+    config, run = model.config, model.run
     device = pick_device(config.device)
-    contents = load_checkpoint(path, "cpu")
     loaded = load(config, test_only=True)
-    splats = to_parameters(contents["splats"], device)
+    splats = _in_scene(model, loaded, device)
     evaluation = score(
-        config,
-        make_rasterizer(device),
-        splats,
-        loaded.scene.test_views,
-        loaded.test_photos,
-        pictures=folder / run_folder.RENDERS,
+        config, make_rasterizer(device), splats, loaded, pictures=folder / run_folder.RENDERS
+    )
+    seed = None if run is None else config.seed
+    results = EvaluationResults(
+        model=str(model.file),
+        scene=loaded.scene.name,
+        strategy=None if run is None else config.strategy,
+        seed=seed,
+        step=model.step,
+        config=_recorded_options(model),
+        protocol=protocol_of(config, loaded.scene, device, seed=seed, steps=model.step),
+        scores=evaluation.scores,
+        unavailable=evaluation.unavailable,
+        num_gaussians=len(splats["means"]),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=list(command),
     )
     per_view = PerView(
-        scene=loaded.scene.name,
-        strategy=config.strategy,
-        seed=config.seed,
-        step=contents["step"],
+        scene=results.scene,
+        strategy=results.strategy,
+        seed=seed,
+        step=model.step,
+        protocol=results.protocol.name,
         views=evaluation.views,
     )
-    protocol = build_protocol(
-        loaded.scene, config.evaluation.lpips, is_preset=config.scene in PRESETS
-    )
     save_json(folder / run_folder.PER_VIEW, per_view)
-    save_json(
-        folder / "evaluation.json",
-        {
-            "step": contents["step"],
-            "scores": dataclasses.asdict(evaluation.scores),
-            "unavailable": evaluation.unavailable,
-            "num_gaussians": len(splats["means"]),
-            "protocol": dataclasses.asdict(protocol),
-        },
-    )
-    return Report(evaluation, contents["step"], folder)
+    save_json(folder / run_folder.EVALUATION, results)
+    return results, folder
 
 
-def differences(run: Path, report: Report) -> list[str] | None:
-    """Scores that differ from those stored in results.json, in words; None if none are stored."""
+def choose_folder(out: Path | None, default: Path) -> Path:
+    """`out`, or else `default`; ConfigError where files lie in it already."""
+    folder = out or default
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--out {folder} holds files already; choose another folder")
+    return folder
+
+
+def time_stamp() -> str:
+    """The time as part of a folder's name."""
+    return time.strftime("%Y-%m-%d_%H%M%S")
+
+
+def _default_folder(model: OpenedModel) -> Path:
+    if model.run is not None:
+        return model.run / "evaluations" / time_stamp()
+    return model.file.parent / "evaluations" / f"{model.file.stem}_{time_stamp()}"
+
+
+def _in_scene(
+    model: OpenedModel, loaded: LoadedScene, device: torch.device
+) -> torch.nn.ParameterDict:
+    """The Gaussians in the world of the loaded scene.
+
+    A PLY is moved, rather than the scene left as it is: the near plane lies at a fixed distance of
+    the world that a run was trained and scored in.
+    """
+    splats: Any = model.splats
+    if model.in_colmap_frame:
+        splats = transform_splats(splats, loaded.scene.normalized_from_colmap)
+    values: dict[str, Tensor] = dict(splats)
+    return to_parameters(values, device)
+
+
+def _recorded_options(model: OpenedModel) -> dict[str, Any]:
+    """All options of a run; of another model only those that took part."""
+    options = to_mapping(model.config)
+    if model.run is not None:
+        return options
+    return {name: options[name] for name in _SCORING_OPTIONS}
+
+
+def stored_comparison(run: Path, results: EvaluationResults) -> str:
+    """How the scores compare with those that the run stored at that step, in one line."""
     path = run / run_folder.RESULTS
     if not path.is_file():
-        return None
-    stored = [r for r in load_results(path).evaluations if r.step == report.step]
-    if not stored:
-        return None
+        return f"step {results.step} has no stored scores to compare with"
+    stored = load_results(path)
+    at_step = [record for record in stored.evaluations if record.step == results.step]
+    if not at_step:
+        return f"step {results.step} has no stored scores to compare with"
+    contradictions = protocol_differences(stored.protocol, results.protocol)
+    if contradictions:
+        return f"not compared with the stored scores: {'; '.join(contradictions)}"
     pairs = {
-        name: (getattr(stored[-1].scores, name), getattr(report.evaluation.scores, name))
-        for name in METRICS
+        name: (getattr(at_step[-1].scores, name), getattr(results.scores, name)) for name in METRICS
     }
-    return [
-        f"{name} {before} stored, {now} now"
-        for name, (before, now) in pairs.items()
-        if before != now
-    ]
+    changed = [f"{name} {a} stored, {b} now" for name, (a, b) in pairs.items() if a != b]
+    if changed:
+        return f"differs from the stored scores: {'; '.join(changed)}"
+    return "equal to the stored scores to the last digit"

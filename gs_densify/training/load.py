@@ -21,6 +21,8 @@ class LoadedScene:
     train_photos: list[np.ndarray]
     test_photos: list[np.ndarray]
     seconds: float
+    test_masks: list[np.ndarray | None]
+    """For each test view, bool [H,W]: True where a pixel counts; None where all do."""
 
 
 def load(config: TrainConfig, *, test_only: bool = False) -> LoadedScene:
@@ -39,4 +41,5 @@ def load(config: TrainConfig, *, test_only: bool = False) -> LoadedScene:
     by_name = {view.name: photo for view, photo in zip(wanted, photos, strict=True)}
     train = [] if test_only else [by_name[view.name] for view in scene.train_views]
     test = [by_name[view.name] for view in scene.test_views]
-    return LoadedScene(scene, train, test, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return LoadedScene(scene, train, test, seconds, test_masks=[None] * len(test))

@@ -1,6 +1,6 @@
 """The lines that the MLS-Bench task `cv-3dgs-densification` prints, for scripts that parse them.
 
-`--protocol mls-bench` sets what that task fixes (see `presets.PROTOCOL_DEFAULTS`). PSNR is that of
+`--protocol mls-bench` sets what that task fixes (see `presets`). PSNR is that of
 the float render, as gsplat's trainers compute it; best_psnr is the best over all evaluations.
 """
 

@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from operator import attrgetter
+from typing import Any, cast
 
+from gs_densify.data.presets import PRESETS
 from gs_densify.strategies.schedule import can_be_scaled
-from gs_densify.training.config import TrainConfig
+from gs_densify.training.config import DataOptions, ProtocolName, TrainConfig
 from gs_densify.training.config_file import with_overrides
 
 SCENE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -32,29 +34,96 @@ STRATEGY_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """Options of the strategies that have them."""
 
 
-PROTOCOL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "default": {},
+EVALUATION_PROTOCOLS: Mapping[ProtocolName, Mapping[str, Any]] = {
+    "default": {
+        "evaluation.quantisation": "uint8-round",
+        "evaluation.ssim_borders": "reflect",
+        "evaluation.lpips": ("lpips_alex", "lpips_vgg"),
+    },
+    "inria": {
+        "evaluation.quantisation": "uint8-round",
+        "evaluation.ssim_borders": "zero",
+        "evaluation.lpips": ("lpips_vgg_01",),
+    },
+    "gsplat": {
+        "evaluation.quantisation": "float",
+        "evaluation.ssim_borders": "valid",
+        "evaluation.lpips": ("lpips_alex",),
+    },
+    "nerfbaselines": {
+        "evaluation.quantisation": "uint8-truncate",
+        "evaluation.ssim_borders": "valid",
+        "evaluation.lpips": ("lpips_alex", "lpips_vgg"),
+    },
+    "mls-bench": {
+        "evaluation.quantisation": "float",
+        "evaluation.ssim_borders": "reflect",
+        "evaluation.lpips": ("lpips_alex",),
+    },
+}
+"""How each `--protocol` scores a model, whoever trained it; docs/evaluation.md has the sources."""
+
+PROTOCOL_TEST_EVERY = 8
+"""All of them hold out every 8th photo by sorted name."""
+
+_IMAGE_SOURCES = {"inria": "found", "gsplat": "resized", "nerfbaselines": "found"}
+"""Photos of scenes that are read at a factor; at factor 1 there is one kind."""
+
+_TRAINING: Mapping[ProtocolName, Mapping[str, Any]] = {
     "mls-bench": {
         "downscale": 8,
         "steps": 30_000,
         "seed": 42,
         "evaluation.steps": (7_000, 30_000),
-        "evaluation.lpips": ("lpips_alex",),
         # The task trains with AdamW; its decay is not published, this is torch's default.
         "lr.weight_decay": 0.01,
         # Its loop always asks gsplat for absolute gradients, so entries rely on them.
         "render.absgrad": True,
     },
 }
-"""Trainer options by dotted name, for each `--protocol`."""
+"""What a protocol fixes of the training, too."""
 
 _FROZEN_LOOPS = ("mls-bench",)  # protocols in which a strategy cannot bring trainer settings
+
+
+def evaluation_settings(
+    protocol: ProtocolName, scene: str, downscale: int | None
+) -> dict[str, Any]:
+    """Options by dotted name that a protocol sets to score `scene`; None: the preset's factor."""
+    settings = dict(EVALUATION_PROTOCOLS[protocol])
+    source = _IMAGE_SOURCES.get(protocol)
+    factor = PRESETS.get(scene, 1) if downscale is None else downscale
+    if source is not None and factor > 1 and _has_image_source():
+        settings["data.image_source"] = source
+    return settings
+
+
+def _has_image_source() -> bool:
+    return any(field.name == "image_source" for field in dataclasses.fields(DataOptions))
+
+
+def protocol_name(config: TrainConfig) -> str:
+    """The protocol, and the options of it that `config` has changed.
+
+    Which LPIPS variants are computed does not change the others.
+    """
+    settings = evaluation_settings(config.protocol, config.scene, config.downscale)
+    settings |= {"data.test_every": PROTOCOL_TEST_EVERY}
+    changed = [
+        dotted
+        for dotted, value in settings.items()
+        if dotted != "evaluation.lpips" and attrgetter(dotted)(config) != value
+    ]
+    return f"{config.protocol} (changed: {', '.join(changed)})" if changed else config.protocol
 
 
 def trainer_defaults(
     scene: str, strategy_class: type, *, recipe: Mapping[str, Any], protocol: str
 ) -> TrainConfig:
-    """Defaults, then the strategy's recipe, then the scene's preset, then the protocol."""
+    """Defaults, then the strategy's recipe, then the scene's preset, then the protocol.
+
+    A protocol that is not known is left to the parser of the flags, which refuses it.
+    """
     preset = dict(SCENE_DEFAULTS.get(scene, {}))
     if not can_be_scaled(strategy_class):
         preset.pop("schedule_factor", None)
@@ -62,7 +131,11 @@ def trainer_defaults(
     if protocol not in _FROZEN_LOOPS:
         config = with_overrides(config, recipe)
     config = with_overrides(config, preset)
-    return with_overrides(config, PROTOCOL_DEFAULTS.get(protocol, {}))
+    if protocol not in EVALUATION_PROTOCOLS:
+        return config
+    known = cast(ProtocolName, protocol)
+    config = with_overrides(config, evaluation_settings(known, scene, None))
+    return with_overrides(config, _TRAINING.get(known, {}))
 
 
 def strategy_defaults(scene: str, strategy_class: type) -> Any:

@@ -9,7 +9,7 @@ from importlib import metadata
 import torch
 
 from gs_densify import __version__
-from gs_densify.results.schema import Hardware, PeakMemory
+from gs_densify.results import Conditions, Hardware, PeakMemory
 
 _PACKAGES = ("torch", "gsplat", "pycolmap", "torchmetrics", "numpy", "imageio", "pillow")
 
@@ -37,6 +37,19 @@ def hardware(device: torch.device) -> Hardware:
         gpu=torch.cuda.get_device_name(device) if is_gpu else None,
         cpu_count=os.cpu_count() or 1,
         platform=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def conditions(
+    device: torch.device, *, seed: int | None, steps: int | None, antialiased: bool
+) -> Conditions:
+    """What moves the scores of a model besides the way of scoring."""
+    return Conditions(
+        seed=seed,
+        steps=steps,
+        antialiased=antialiased,
+        gpu=hardware(device).gpu,
+        versions=versions(),
     )
 
 

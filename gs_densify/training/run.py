@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gs_densify.data.presets import PRESETS
+from gs_densify.data.export_cameras import inria_cameras
 from gs_densify.errors import BackendError
 from gs_densify.evaluation.evaluate import Evaluation
-from gs_densify.evaluation.protocol import build_protocol
 from gs_densify.rendering.base import make_rasterizer
 from gs_densify.results import (
     Counts,
@@ -27,6 +26,7 @@ from gs_densify.results import (
     WallTime,
     save_json,
 )
+from gs_densify.results.compat import save_compat
 from gs_densify.splats.ply import save_ply
 from gs_densify.strategies.registry import require_device
 from gs_densify.training import record, run_folder
@@ -41,9 +41,10 @@ from gs_densify.training.config_file import save_config, to_mapping
 from gs_densify.training.device import pick_device
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.mls_bench import MlsBenchLines, lines_of
+from gs_densify.training.presets import protocol_name
 from gs_densify.training.profiling import profiled
 from gs_densify.training.progress import shows_progress
-from gs_densify.training.scoring import score
+from gs_densify.training.scoring import protocol_of, score
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.strategy_setup import strategy_for
 from gs_densify.training.trainer import Trainer
@@ -134,8 +135,11 @@ class _Run:
                 evaluation = self._save_and_evaluate(trainer)
                 log.append(dataclasses.replace(at_stop.pop(), psnr=evaluation.scores.psnr))
         results = self._results(trainer, evaluation, initial)
-        save_json(self.folder / run_folder.PER_VIEW, self._per_view(evaluation))
+        per_view = self._per_view(evaluation)
+        save_json(self.folder / run_folder.PER_VIEW, per_view)
         self._export(trainer)
+        cameras = inria_cameras(self.loaded.scene)
+        save_compat(self.folder / run_folder.COMPAT, results, per_view, cameras)
         save_json(self.folder / run_folder.RESULTS, results)
         self.lines.finished(self.records, results.wall_time.total)
         return results
@@ -164,13 +168,12 @@ class _Run:
             self.config,
             trainer.rasterizer,
             trainer.splats,
-            self.loaded.scene.test_views,
-            self.loaded.test_photos,
+            self.loaded,
             pictures=self.folder / run_folder.RENDERS if is_last else None,
         )
         self.evaluate_seconds += time.perf_counter() - started
         print(
-            f"step {step}: PSNR {evaluation.scores.psnr:.2f} dB,"
+            f"step {step}: PSNR {_decibel(evaluation.scores.psnr)},"
             f" {len(trainer.splats['means']):,} Gaussians,"
             f" {trainer.progress.train_seconds:.1f} s of training",
             file=sys.stderr,
@@ -181,6 +184,7 @@ class _Run:
                 scores=evaluation.scores,
                 num_gaussians=len(trainer.splats["means"]),
                 train_seconds=trainer.progress.train_seconds,
+                render_seconds=evaluation.render_seconds,
             )
         )
         return evaluation
@@ -201,6 +205,7 @@ class _Run:
             strategy=config.strategy,
             seed=config.seed,
             step=config.steps,
+            protocol=protocol_name(config),
             views=evaluation.views,
         )
 
@@ -212,10 +217,8 @@ class _Run:
             seed=config.seed,
             steps=config.steps,
             config=to_mapping(config),
-            protocol=build_protocol(
-                self.loaded.scene,
-                config.evaluation.lpips,
-                is_preset=config.scene in PRESETS,
+            protocol=protocol_of(
+                config, self.loaded.scene, self.device, seed=config.seed, steps=config.steps
             ),
             scores=evaluation.scores,
             unavailable=evaluation.unavailable,
@@ -237,3 +240,7 @@ class _Run:
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             command=self.command,
         )
+
+
+def _decibel(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.2f} dB"

@@ -12,10 +12,12 @@ from gs_densify.training.config import TrainConfig
 CONFIG = "config.yml"
 RESULTS = "results.json"
 PER_VIEW = "per_view.json"
+EVALUATION = "evaluation.json"
 METRICS = "metrics.jsonl"
 POINT_CLOUD = "point_cloud.ply"
 RENDERS = "renders"
 PROFILE = "profile"
+COMPAT = "compat"
 
 
 def choose_folder(config: TrainConfig) -> Path:

@@ -1,20 +1,25 @@
 """Scores a model of a scene. Training and gs-eval share it: they agree to the last digit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gs_densify.data.scene import View
-from gs_densify.evaluation.evaluate import Evaluation, evaluate_views
+from gs_densify.data.presets import PRESETS
+from gs_densify.data.scene import Scene, View
+from gs_densify.evaluation.evaluate import Evaluation, Scoring, evaluate_views
 from gs_densify.evaluation.pictures import picture_writer
+from gs_densify.evaluation.protocol import build_protocol
 from gs_densify.rendering.base import Rasterizer, render_splats
+from gs_densify.results import Protocol
 from gs_densify.splats.model import sh_degree_of
 from gs_densify.splats.types import Splats
 from gs_densify.training.config import TrainConfig
+from gs_densify.training.load import LoadedScene
+from gs_densify.training.presets import protocol_name
 from gs_densify.training.progress import shows_progress
+from gs_densify.training.record import conditions
 
 
 def view_renderer(
@@ -44,25 +49,47 @@ def view_renderer(
     return render
 
 
+def scoring_of(config: TrainConfig) -> Scoring:
+    """What a configuration measures, and how."""
+    options = config.evaluation
+    return Scoring(options.quantisation, options.ssim_borders, options.lpips)
+
+
 def score(
     config: TrainConfig,
     rasterizer: Rasterizer,
     splats: Splats,
-    views: Sequence[View],
-    photos: Sequence[np.ndarray],
+    loaded: LoadedScene,
     *,
     pictures: Path | None,
 ) -> Evaluation:
-    """Score `splats` on held-out views; pictures go into the folder `pictures`."""
+    """Score `splats` on the held-out views; pictures go into the folder `pictures`."""
+    views = loaded.scene.test_views
     shown = views if config.evaluation.pictures < 0 else views[: config.evaluation.pictures]
     names = {view.name for view in shown}
     return evaluate_views(
         view_renderer(rasterizer, splats, antialiased=config.render.antialiased),
         views,
-        photos,
-        lpips_names=config.evaluation.lpips,
+        loaded.test_photos,
+        scoring_of(config),
+        masks=loaded.test_masks,
         weights_dir=config.evaluation.lpips_weights,
         device=splats["means"].device,
         progress=shows_progress(),
         on_view=None if pictures is None else picture_writer(pictures, names),
+    )
+
+
+def protocol_of(
+    config: TrainConfig, scene: Scene, device: torch.device, *, seed: int | None, steps: int | None
+) -> Protocol:
+    """How `config` scores a model of `scene` that was trained for `steps` steps."""
+    return build_protocol(
+        scene,
+        scoring_of(config),
+        name=protocol_name(config),
+        is_official=config.scene in PRESETS,
+        conditions=conditions(
+            device, seed=seed, steps=steps, antialiased=config.render.antialiased
+        ),
     )

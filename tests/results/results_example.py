@@ -1,6 +1,7 @@
 """A results file with every field filled in."""
 
 from gs_densify.results import (
+    Conditions,
     Counts,
     EvaluationRecord,
     Hardware,
@@ -24,9 +25,13 @@ def example_results() -> Results:
         steps=30_000,
         config={"lr": 1.6e-4, "nested": {"list": [1, "two", None, True]}},
         protocol=Protocol(
+            name="default",
             scene_name="garden",
             image_dir="images_4",
             image_source="official",
+            resize_filter=None,
+            undistorted=False,
+            masks=False,
             downscale=4,
             sizes=[ImageSize(width=1297, height=840, count=185)],
             test_every=8,
@@ -34,9 +39,19 @@ def example_results() -> Results:
             test_images=["a/DSC07956.JPG", "ü.png"],
             n_train=161,
             n_test=2,
-            ssim="torchmetrics 1.9.0",
+            quantisation="uint8-round",
+            psnr="10 log10(1 / MSE)",
+            ssim_borders="reflect",
+            ssim="gs_densify",
             lpips={"lpips_vgg": LpipsRecord(network="vgg16", input_range="[-1, 1]", package="x")},
             background=(0.0, 0.5, 1.0),
+            conditions=Conditions(
+                seed=42,
+                steps=30_000,
+                antialiased=False,
+                gpu=None,
+                versions={"torch": "2.13.0", "cuda": None},
+            ),
         ),
         scores=scores,
         unavailable={"lpips_alex": "no weights", "lpips_vgg_01": "not asked for"},

@@ -54,7 +54,9 @@ def test_results_read_back_equal_to_what_was_saved(tmp_path: Path) -> None:
 
 def test_per_view_reads_back_equal(tmp_path: Path) -> None:
     views = [ViewScores(name="sub/ü.JPG", scores=Scores(psnr=1 / 3, ssim=-0.5))]
-    per_view = PerView(scene="fox", strategy="mcmc", seed=1, step=10, views=views)
+    per_view = PerView(
+        scene="fox", strategy="mcmc", seed=1, step=10, protocol="default", views=views
+    )
     save_json(tmp_path / "per_view.json", per_view)
     assert load_per_view(tmp_path / "per_view.json") == per_view
 

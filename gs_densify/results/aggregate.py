@@ -1,0 +1,235 @@
+"""Means over scenes and spreads over seeds of runs that were scored alike."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gs_densify.errors import ResultError
+from gs_densify.results.protocol import protocol_differences
+from gs_densify.results.schema import METRICS, SCHEMA_VERSION
+from gs_densify.results.scored import Scored
+
+_SEVEN = ("bicycle", "bonsai", "counter", "garden", "kitchen", "room", "stump")
+NAMED_MEANS: Mapping[str, frozenset[str]] = {
+    "mean_7": frozenset(_SEVEN),
+    "mean_9": frozenset((*_SEVEN, "flowers", "treehill")),
+}
+"""The two sets of Mip-NeRF 360 scenes that tables average over: 1.5 dB apart for one method."""
+
+QUANTITIES = (*METRICS, "num_gaussians")
+
+# Options that change no number, or that the protocol block compares.
+_NO_TRAINING = (
+    *("seed", "out", "data_root", "device", "evaluation", "protocol", "log_every"),
+    *("data.workers", "data.image_budget"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """A quantity over n seeds. Null where a run lacks it."""
+
+    mean: float | None
+    std: float | None
+    """Sample standard deviation (n - 1); null for one seed."""
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneRow:
+    """One scene over its seeds; keys of `quantities` are `QUANTITIES`."""
+
+    scene: str
+    quantities: dict[str, Spread]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanRow:
+    """The mean over scenes for each seed, over the seeds."""
+
+    name: str
+    """`mean_7`, `mean_9`, or `mean` for any other set."""
+    scenes: list[str]
+    quantities: dict[str, Spread]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The runs of one strategy."""
+
+    strategy: str | None
+    steps: int | None
+    seeds: list[int | None]
+    scenes: list[SceneRow]
+    means: list[MeanRow]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aggregate:
+    """`aggregate.json`."""
+
+    protocol: str
+    """Name; the whole of it lies in each of `folders`."""
+    groups: list[Group]
+    folders: list[str]
+    schema_version: int = SCHEMA_VERSION
+
+
+def aggregate(runs: Sequence[Scored], *, mean: str | None = None) -> Aggregate:
+    """Average runs over scenes and seeds, for each strategy.
+
+    Args:
+        runs: one for each strategy, scene and seed.
+        mean: `mean_7` or `mean_9`, refused where one of its scenes is missing; by default the means
+            whose scenes are all there.
+
+    Raises:
+        ResultError: where runs were not scored or trained alike, one is missing, or one is there
+            twice; the text names the folders and what differs.
+    """
+    if not runs:
+        raise ResultError("no run to aggregate; give the folders of finished runs or evaluations")
+    for other in runs[1:]:
+        _check_alike(runs[0], other)
+    strategies = sorted({run.strategy or "" for run in runs})
+    tables = {name: _table([r for r in runs if (r.strategy or "") == name]) for name in strategies}
+    _check_same_scenes(tables)
+    return Aggregate(
+        protocol=runs[0].protocol.name,
+        groups=[_group(name or None, table, mean) for name, table in tables.items()],
+        folders=[str(run.folder) for run in runs],
+    )
+
+
+Table = dict[str, dict[int | None, Scored]]
+"""Scene, then seed."""
+
+
+def _check_alike(first: Scored, other: Scored) -> None:
+    across = first.scene != other.scene
+    contradictions = protocol_differences(first.protocol, other.protocol, across_scenes=across)
+    if first.step != other.step:
+        contradictions.append(f"steps: {first.step} | {other.step}")
+    if contradictions:
+        raise ResultError(
+            f"{first.folder} and {other.folder} cannot be averaged: {'; '.join(contradictions)}"
+        )
+
+
+def _table(runs: Iterable[Scored]) -> Table:
+    """The runs of one strategy by scene and seed, each scene with the same seeds."""
+    table: Table = {}
+    for run in runs:
+        seeds = table.setdefault(run.scene, {})
+        if run.seed in seeds:
+            raise ResultError(
+                f"{seeds[run.seed].folder} and {run.folder} are both of scene {run.scene}, strategy"
+                f" {run.strategy}, seed {run.seed}; give one of them"
+            )
+        for known in seeds.values():
+            _check_same_training(known, run)
+        seeds[run.seed] = run
+    reference, *others = sorted(table)
+    for scene in others:
+        if table[scene].keys() != table[reference].keys():
+            raise ResultError(
+                f"scene {reference} has seeds {_listed(table[reference])}, scene {scene}"
+                f" {_listed(table[scene])}; give the same seeds of every scene"
+            )
+    return {scene: table[scene] for scene in sorted(table)}
+
+
+def _check_same_training(first: Scored, other: Scored) -> None:
+    """A spread over seeds is of runs that differ in nothing else.
+
+    An option that only one of them has came with a later release, whose default is what was before.
+    """
+    a, b = _flat(first.config), _flat(other.config)
+    changed = sorted(key for key in a.keys() & b.keys() if a[key] != b[key])
+    if changed:
+        raise ResultError(
+            f"{first.folder} and {other.folder} differ in more than the seed: {', '.join(changed)}"
+        )
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Options of the training by dotted name."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if name in _NO_TRAINING:
+            continue
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _check_same_scenes(tables: Mapping[str, Table]) -> None:
+    everything = set().union(*tables.values())
+    for name, table in tables.items():
+        missing = everything - table.keys()
+        if missing:
+            raise ResultError(
+                f"strategy {name or 'unnamed'} lacks {', '.join(sorted(missing))}, which another"
+                " has; means over different scenes are not comparable"
+            )
+
+
+def _group(strategy: str | None, table: Table, mean: str | None) -> Group:
+    seeds = list(next(iter(table.values())))
+    run = next(iter(table.values()))[seeds[0]]
+    return Group(
+        strategy=strategy,
+        steps=run.step,
+        seeds=seeds,
+        scenes=[
+            SceneRow(scene=scene, quantities=_spreads([[run] for run in by_seed.values()]))
+            for scene, by_seed in table.items()
+        ],
+        means=[
+            MeanRow(
+                name=name,
+                scenes=scenes,
+                quantities=_spreads([[table[scene][seed] for scene in scenes] for seed in seeds]),
+            )
+            for name, scenes in _means(table.keys(), mean).items()
+        ],
+    )
+
+
+def _means(scenes: Iterable[str], wanted: str | None) -> dict[str, list[str]]:
+    """The scenes of each mean that can be formed, or of the one that is wanted."""
+    known = set(scenes)
+    if wanted is not None:
+        missing = sorted(NAMED_MEANS[wanted] - known)
+        if missing:
+            raise ResultError(f"{wanted} needs {', '.join(missing)}, too; add runs of them")
+        return {wanted: sorted(NAMED_MEANS[wanted])}
+    if known not in NAMED_MEANS.values():
+        return {"mean": sorted(known)}
+    return {name: sorted(each) for name, each in NAMED_MEANS.items() if each <= known}
+
+
+def _spreads(seeds: Sequence[Sequence[Scored]]) -> dict[str, Spread]:
+    """For each quantity the mean over the runs of a seed, over the seeds."""
+    return {name: _spread([_mean(name, runs) for runs in seeds]) for name in QUANTITIES}
+
+
+def _mean(quantity: str, runs: Sequence[Scored]) -> float | None:
+    values = [
+        run.num_gaussians if quantity == "num_gaussians" else getattr(run.scores, quantity)
+        for run in runs
+    ]
+    return None if None in values else statistics.fmean(values)
+
+
+def _spread(values: Sequence[float | None]) -> Spread:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return Spread(mean=None, std=None, n=len(values))
+    std = statistics.stdev(known) if len(known) > 1 else None
+    return Spread(mean=statistics.fmean(known), std=std, n=len(known))
+
+
+def _listed(seeds: Iterable[int | None]) -> str:
+    return ", ".join(sorted(map(str, seeds)))

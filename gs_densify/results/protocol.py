@@ -1,0 +1,121 @@
+"""The protocol block: how scores were made, and whether two of them may be compared."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+Quantisation = Literal["uint8-round", "uint8-truncate", "float"]
+"""What becomes of a render before it is scored: the nearest of 256 levels, the level below, or
+nothing but clamping to [0, 1]."""
+
+SsimBorders = Literal["reflect", "valid", "zero"]
+"""Where SSIM's window leaves the picture: mirrored, left out of the mean, or taken as black."""
+
+PSNR = "10 log10(1 / MSE), MSE over the pixels and channels of a view, mean over the views"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSize:
+    """A size, in pixels, and how many images of the scene have it."""
+
+    width: int
+    height: int
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LpipsRecord:
+    """How one LPIPS variant was computed."""
+
+    network: str
+    input_range: str
+    package: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What moves a number besides the way of scoring. Runs that are compared may differ in it."""
+
+    seed: int | None
+    """Null where the model came without one."""
+    steps: int | None
+    """Optimiser steps of the training; null where they are not known."""
+    antialiased: bool
+    """Rendered with Mip-Splatting's opacity compensation."""
+    gpu: str | None
+    versions: dict[str, str | None]
+    """As in `Results.versions`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How scores were made: everything that moves a number."""
+
+    name: str
+    """The `--protocol`, with the options of it that were changed."""
+    scene_name: str
+    image_dir: str
+    image_source: str
+    """`official`: the downscaled images of the data set; `resized`: made from its originals;
+    `as found`: whatever the folder holds."""
+    resize_filter: str | None
+    """Null unless the images were resized."""
+    downscale: int
+    sizes: list[ImageSize]
+    undistorted: bool
+    masks: bool
+    test_every: int
+    split_rule: str
+    """In words, e.g. `names sorted; every 8th from the first is a test view`."""
+    test_images: list[str]
+    n_train: int
+    n_test: int
+    quantisation: str
+    """One of `Quantisation`."""
+    background: tuple[float, float, float]
+    psnr: str
+    ssim_borders: str
+    """One of `SsimBorders`."""
+    ssim: str
+    """The implementation, in words."""
+    lpips: dict[str, LpipsRecord] = field(default_factory=dict)
+    color_corrected: bool = False
+    """Renders fitted to the colours of the photo before they are scored; never done here."""
+    conditions: Conditions
+
+
+_WORDING = ("ssim", "conditions", "lpips")
+"""Circumstances, and texts about what `ssim_borders` says; LPIPS is compared by its parts."""
+
+_OF_A_SCENE = (
+    *("scene_name", "image_dir", "downscale", "sizes", "undistorted", "masks"),
+    *("test_images", "n_train", "n_test"),
+)
+
+
+def protocol_differences(
+    first: Protocol, second: Protocol, *, across_scenes: bool = False
+) -> list[str]:
+    """What forbids to compare scores of the two, `name: first | second` each; [] where nothing.
+
+    With `across_scenes`, what belongs to a scene may differ. An LPIPS variant that only one of them
+    has is no contradiction: there is nothing to compare.
+    """
+    skipped = {*_WORDING, *(_OF_A_SCENE if across_scenes else ())}
+    pairs = {
+        item.name: (getattr(first, item.name), getattr(second, item.name))
+        for item in fields(Protocol)
+        if item.name not in skipped
+    }
+    for name in first.lpips.keys() & second.lpips.keys():
+        pairs[name] = (_lpips_identity(first.lpips[name]), _lpips_identity(second.lpips[name]))
+    return [f"{name}: {_short(a)} | {_short(b)}" for name, (a, b) in pairs.items() if a != b]
+
+
+def _lpips_identity(record: LpipsRecord) -> tuple[str, str]:
+    return record.network, record.input_range
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} items"
+    return str(value)

@@ -1,0 +1,77 @@
+"""The scores of one model with what they mean, from the folder of a run or of an evaluation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gs_densify.errors import ResultError
+from gs_densify.results.files import load_evaluation, load_per_view, load_results
+from gs_densify.results.protocol import Protocol
+from gs_densify.results.schema import Scores, ViewScores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """One model, scored once."""
+
+    folder: Path
+    scene: str
+    strategy: str | None
+    seed: int | None
+    step: int | None
+    config: dict[str, Any]
+    protocol: Protocol
+    scores: Scores
+    num_gaussians: int
+    views: list[ViewScores]
+
+
+def is_scored(path: Path) -> bool:
+    """Whether `path` is the folder of a finished run or of an evaluation."""
+    return any((path / name).is_file() for name in ("results.json", "evaluation.json"))
+
+
+def load_scored(folder: Path) -> Scored:
+    """Read what gs-train left in `folder` at its end, or what gs-eval wrote.
+
+    Raises:
+        ResultError: where there is neither, or the files are damaged or do not belong together.
+    """
+    if (folder / "results.json").is_file():
+        common = _of_run(folder)
+    elif (folder / "evaluation.json").is_file():
+        common = _of_evaluation(folder)
+    else:
+        raise ResultError(
+            f"{folder}: holds no results.json or evaluation.json; give the folder of a finished run"
+            " or of an evaluation"
+        )
+    per_view = load_per_view(folder / "per_view.json")
+    name = common["protocol"].name
+    if per_view.protocol not in (None, name) or per_view.step != common["step"]:
+        raise ResultError(
+            f"{folder}: per_view.json is of step {per_view.step} under protocol"
+            f" {per_view.protocol!r}, the scores beside it of step {common['step']} under {name!r};"
+            " the files are not of one evaluation"
+        )
+    return Scored(folder=folder, views=per_view.views, **common)
+
+
+def _of_run(folder: Path) -> dict[str, Any]:
+    results = load_results(folder / "results.json")
+    return {
+        "scene": results.scene,
+        "strategy": results.strategy.name,
+        "seed": results.seed,
+        "step": results.steps,
+        "config": results.config,
+        "protocol": results.protocol,
+        "scores": results.scores,
+        "num_gaussians": results.counts.final,
+    }
+
+
+def _of_evaluation(folder: Path) -> dict[str, Any]:
+    results = load_evaluation(folder / "evaluation.json")
+    names = ("scene", "strategy", "seed", "step", "config", "protocol", "scores", "num_gaussians")
+    return {name: getattr(results, name) for name in names}

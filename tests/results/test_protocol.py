@@ -1,0 +1,123 @@
+"""The protocol block, what forbids a comparison, and files of older schema versions."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from results_example import example_results
+
+from gs_densify.errors import ResultError
+from gs_densify.results import (
+    SCHEMA_VERSION,
+    Conditions,
+    LpipsRecord,
+    Protocol,
+    load_per_view,
+    load_results,
+    protocol_differences,
+)
+
+RECORDS = Path(__file__).resolve().parents[2] / "benchmarks" / "records"
+PROTOCOL = example_results().protocol
+LPIPS = PROTOCOL.lpips["lpips_vgg"]
+
+CHANGES = {
+    "name": "inria",
+    "scene_name": "room",
+    "image_dir": "images",
+    "image_source": "resized",
+    "resize_filter": "bicubic",
+    "downscale": 2,
+    "sizes": [],
+    "undistorted": True,
+    "masks": True,
+    "test_every": 4,
+    "split_rule": "a list",
+    "test_images": ["a.png"],
+    "n_train": 3,
+    "n_test": 1,
+    "quantisation": "float",
+    "background": (1.0, 1.0, 1.0),
+    "psnr": "mean of the channels' PSNR",
+    "ssim_borders": "zero",
+    "color_corrected": True,
+}
+CIRCUMSTANCES = {
+    "conditions": Conditions(seed=1, steps=7, antialiased=True, gpu="another", versions={}),
+    "ssim": "another implementation of the same",
+    "lpips": {"lpips_vgg": dataclasses.replace(LPIPS, package="another")},
+}
+
+
+def test_every_field_is_either_compared_or_a_circumstance() -> None:
+    assert CHANGES.keys() | CIRCUMSTANCES.keys() == {f.name for f in dataclasses.fields(Protocol)}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_setting_forbids_a_comparison_by_name(name: str) -> None:
+    changed = dataclasses.replace(PROTOCOL, **{name: CHANGES[name]})
+    (difference,) = protocol_differences(PROTOCOL, changed)
+    assert difference.startswith(f"{name}: ") and " | " in difference
+
+
+@pytest.mark.parametrize("name", CIRCUMSTANCES)
+def test_circumstances_forbid_nothing(name: str) -> None:
+    changed = dataclasses.replace(PROTOCOL, **{name: CIRCUMSTANCES[name]})
+    assert changed != PROTOCOL
+    assert protocol_differences(PROTOCOL, changed) == []
+
+
+def test_what_belongs_to_a_scene_may_differ_across_scenes() -> None:
+    own = ("scene_name", "image_dir", "downscale", "sizes", "undistorted", "masks")
+    own += ("test_images", "n_train", "n_test")
+    other = dataclasses.replace(PROTOCOL, **{name: CHANGES[name] for name in own})
+    assert len(protocol_differences(PROTOCOL, other)) == len(own)
+    assert protocol_differences(PROTOCOL, other, across_scenes=True) == []
+    for name in CHANGES.keys() - set(own):
+        changed = dataclasses.replace(other, **{name: CHANGES[name]})
+        assert len(protocol_differences(PROTOCOL, changed, across_scenes=True)) == 1
+
+
+@pytest.mark.parametrize("field", ["network", "input_range"])
+def test_lpips_is_compared_where_both_have_it(field: str) -> None:
+    other = dataclasses.replace(LPIPS, **{field: "other"})
+    changed = dataclasses.replace(PROTOCOL, lpips={"lpips_vgg": other})
+    (difference,) = protocol_differences(PROTOCOL, changed)
+    assert difference.startswith("lpips_vgg: ")
+    alex = LpipsRecord(network="alexnet", input_range="[-1, 1]", package="x")
+    other_variant = dataclasses.replace(PROTOCOL, lpips={"lpips_alex": alex})
+    assert protocol_differences(PROTOCOL, other_variant) == []
+
+
+@pytest.mark.parametrize("record", sorted(RECORDS.iterdir()), ids=lambda path: path.name)
+def test_recorded_runs_of_older_versions_are_still_read(record: Path) -> None:
+    stored = json.loads((record / "results.json").read_text())
+    results = load_results(record / "results.json")
+    assert results.schema_version == SCHEMA_VERSION
+    assert dataclasses.asdict(results.scores) == stored["scores"]
+    protocol = results.protocol
+    assert (protocol.name, protocol.ssim_borders) == ("default", "reflect")
+    assert (protocol.quantisation, protocol.resize_filter) == ("uint8-round", None)
+    assert protocol.conditions.seed == stored["seed"]
+    assert protocol.conditions.steps == stored["steps"]
+    assert protocol.conditions.gpu == stored["hardware"]["gpu"]
+    assert protocol.conditions.versions == stored["versions"]
+    assert protocol.conditions.antialiased == stored["config"]["render"]["antialiased"]
+    per_view = load_per_view(record / "per_view.json")
+    assert [view.name for view in per_view.views] == protocol.test_images
+
+
+@pytest.mark.parametrize("key", ["config", "hardware", "protocol", "seed", "versions"])
+@pytest.mark.parametrize("damage", ["missing", "list", "null"])
+def test_a_damaged_file_of_version_1_is_refused(key: str, damage: str, tmp_path: Path) -> None:
+    value = json.loads((RECORDS / "bonsai800_default_30k_h100" / "results.json").read_text())
+    if damage == "missing":
+        del value[key]
+    else:
+        value[key] = [] if damage == "list" else None
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(value))
+    with pytest.raises(ResultError) as caught:
+        load_results(path)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
