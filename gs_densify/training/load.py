@@ -25,17 +25,22 @@ class LoadedScene:
     """For each test view, bool [H,W]: True where a pixel counts; None where all do."""
 
 
-def load(config: TrainConfig, *, test_only: bool = False) -> LoadedScene:
-    """Read the scene of a configuration; with `test_only`, decode held-out photos only."""
-    started = time.perf_counter()
+def find_scene(config: TrainConfig) -> Scene:
+    """The scene of a configuration: poses and points, no pixels."""
     source = resolve_scene(config.scene, data_root=config.data_root, downscale=config.downscale)
-    scene = load_scene(
+    return load_scene(
         source.root,
         name=source.name,
         downscale=source.downscale,
         test_every=config.data.test_every,
         normalize=config.data.normalize,
     )
+
+
+def load(config: TrainConfig, *, test_only: bool = False) -> LoadedScene:
+    """Read the scene of a configuration; with `test_only`, decode held-out photos only."""
+    started = time.perf_counter()
+    scene = find_scene(config)
     wanted = scene.test_views if test_only else scene.views
     photos = load_images(wanted, workers=config.data.workers, progress=shows_progress())
     by_name = {view.name: photo for view, photo in zip(wanted, photos, strict=True)}

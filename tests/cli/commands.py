@@ -10,6 +10,7 @@ MODULES = {
     "gs-eval": "gs_densify.cli.eval",
     "gs-scene": "gs_densify.cli.scene",
     "gs-strategies": "gs_densify.cli.strategies",
+    "gs-view": "gs_densify.cli.view",
 }
 SMOKE = "--steps 40 --schedule-factor 0.005 --log-every 20 --evaluation.lpips --device cpu".split()
 

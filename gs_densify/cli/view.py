@@ -1,0 +1,62 @@
+"""gs-view: look at a trained model in a web browser."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from gs_densify.cli.app import run_command
+from gs_densify.training.flags import one_line, parse
+
+PROGRAM = "gs-view"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ViewArguments:
+    """Look at a trained model in a web browser."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """Folder that gs-train wrote, or a PLY file of Gaussians."""
+    step: int | None = None
+    """Show the checkpoint after this step (default: the latest)."""
+    data_root: Path | None = None
+    """Folder that holds the preset scenes, for their cameras (default: the run's, or GS_DATA)."""
+    host: str = "localhost"
+    """Address to listen on; 0.0.0.0 lets every machine that reaches this one look and steer."""
+    port: int = 8080
+    """Port to listen on; 0: any that is free."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """Where to render."""
+
+
+def command(argv: Sequence[str]) -> None:
+    """Parse, load, serve until interrupted."""
+    arguments: ViewArguments = parse(ViewArguments, argv, program=PROGRAM)
+    from gs_densify.rendering.base import make_rasterizer
+    from gs_densify.splats.model import to_parameters
+    from gs_densify.training.device import pick_device
+    from gs_densify.viewer.address import free_address
+    from gs_densify.viewer.model import open_model
+    from gs_densify.viewer.paint import Painter
+    from gs_densify.viewer.serve import serve
+
+    address = free_address(arguments.host, arguments.port)
+    device = pick_device(arguments.device)
+    rasterizer = make_rasterizer(device)
+    model = open_model(arguments.model, step=arguments.step, data_root=arguments.data_root)
+    if model.no_scene is not None:
+        print(f"{PROGRAM}: without the cameras: {one_line(model.no_scene)}", file=sys.stderr)
+    splats = to_parameters(model.splats, device)
+    serve(model, Painter(rasterizer, splats, antialiased=model.antialiased), address)
+
+
+def main() -> None:
+    """Entry point of gs-view."""
+    run_command(PROGRAM, command)
+
+
+if __name__ == "__main__":
+    main()

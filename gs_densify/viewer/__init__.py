@@ -1,0 +1,1 @@
+"""A window onto a trained model in a web browser."""

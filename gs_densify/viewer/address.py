@@ -1,0 +1,56 @@
+"""The address that a server is to listen on, checked before anything is loaded."""
+
+import os
+import socket
+from dataclasses import dataclass
+
+from gs_densify.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen, and what to type into a browser on this machine."""
+
+    number: str
+    """IP address, numeric."""
+    port: int
+    url: str
+
+
+def free_address(host: str, port: int) -> Address:
+    """The first address of `host`, IPv4 before IPv6, once `port` is known to be free on it.
+
+    One address, since of the two that "localhost" mostly has a machine may lack one. Port 0 means
+    any that is free.
+
+    Raises:
+        ConfigError: for a host that is not this machine, a port that is taken or out of range.
+    """
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"--port is {port}; it must be between 0 and 65535 (0: any free one)")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            f"--host {host!r} has no address ({error}); use localhost, 0.0.0.0 for every network,"
+            " or an address of this machine"
+        ) from None
+    family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    with socket.socket(family, kind, protocol) as probe:
+        if os.name == "posix":  # as the server does, or a port just left would count as taken
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise ConfigError(
+                f"--host {host} --port {port}: cannot listen there ({error.strerror}); choose"
+                " another port, or 0 for any that is free"
+            ) from None
+        number, port = probe.getsockname()[:2]
+    return Address(number, port, f"http://{_in_browser(host)}:{port}")
+
+
+def _in_browser(host: str) -> str:
+    if host in ("0.0.0.0", "::", ""):
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

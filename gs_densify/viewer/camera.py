@@ -1,0 +1,59 @@
+"""The camera of a browser window: a pinhole whose principal point is the middle of the window.
+
+Poses are in OpenCV axes (x right, y down, z forward), as viser's and ours.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from gs_densify.data.normalize import camera_centers
+from gs_densify.data.scene import View
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Where a window looks from, whatever its size in pixels."""
+
+    wxyz: tuple[float, float, float, float]
+    """Rotation from the camera to the world."""
+    position: tuple[float, float, float]
+    fov: float
+    """Vertical field of view in radians."""
+    aspect: float
+    """Width over height of what is seen at depth 1."""
+
+    def viewmat(self) -> np.ndarray:
+        """World to camera, [4, 4] float64."""
+        w, x, y, z = self.wxyz
+        viewmat = np.eye(4)
+        viewmat[:3, :3] = Rotation.from_quat([x, y, z, w]).as_matrix().T
+        viewmat[:3, 3] = -viewmat[:3, :3] @ self.position
+        return viewmat
+
+    def intrinsics(self, width: int, height: int) -> np.ndarray:
+        """K [3, 3] float64 of a picture that fills the window, whatever its size in pixels."""
+        half = math.tan(self.fov / 2)
+        fx, fy = width / (2 * half * self.aspect), height / (2 * half)
+        return np.array([[fx, 0, width / 2], [0, fy, height / 2], [0, 0, 1]])
+
+
+def camera_of(view: View) -> Camera:
+    """The camera of a photo, as if its principal point were in the middle."""
+    x, y, z, w = Rotation.from_matrix(view.cam_from_world[:3, :3].T).as_quat()
+    px, py, pz = camera_centers(view.cam_from_world[None])[0]
+    half_width, half_height = view.width / (2 * view.K[0, 0]), view.height / (2 * view.K[1, 1])
+    return Camera(
+        (float(w), float(x), float(y), float(z)),
+        (float(px), float(py), float(pz)),
+        2 * math.atan(half_height),
+        float(half_width / half_height),
+    )
+
+
+def fov_that_shows(camera: Camera, aspect: float) -> float:
+    """The vertical field of view with which a window of `aspect` shows all that `camera` sees."""
+    half = math.tan(camera.fov / 2)
+    return 2 * math.atan(half * max(1.0, camera.aspect / aspect))

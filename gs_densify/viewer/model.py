@@ -1,0 +1,98 @@
+"""What a window looks onto: the model of a run, or of a PLY file."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gs_densify.data.normalize import camera_centers
+from gs_densify.data.scene import Scene
+from gs_densify.errors import ConfigError, ResultError, SceneError
+from gs_densify.splats.ply import load_ply
+from gs_densify.training.checkpoint import checkpoint_path, latest_checkpoint, load_checkpoint
+from gs_densify.training.evaluate_run import run_config
+from gs_densify.training.load import find_scene
+
+Direction = tuple[float, float, float]
+
+NORMALIZED_UP: Direction = (0.0, 0.0, 1.0)
+COLMAP_UP: Direction = (0.0, -1.0, 0.0)
+"""COLMAP's world has no up; it mostly follows its first cameras, whose y axis points down."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """Gaussians to look at, on the CPU."""
+
+    title: str
+    splats: dict[str, Tensor]
+    antialiased: bool
+    up: Direction
+    scene: Scene | None = None
+    """The scene in the model's own frame; None where there is none."""
+    no_scene: str | None = None
+    """Why the scene of a run is not there."""
+
+
+def open_model(path: Path, *, step: int | None = None, data_root: Path | None = None) -> Model:
+    """Read a run's checkpoint after `step` (the latest when None), or a PLY file.
+
+    Raises:
+        ResultError: where nothing is at `path`, or it is damaged or something else.
+        ConfigError: for `step` or `data_root` with a PLY file.
+    """
+    if path.is_dir():
+        return _open_run(path, step, data_root)
+    if not path.exists():
+        raise ResultError(
+            f"{path}: there is no such folder or file; give a folder that gs-train wrote, or a PLY"
+        )
+    for option, value in (("--step", step), ("--data-root", data_root)):
+        if value is not None:
+            raise ConfigError(f"{option} says something about a run, but {path} is a file")
+    ply = load_ply(path)
+    return Model(path.name, ply.splats, bool(ply.antialiased), COLMAP_UP)
+
+
+def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
+    config = run_config(run, {} if data_root is None else {"data_root": data_root})
+    path = latest_checkpoint(run) if step is None else checkpoint_path(run, step)
+    contents = load_checkpoint(path, torch.device("cpu"))
+    scene, no_scene = None, None
+    try:
+        scene = find_scene(config)
+    except SceneError as error:
+        no_scene = str(error)
+    return Model(
+        f"{Path(config.scene).name}, {Path(config.strategy).stem}, step {contents['step']}",
+        contents["splats"],
+        config.render.antialiased,
+        NORMALIZED_UP if config.data.normalize else COLMAP_UP,
+        scene,
+        no_scene,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class StartingPoint:
+    """Where a window looks from at first, and the point that it turns about."""
+
+    position: Direction
+    look_at: Direction
+
+
+def starting_point(model: Model) -> StartingPoint:
+    """The first training view, turning about the middle of the Gaussians; or from beside them."""
+    means = model.splats["means"].double()
+    middle = means.median(dim=0).values.numpy()
+    radius = float((means - torch.from_numpy(middle)).norm(dim=1).median()) or 1.0
+    if model.scene is None:
+        up = np.array(model.up)
+        position = middle + 2.0 * radius * (np.roll(up, 1) + 0.3 * up)
+        return StartingPoint(tuple(position.tolist()), tuple(middle.tolist()))
+    pose = model.scene.train_views[0].cam_from_world
+    position, forward = camera_centers(pose[None])[0], pose[2, :3]
+    distance = max(float(forward @ (middle - position)), 0.1 * radius)
+    return StartingPoint(tuple(position.tolist()), tuple((position + distance * forward).tolist()))

@@ -1,0 +1,129 @@
+"""From a camera and what to show to the pixels of a window."""
+
+import dataclasses
+import math
+import threading
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gs_densify.errors import BackendError
+from gs_densify.evaluation.metrics import quantize
+from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats
+from gs_densify.splats.model import sh_degree_of
+from gs_densify.splats.types import Splats
+from gs_densify.viewer.camera import Camera
+
+Quantity = Literal["colour", "depth", "alpha"]
+QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
+
+_INVISIBLE = -30.0
+"""Opacity logit of a Gaussian that is left out: far below 1/255, where rasterisers drop it."""
+_NEAR_QUANTILE = 0.02
+"""Share of the pixels that may be nearer than the depth that is drawn white."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What a window shows of a model."""
+
+    sh_degree: int
+    """Degree up to which colours depend on the direction, at most the model's."""
+    quantity: Quantity = "colour"
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """RGB in [0, 1], behind colour and depth."""
+    scale: float = 1.0
+    """Factor on the size of every Gaussian."""
+    min_opacity: float = 0.0
+    """Gaussians of less opacity are left out."""
+
+
+class Painter:
+    """Draws one model for every window, one picture at a time."""
+
+    def __init__(self, rasterizer: Rasterizer, splats: Splats, *, antialiased: bool) -> None:
+        self.rasterizer = rasterizer
+        self.splats = {name: value.detach() for name, value in splats.items()}
+        self.antialiased = antialiased
+        self.sh_degree = sh_degree_of(splats)
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return self.splats["means"].device
+
+    def picture(self, camera: Camera, width: int, height: int, look: Look) -> np.ndarray:
+        """What `camera` sees, uint8 [height, width, 3].
+
+        Raises:
+            BackendError: where the GPU's memory does not hold the picture.
+        """
+        try:
+            with self._one_at_a_time:
+                painted = quantize(self.paint(camera, width, height, look))
+        except torch.cuda.OutOfMemoryError:
+            raise BackendError(
+                f"GPU memory ran out for a picture of {width}x{height} pixels of"
+                f" {len(self.splats['means']):,} Gaussians; free memory, or use --device cpu"
+            ) from None
+        return painted.mul(255).round().byte().cpu().numpy()
+
+    def warm_up(self) -> None:
+        """Draw a small picture: gsplat compiles at its first, and what fails is said at once."""
+        ahead = Camera((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0), fov=1.0, aspect=1.0)
+        self.picture(ahead, 16, 16, Look(sh_degree=self.sh_degree))
+
+    @torch.no_grad()
+    def paint(self, camera: Camera, width: int, height: int, look: Look) -> Tensor:
+        """What `camera` sees, [height, width, 3] float, not clamped above."""
+        viewmat = torch.from_numpy(camera.viewmat()).float().to(self.device)
+        K = torch.from_numpy(camera.intrinsics(width, height)).float().to(self.device)
+        background = torch.tensor(look.background, device=self.device)
+        output = render_splats(
+            self.rasterizer,
+            _adjusted(self.splats, look),
+            viewmat[None],
+            K[None],
+            width,
+            height,
+            sh_degree=look.sh_degree,
+            antialiased=self.antialiased,
+            backgrounds=background[None],
+            aux=self._depths(viewmat) if look.quantity == "depth" else None,
+        )
+        if look.quantity == "colour":
+            return output.image[0]
+        grey = output.alpha[0] if look.quantity == "alpha" else _depth_as_grey(output, background)
+        return grey.expand(-1, -1, 3)
+
+    def _depths(self, viewmat: Tensor) -> Tensor:
+        """Depth of every centre along the optical axis, [N, 1]."""
+        return (self.splats["means"] @ viewmat[2, :3] + viewmat[2, 3])[:, None]
+
+
+def _adjusted(splats: Splats, look: Look) -> Splats:
+    """The parameters with the sizes and the omissions that `look` asks for."""
+    changed = dict(splats.items())
+    if look.scale != 1.0:
+        changed["scales"] = splats["scales"] + math.log(look.scale)
+    if look.min_opacity > 0.0:
+        kept = torch.sigmoid(splats["opacities"]) >= look.min_opacity
+        changed["opacities"] = torch.where(kept, splats["opacities"], _INVISIBLE)
+    return changed
+
+
+def _depth_as_grey(output: RenderOutput, background: Tensor) -> Tensor:
+    """Near over depth, [H, W, 3]: white is near, black infinitely far.
+
+    The depth of a pixel is the mean of its Gaussians', weighted by what each adds to it.
+    """
+    assert output.aux is not None
+    alpha = output.alpha[0]
+    depth = output.aux[0] / alpha.clamp_min(1e-6)
+    solid = depth[alpha > 0.5]
+    near = solid.kthvalue(1 + int(_NEAR_QUANTILE * (len(solid) - 1))).values if len(solid) else 0.0
+    grey = (near / depth.clamp_min(1e-6)).clamp(max=1.0)
+    return grey * alpha + background * (1 - alpha)

@@ -1,0 +1,135 @@
+"""The server behind the browser windows, with viser (viser-project/viser, MIT)."""
+
+import contextlib
+import io
+import queue
+import signal
+from collections.abc import Iterator
+from typing import NoReturn, TypeAlias
+
+import numpy as np
+
+from gs_densify.errors import BackendError, ConfigError
+
+try:
+    import viser
+except ModuleNotFoundError as error:
+    raise BackendError(
+        f"gs-view needs viser, which cannot be imported here ({error}); run"
+        " pip install 'gs-densify[viewer]'"
+    ) from None
+
+from gs_densify.viewer.address import Address
+from gs_densify.viewer.frusta import add_frusta
+from gs_densify.viewer.model import Model, starting_point
+from gs_densify.viewer.paint import Painter
+from gs_densify.viewer.panel import Panel
+from gs_densify.viewer.session import Session
+from gs_densify.viewer.steering import camera_seen
+
+MOVING_QUALITY = 60
+RESTING_QUALITY = 92
+"""Of JPEG."""
+LAST_PICTURE = 10.0
+"""Seconds that a picture may take to be finished at the end."""
+
+_Failures: TypeAlias = "queue.SimpleQueue[Exception]"
+
+
+def serve(model: Model, painter: Painter, address: Address) -> NoReturn:
+    """Show `model` to every browser that connects, until a signal ends the process.
+
+    Raises:
+        KeyboardInterrupt: on SIGINT.
+        SystemExit: with 143 on SIGTERM.
+        ConfigError: where the port was taken in the meantime.
+        Exception: whatever drawing raised.
+    """
+    failures: _Failures = queue.SimpleQueue()
+    painter.warm_up()
+    signal.signal(signal.SIGTERM, _terminate)
+    with _server(address) as server:
+        _prepare(server, model)
+        windows = _Windows(model, painter, failures)
+        server.on_client_connect(windows.open)
+        server.on_client_disconnect(windows.close)
+        print(f"{address.url} shows {model.title}; Ctrl-C ends", flush=True)
+        try:
+            raise failures.get()
+        finally:
+            windows.close_all()
+
+
+def _terminate(number: int, _: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+@contextlib.contextmanager
+def _server(address: Address) -> Iterator[viser.ViserServer]:
+    """A running server; what viser prints about its addresses is left out, we print ours."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        server = viser.ViserServer(address.number, address.port, label="gs-view", verbose=False)
+    try:
+        if server.get_port() != address.port:  # viser goes on to the next one that is free
+            raise ConfigError(
+                f"--port {address.port} was taken in the meantime; choose another, or 0 for any"
+                " that is free"
+            )
+        yield server
+    finally:
+        with contextlib.redirect_stdout(io.StringIO()):
+            server.stop()
+
+
+def _prepare(server: viser.ViserServer, model: Model) -> None:
+    """What all windows have in common."""
+    # A public address at a third party is not ours to offer.
+    server.gui.configure_theme(show_logo=False, show_share_button=False)
+    server.scene.set_up_direction(model.up)
+    start = starting_point(model)
+    server.initial_camera.position = start.position
+    server.initial_camera.look_at = start.look_at
+
+
+class _Windows:
+    """The sessions of the connected browsers. viser calls async functions one at a time."""
+
+    def __init__(self, model: Model, painter: Painter, failures: _Failures) -> None:
+        self._model, self._painter, self._failures = model, painter, failures
+        self._sessions: dict[int, Session] = {}
+
+    async def open(self, client: viser.ClientHandle) -> None:
+        """A browser has connected and said where its camera is."""
+
+        def show(image: np.ndarray, moving: bool) -> None:
+            quality = MOVING_QUALITY if moving else RESTING_QUALITY
+            client.scene.set_background_image(image, format="jpeg", jpeg_quality=quality)
+            panel.drawn(image.shape[1], image.shape[0])
+
+        panel = Panel(client, self._model, self._painter, lambda: session.redraw())
+        session = Session(self._painter, panel.look, show, self._failures.put)
+        self._sessions[client.client_id] = session
+        if self._model.scene is not None:
+            add_frusta(client, self._model.scene)
+
+        @client.camera.on_update
+        async def follow(camera: viser.CameraHandle) -> None:
+            if camera.image_width > 0 and camera.image_height > 0:  # else it is minimised
+                session.move(camera_seen(camera), camera.image_width, camera.image_height)
+
+        await follow(client.camera)
+        session.start()
+
+    async def close(self, client: viser.ClientHandle) -> None:
+        """A browser has gone."""
+        session = self._sessions.pop(client.client_id, None)
+        if session is not None:
+            session.close()
+
+    def close_all(self) -> None:
+        """Wait for the pictures that are being drawn."""
+        sessions = list(self._sessions.values())
+        for session in sessions:
+            session.close()
+        for session in sessions:
+            session.join(LAST_PICTURE)

@@ -1,0 +1,26 @@
+"""The camera of a viser client: read it, take it somewhere, level it."""
+
+import viser
+
+from gs_densify.viewer.camera import Camera, fov_that_shows
+
+
+def camera_seen(handle: viser.CameraHandle) -> Camera:
+    """Where the window looks from now; it must have pixels."""
+    w, x, y, z = map(float, handle.wxyz)
+    px, py, pz = map(float, handle.position)
+    return Camera((w, x, y, z), (px, py, pz), float(handle.fov), float(handle.aspect))
+
+
+def go_to(client: viser.ClientHandle, camera: Camera) -> None:
+    """Take the window to `camera`, and show all that it sees."""
+    fov = fov_that_shows(camera, client.camera.aspect)
+    with client.atomic():
+        client.camera.position = camera.position
+        client.camera.wxyz = camera.wxyz
+        client.camera.fov = fov
+
+
+def level(client: viser.ClientHandle) -> None:
+    """Make the up of the picture the direction that the window orbits about."""
+    client.camera.up_direction = -camera_seen(client.camera).viewmat()[1, :3]

@@ -1,0 +1,225 @@
+"""gs-view as a browser and a shell meet it."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from commands import MODULES, refusal, run
+
+from gs_densify.rendering.base import make_rasterizer
+from gs_densify.viewer.camera import camera_of
+from gs_densify.viewer.model import Model, open_model
+from gs_densify.viewer.paint import Look, Painter
+
+needs_viser = pytest.mark.skipif(
+    importlib.util.find_spec("viser") is None, reason="viser is not installed"
+)
+WIDTH, HEIGHT = 60, 40  # few enough pixels for a whole picture on any machine
+TIMEOUT = 60.0
+
+
+class Server:
+    """A running gs-view."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.process = process
+        assert process.stdout is not None
+        self.greeting = process.stdout.readline()
+        assert self.greeting, f"exit {process.wait(TIMEOUT)}: {process.communicate()[1]}"
+        self.url = self.greeting.split()[0]
+
+    def end(self, number: signal.Signals) -> tuple[int, str]:
+        """The exit code after a signal, and what stderr said."""
+        self.process.send_signal(number)
+        output, errors = self.process.communicate(timeout=TIMEOUT)
+        assert output == ""
+        return self.process.returncode, errors
+
+
+@contextmanager
+def serving(*arguments: object, cwd: Path) -> Iterator[Server]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", MODULES["gs-view"], *map(str, arguments), "--port", "0"],
+        cwd=cwd,
+        env={k: v for k, v in os.environ.items() if not k.startswith("GS_") or k == "GS_CACHE"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield Server(process)
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def server(finished_run: Path) -> Iterator[Server]:
+    with serving(finished_run, "--device", "cpu", cwd=finished_run.parent) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def model(finished_run: Path) -> Model:
+    return open_model(finished_run)
+
+
+@pytest.fixture(scope="module")
+def painter(model: Model) -> Painter:
+    rasterizer = make_rasterizer("reference")
+    return Painter(rasterizer, model.splats, antialiased=model.antialiased)
+
+
+@pytest.fixture
+def browser(server: Server):  # type: ignore[no-untyped-def]
+    from viser_client import Browser
+
+    with Browser(server.url, width=WIDTH, height=HEIGHT) as window:
+        yield window
+
+
+def _similar(picture: np.ndarray, expected: np.ndarray) -> bool:
+    """Equal but for what JPEG does to it."""
+    difference = np.abs(picture.astype(int) - expected.astype(int)).mean()
+    return picture.shape == expected.shape and bool(difference < 6)
+
+
+@needs_viser
+def test_the_address_answers(server: Server) -> None:
+    assert server.url.startswith("http://localhost:")
+    assert "room one, adaptive, step 40" in server.greeting
+    with urllib.request.urlopen(server.url, timeout=TIMEOUT) as response:
+        assert response.status == 200 and b"<html" in response.read()
+
+
+@needs_viser
+def test_a_browser_sees_what_its_camera_sees(browser, model: Model, painter: Painter) -> None:
+    """A training view, then another, then the other quantities; each within two pictures."""
+    assert model.scene is not None
+    looks = [Look(sh_degree=3), Look(sh_degree=3, quantity="alpha")]
+    first, second = (camera_of(model.scene.train_views[i]) for i in (0, 10))
+    seen = [
+        *(painter.picture(camera, WIDTH, HEIGHT, looks[0]) for camera in (first, second)),
+        painter.picture(second, WIDTH, HEIGHT, looks[1]),
+    ]
+    assert not any(_similar(seen[i], seen[j]) for i, j in ((0, 1), (1, 2)))
+    browser.look(first.wxyz, first.position, first.fov)
+    pictures = browser.pictures()
+    assert all(_similar(next(pictures), seen[0]) for _ in range(2))  # moving, then at rest
+    browser.look(second.wxyz, second.position, second.fov)
+    assert all(_similar(next(pictures), seen[1]) for _ in range(2))
+    browser.set("Show", "alpha")
+    assert all(_similar(next(pictures), seen[2]) for _ in range(2))
+
+
+@needs_viser
+def test_two_browsers_look_at_different_things(browser, server, model, painter) -> None:
+    from viser_client import Browser
+
+    cameras = [camera_of(model.scene.train_views[i]) for i in (3, 20)]
+    expected = [painter.picture(one, WIDTH, HEIGHT, Look(sh_degree=3)) for one in cameras]
+    assert not _similar(*expected)
+    with Browser(server.url, width=WIDTH, height=HEIGHT) as other:
+        for window, camera in zip((browser, other), cameras, strict=True):
+            window.look(camera.wxyz, camera.position, camera.fov)
+        for window, picture in zip((browser, other), expected, strict=True):
+            assert _similar(next(window.pictures()), picture)
+
+
+@needs_viser
+def test_a_click_on_a_camera_goes_there(browser, model: Model) -> None:
+    assert model.scene is not None
+    goal = camera_of(model.scene.test_views[2])
+    browser.look((1, 0, 0, 0), (0, 0, -5), 1.0)
+    next(browser.pictures())
+    messages = browser.messages()
+    while "Cameras" not in browser.controls:
+        next(messages)
+    kinds = [name.rstrip("0123456789") for name in browser.frusta]
+    assert kinds.count("/cameras/train") == len(model.scene.train_views)
+    assert kinds.count("/cameras/test") == len(model.scene.test_views)
+
+    browser.click("/cameras/test2")
+    told: dict[str, dict] = {}
+    while not {f"SetCamera{what}Message" for what in ("Position", "LookAt", "Fov")} <= told.keys():
+        message = next(messages)
+        told[message["type"]] = message
+    position = np.array(told["SetCameraPositionMessage"]["position"])
+    np.testing.assert_allclose(position, goal.position, atol=1e-9)
+    forward = np.array(told["SetCameraLookAtMessage"]["look_at"]) - position
+    np.testing.assert_allclose(forward / np.linalg.norm(forward), goal.viewmat()[2, :3], atol=1e-9)
+    assert told["SetCameraFovMessage"]["fov"] == pytest.approx(goal.fov)  # of equal aspect
+
+
+@needs_viser
+def test_levelling_turns_about_the_pictures_vertical(browser, model: Model) -> None:
+    assert model.scene is not None
+    camera = camera_of(model.scene.train_views[5])
+    browser.look(camera.wxyz, camera.position, camera.fov)
+    next(browser.pictures())
+    browser.set("Level here", True)
+    told = next(m for m in browser.messages() if m["type"] == "SetCameraUpDirectionMessage")
+    np.testing.assert_allclose(told["position"], -camera.viewmat()[1, :3], atol=1e-9)
+
+
+@needs_viser
+@pytest.mark.parametrize(
+    ("number", "code", "message"),
+    [(signal.SIGINT, 130, "gs-view: interrupted\n"), (signal.SIGTERM, 143, "")],
+)
+def test_signals_end_it(number, code: int, message: str, finished_run: Path) -> None:
+    ply = finished_run / "point_cloud.ply"
+    with serving(ply, "--device", "cpu", cwd=finished_run.parent) as server:
+        assert "point_cloud.ply" in server.greeting
+        assert server.end(number) == (code, message)
+
+
+@needs_viser
+def test_a_scene_that_has_gone_is_said_and_done_without(finished_run: Path, tmp_path: Path) -> None:
+    copy = _copy_with_scene(finished_run, tmp_path / "run", "no/such/place")
+    with serving(copy, "--device", "cpu", cwd=tmp_path) as server:
+        code, errors = server.end(signal.SIGINT)
+    lines = errors.splitlines()
+    assert code == 130 and len(lines) == 2
+    assert lines[0].startswith("gs-view: without the cameras: scene 'no/such/place' not found")
+
+
+@needs_viser
+def test_a_port_that_is_taken(finished_run: Path, tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        line = refusal(run("gs-view", finished_run, "--port", port, cwd=tmp_path))
+    assert f"--port {port}: cannot listen there" in line
+
+
+@needs_viser
+def test_something_else_than_a_run(tmp_path: Path) -> None:
+    line = refusal(run("gs-view", "elsewhere", "--port", 0, cwd=tmp_path))
+    assert "elsewhere: there is no such folder or file" in line
+
+
+def test_without_viser_the_command_to_install_it_is_said(tmp_path: Path) -> None:
+    # The working folder comes first among those that Python imports from.
+    (tmp_path / "viser.py").write_text("raise ModuleNotFoundError('No module named viser')")
+    line = refusal(run("gs-view", "run", cwd=tmp_path))
+    assert "pip install 'gs-densify[viewer]'" in line and "No module named viser" in line
+
+
+def _copy_with_scene(run_folder: Path, copy: Path, scene: str) -> Path:
+    shutil.copytree(run_folder, copy)
+    path = copy / "config.yml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"scene": scene}))
+    return copy
