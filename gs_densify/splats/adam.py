@@ -46,6 +46,7 @@ def update(optimizers: Mapping[str, Optimizer], visible: Tensor | None = None) -
     """
     if visible is not None:
         _check(visible, optimizers)
+        visible = visible.contiguous()
     plain = [one for one in optimizers.values() if _is_plain_adam(one)]
     _step_with_kernel(plain, visible)
     for optimizer in optimizers.values():
