@@ -46,6 +46,7 @@ def update(optimizers: Mapping[str, Optimizer], visible: Tensor | None = None) -
     """
     if visible is not None:
         _check(visible, optimizers)
+        visible = visible.contiguous()
     plain = [one for one in optimizers.values() if _is_plain_adam(one)]
     _step_with_kernel(plain, visible)
     for optimizer in optimizers.values():
@@ -118,6 +119,7 @@ def _next_step(parameter: Tensor, group: dict[str, Any], state: dict[str, Any]) 
 
 def _step_with_torch(optimizer: Optimizer, visible: Tensor | None) -> None:
     """`optimizer.step()`, undone in the rows that are not in `visible`."""
+    _align_gradients(optimizer)
     if visible is None:
         optimizer.step()
         return
@@ -131,6 +133,15 @@ def _step_with_torch(optimizer: Optimizer, visible: Tensor | None) -> None:
         parameter[hidden] = values
         for key in _rows_of(optimizer.state.get(parameter, {}), hidden):
             optimizer.state[parameter][key][hidden] = moments.get(key, 0.0)
+
+
+def _align_gradients(optimizer: Optimizer) -> None:
+    """Give gradients the strides of their parameters; torch 2.13 fused on a CPU takes them so."""
+    for parameter in _parameters(optimizer):
+        grad = parameter.grad
+        if grad is None or grad.is_sparse or grad.stride() == parameter.stride():
+            continue
+        parameter.grad = torch.empty_like(parameter).copy_(grad)
 
 
 def _rows_of(state: Mapping[str, Any], rows: Tensor) -> dict[str, Tensor]:

@@ -9,7 +9,13 @@ import yaml
 from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.data.presets import MIPNERF360
 from gs_densify.errors import ConfigError
-from gs_densify.training.config import EvaluationOptions, InitOptions, TrainConfig
+from gs_densify.training.config import (
+    EvaluationOptions,
+    InitOptions,
+    LearningRates,
+    RenderOptions,
+    TrainConfig,
+)
 from gs_densify.training.config_file import (
     from_mapping,
     read_mapping,
@@ -30,6 +36,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
         ({"downscale": 0}, "--downscale is 0"),
         ({"evaluation": EvaluationOptions(lpips=("lpips",))}, "known: lpips_alex"),
         ({"steps": 10, "evaluation": EvaluationOptions(steps=(11,))}, "after steps 1 to 10"),
+        (
+            {"lr": LearningRates(visible_only=True), "render": RenderOptions(packed=True)},
+            "--lr.visible-only does not go with --render.packed",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused_in_words(values: dict, message: str) -> None:
