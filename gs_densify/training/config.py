@@ -199,7 +199,7 @@ class TrainConfig:
             ("schedule-factor", self.schedule_factor, tiny, _ANY),
             ("seed", self.seed, 0, 2**32 - 1),
             ("max-gaussians", _or_one(self.max_gaussians), 1, _ANY),
-            ("batch-size", self.batch_size, 1, 256),
+            ("batch-size", self.batch_size, 1, _MOST_VIEWS),
             ("log-every", self.log_every, 1, _ANY),
             ("downscale", _or_one(self.downscale), 1, _ANY),
             ("init.opacity", self.init.opacity, 1e-4, 1 - 1e-4),
@@ -221,3 +221,4 @@ def _or_one(value: int | None) -> int:
 
 
 _ANY = float("inf")
+_MOST_VIEWS = 9  # a step: beyond, Adam's first moment would have no memory (see create_optimizers)

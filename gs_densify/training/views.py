@@ -53,7 +53,7 @@ class ViewStore:
         photos = [self._photos[i].to(self.device, non_blocking=True) for i in indices]
         images = torch.stack(photos) if len(photos) > 1 else photos[0][None]
         rows = slice(indices[0], indices[0] + 1) if len(indices) == 1 else indices
-        return Batch(indices, self.viewmats[rows], self.Ks[rows], images.float() / 255.0)
+        return Batch(indices, self.viewmats[rows], self.Ks[rows], images / 255.0)
 
     def _place(self, photo: Tensor) -> Tensor:
         if self.is_on_device:
