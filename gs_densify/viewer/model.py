@@ -11,8 +11,7 @@ from gs_densify.data.normalize import camera_centers
 from gs_densify.data.scene import Scene
 from gs_densify.errors import ConfigError, ResultError, SceneError
 from gs_densify.splats.ply import load_ply
-from gs_densify.training.checkpoint import checkpoint_path, latest_checkpoint, load_checkpoint
-from gs_densify.training.evaluate_run import run_config
+from gs_densify.training import model_file
 from gs_densify.training.load import find_scene
 
 Direction = tuple[float, float, float]
@@ -57,17 +56,17 @@ def open_model(path: Path, *, step: int | None = None, data_root: Path | None = 
 
 
 def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
-    config = run_config(run, {} if data_root is None else {"data_root": data_root})
-    path = latest_checkpoint(run) if step is None else checkpoint_path(run, step)
-    contents = load_checkpoint(path, torch.device("cpu"))
+    options = {} if data_root is None else {"data_root": data_root}
+    opened = model_file.open_model(run, model_file.Request(step=step, options=options))
+    config = opened.config
     scene, no_scene = None, None
     try:
         scene = find_scene(config)
     except SceneError as error:
         no_scene = str(error)
     return Model(
-        f"{Path(config.scene).name}, {Path(config.strategy).stem}, step {contents['step']}",
-        contents["splats"],
+        f"{Path(config.scene).name}, {Path(config.strategy).stem}, step {opened.step}",
+        dict(opened.splats),
         config.render.antialiased,
         NORMALIZED_UP if config.data.normalize else COLMAP_UP,
         scene,

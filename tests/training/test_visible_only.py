@@ -1,5 +1,6 @@
 """--lr.visible-only: Gaussians that no view of an update drew stay as they are."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -31,6 +32,16 @@ class Watcher:
             ops.relocate(params, optimizers, state, torch.arange(ops.count(params)) == 0)
 
 
+class Turns:
+    """Views 0 and 3, one at a time."""
+
+    def __init__(self) -> None:
+        self.order = itertools.cycle([0, 3])
+
+    def take(self, most: int = 1) -> tuple[list[int], int]:
+        return [next(self.order)], 1
+
+
 @pytest.fixture(scope="module")
 def scene() -> Miniature:
     return load_miniature()
@@ -41,7 +52,7 @@ def _trainer(scene: Miniature, watcher: Watcher, *, visible_only: bool = True) -
     rates = LearningRates(visible_only=visible_only, weight_decay=0.01)
     config = TrainConfig(scene="tiny", device="cpu", lr=rates)
     trainer = make_trainer(config, scene, StrategyHost("watcher", watcher))
-    trainer.sampler = iter([[0], [3]] * 4)  # type: ignore[assignment]
+    trainer.sampler = Turns()  # type: ignore[assignment]
     from_world = trainer.views.viewmats[0]
     position, forward = -from_world[:3, :3].T @ from_world[:3, 3], from_world[2, :3]
     with torch.no_grad():
