@@ -42,11 +42,12 @@ class Info:
 
     def carry_out(self) -> None:
         """Read the scene and print it."""
-        from gs_densify.data.load import load_scene
+        from gs_densify.data.load import PhotoOptions, load_scene
         from gs_densify.data.presets import resolve_scene
 
         source = resolve_scene(self.scene, data_root=self.data_root, downscale=self.downscale)
-        scene = load_scene(source.root, name=source.name, downscale=source.downscale)
+        photos = PhotoOptions(image_source="found" if self.downscale is None else "auto")
+        scene = load_scene(source.root, name=source.name, downscale=source.downscale, photos=photos)
         sizes = ", ".join(f"{width}x{height}" for width, height in scene.image_sizes)
         print(f"scene {scene.name}: {scene.root}")
         print(

@@ -16,7 +16,9 @@ import pycolmap
 from scipy.spatial.transform import Rotation
 
 from gs_densify.data.binary_model import check_binary_model, count_binary_images
+from gs_densify.data.lens import lens_of
 from gs_densify.data.normalize import LARGEST_COORDINATE
+from gs_densify.data.scene import Lens
 from gs_densify.data.text_model import check_text_model, read_image_names
 from gs_densify.errors import SceneError
 
@@ -28,7 +30,6 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 _FILES = ("cameras", "images", "points3D")
-_SUPPORTED = ("PINHOLE", "SIMPLE_PINHOLE")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +41,11 @@ class ColmapImage:
     cam_from_world: np.ndarray
     """[4, 4] float64, rigid."""
     K: np.ndarray
-    """[3, 3] float64, pixels."""
+    """[3, 3] float64, pixels; of the lens, where there is one."""
     width: int
     height: int
+    lens: Lens | None = None
+    """What bends the rays; None for a pinhole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +95,8 @@ def read_model(folder: Path) -> ColmapModel:
 
     Raises:
         SceneError: damaged or contradictory files, no registered image, no point, a repeated or
-            outward name, a camera model other than a pinhole, a pose or intrinsics that are not
-            finite.
+            outward name, a camera model without a pinhole image, a pose or intrinsics that are
+            not finite.
     """
     reconstruction, names = _read(folder)
     registered = sorted(names, key=lambda i: names[i])
@@ -212,19 +215,22 @@ def _check_cameras(
     num_cameras: Counter[str] = Counter()
     num_images: Counter[str] = Counter()
     for camera_id, count in used.items():
-        model = reconstruction.cameras[camera_id].model.name
-        num_cameras[model] += 1
-        num_images[model] += count
+        camera = reconstruction.cameras[camera_id]
+        # Before COLMAP 4 every model was a perspective one.
+        if getattr(camera, "is_perspective", lambda: True)():
+            continue
+        num_cameras[camera.model.name] += 1
+        num_images[camera.model.name] += count
     found = [
         f"{model} ({num_cameras[model]} camera{'s' * (num_cameras[model] != 1)},"
         f" {num_images[model]} image{'s' * (num_images[model] != 1)})"
         for model in sorted(num_cameras)
-        if model not in _SUPPORTED
     ]
     if found:
         raise SceneError(
-            f"{folder} uses the camera model {', '.join(found)}; expected {' or '.join(_SUPPORTED)}"
-            "; undistort the data set with colmap image_undistorter and train on its output."
+            f"{folder} uses the camera model {', '.join(found)}, which has no pinhole image;"
+            " expected a perspective model, such as PINHOLE, OPENCV or OPENCV_FISHEYE; cut the"
+            " photos into perspective ones and run COLMAP on those."
         )
 
 
@@ -245,12 +251,13 @@ def _image(
     # COLMAP uses quaternions as they stand in the file; text files round theirs.
     pose[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
     pose[:3, 3] = translation
+    params = np.array(camera.params, dtype=np.float64)
     K = np.array(camera.calibration_matrix(), dtype=np.float64)
-    if not (np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0):
-        params = [float(p) for p in camera.params]
-        what = f"the intrinsics {params} of camera {image.camera_id}"
+    if not ((np.abs(params) < LARGEST_COORDINATE).all() and K[0, 0] > 0 and K[1, 1] > 0):
+        what = f"the intrinsics {params.tolist()} of camera {image.camera_id}"
         _refuse_number(folder, what, "finite numbers and positive focal lengths")
-    return ColmapImage(name, image.camera_id, pose, K, camera.width, camera.height)
+    lens = lens_of(camera)
+    return ColmapImage(name, image.camera_id, pose, K, camera.width, camera.height, lens)
 
 
 def _refuse_number(folder: Path, what: str, expected: str) -> NoReturn:

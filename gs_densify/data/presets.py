@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from gs_densify.data.cache import default_cache
 from gs_densify.errors import SceneError
 
 MIPNERF360: dict[str, int] = {
@@ -51,14 +52,14 @@ def resolve_scene(
             path may also end at its ``sparse`` or ``sparse/0``.
         data_root: folder of the preset scenes; else the environment variable ``GS_DATA``.
         downscale: image folder to read; None takes the preset's, or 1 for a path.
-        cache: where ``tiny`` is kept; see ``tiny.default_cache``.
+        cache: where ``tiny`` is kept; see ``cache.default_cache``.
 
     Raises:
         SceneError: nothing there; lists the presets and the paths looked for.
     """
     factor = PRESETS.get(scene, 1) if downscale is None else downscale
     if scene == TINY:
-        from gs_densify.data.tiny import default_cache, ensure_tiny  # numpy: not for --help
+        from gs_densify.data.tiny import ensure_tiny  # numpy: not for --help
 
         return SceneSource(TINY, ensure_tiny(cache or default_cache()), factor)
     if not scene:

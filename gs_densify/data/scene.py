@@ -17,6 +17,40 @@ Size = tuple[int, int]
 """(width, height) in pixels."""
 
 
+@dataclass(frozen=True)
+class Lens:
+    """A COLMAP camera that is not a pinhole, as the model's files have it."""
+
+    model: str
+    width: int
+    height: int
+    params: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the pixels of a view are made from its photo: resize, then undistort."""
+
+    size: Size
+    """The photo's size after resizing."""
+    resize_filter: str | None
+    """``area``, ``bicubic`` or ``lanczos``; None where the photo keeps its size."""
+    lens: Lens | None
+    """What to undistort; None for a pinhole."""
+
+
+@dataclass(frozen=True)
+class MaskSource:
+    """Where it stands which pixels of a photo count."""
+
+    path: Path | None
+    """Mask file: white counts, black does not; of any size with the photo's aspect ratio."""
+    alpha: bool
+    """Whether the photo's own alpha channel says it too: opaque counts."""
+    invert: bool = False
+    """Whether black and transparent count instead."""
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """One registered photo with its pose and intrinsics."""
@@ -24,15 +58,20 @@ class View:
     name: str
     """COLMAP's name: path below the image folder, with extension."""
     path: Path
+    """The photo as the user has it."""
     camera_id: int
     cam_from_world: np.ndarray
     """[4, 4] float64, rigid, in the normalised world."""
     K: np.ndarray
-    """[3, 3] float64, in pixels of the photo as it is on disk."""
+    """[3, 3] float64, in pixels of the view."""
     width: int
     height: int
     colmap_size: Size | None = None
     """Size that COLMAP's camera has; None when it is the photo's own."""
+    recipe: Recipe | None = None
+    """What is done to the photo; None where it is used as it is on disk."""
+    mask: MaskSource | None = None
+    """None where every pixel counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +98,13 @@ class Scene:
     model_dir: str = "sparse/0"
     """Folder of the COLMAP model below ``root``."""
     image_source: str = "as found"
-    """``as found``, or ``resized`` from the originals in ``images``."""
+    """``as found``: the photos of ``image_dir``; ``resized``: made from them for ``downscale``."""
     resize_filter: str | None = None
-    """Filter of the resize; None unless the photos were resized."""
+    """Filter of the resizing: ``area``, ``bicubic`` or ``lanczos``."""
     undistorted: bool = False
-    """The photos were undistorted when the scene was loaded."""
+    """Whether photos were taken through a lens that had to be undone."""
     masks: bool = False
-    """Some photos have masks."""
+    """Whether pixels are left out of loss and scores."""
 
     @property
     def train_views(self) -> tuple[View, ...]:
@@ -88,7 +127,7 @@ class Scene:
 
     @property
     def image_sizes(self) -> tuple[Size, ...]:
-        """Distinct sizes of the photos as they are on disk, sorted."""
+        """Distinct sizes of the views, sorted."""
         return tuple(sorted({(v.width, v.height) for v in self.views}))
 
     @property

@@ -4,7 +4,6 @@ It needs no download, trains in minutes on a CPU, and is the same on every run: 
 known surfaces, and a sparse noisy cloud of surface points in place of structure from motion.
 """
 
-import os
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -76,14 +75,6 @@ def ensure_tiny(cache_dir: Path) -> Path:
             " place for the tiny scene; set GS_CACHE to a folder of yours."
         ) from None
     return final
-
-
-def default_cache() -> Path:
-    """``$GS_CACHE``, or else ``gs_densify`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    if own := os.environ.get("GS_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "gs_densify"
 
 
 def tiny_world() -> World:

@@ -93,6 +93,16 @@ class DataOptions:
     """GiB of GPU memory that photos may take; above it they stay in host memory."""
     workers: int | None = None
     """Threads that decode photos (default: one a core)."""
+    image_source: Literal["auto", "found", "resized"] = "auto"
+    """found: photos as they are in images_N; resized: made from images/; auto: found, but made
+    where images_N is missing and --downscale was given."""
+    resize_filter: Literal["area", "bicubic", "lanczos"] | None = None
+    """Filter where photos are made smaller (default: bicubic)."""
+    masks: Literal["auto", "none", "invert"] = "auto"
+    """auto: use masks/ or alpha channels where they are there; invert: black pixels count; none:
+    every pixel counts."""
+    skip_missing: bool = False
+    """Train without photos that are missing on disk, as long as at least half are there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +135,8 @@ class TrainConfig:
     data_root: Path | None = None
     """Folder that holds the preset scenes (default: GS_DATA)."""
     downscale: int | None = None
-    """Use images_N (1: images); default: the preset's factor, or 1."""
+    """Use images_N (1: images), made from images where it is missing; default: the preset's factor,
+    or 1."""
     out: Path | None = None
     """Folder of the run (default: runs/SCENE/STRATEGY/TIME)."""
     protocol: ProtocolName = "default"

@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 
-from gs_densify.data.images import load_images
-from gs_densify.data.load import load_scene
+from gs_densify.data.images import load_photos
+from gs_densify.data.load import PhotoOptions, load_scene
 from gs_densify.data.presets import resolve_scene
 from gs_densify.data.scene import Scene
 from gs_densify.training.config import TrainConfig
@@ -15,14 +15,18 @@ from gs_densify.training.progress import shows_progress
 
 @dataclasses.dataclass
 class LoadedScene:
-    """A scene with its decoded photos and the seconds that took."""
+    """A scene with its decoded photos and masks, and the seconds that took.
+
+    Photos are uint8 [H, W, 3]; masks bool [H, W], True where a pixel counts, None where all do.
+    """
 
     scene: Scene
     train_photos: list[np.ndarray]
     test_photos: list[np.ndarray]
-    seconds: float
+    train_masks: list[np.ndarray | None]
     test_masks: list[np.ndarray | None]
-    """For each test view, bool [H,W]: True where a pixel counts; None where all do."""
+    """For each view, bool [H,W]: True where a pixel counts; None where all do."""
+    seconds: float
 
 
 def find_scene(config: TrainConfig) -> Scene:
@@ -34,6 +38,7 @@ def find_scene(config: TrainConfig) -> Scene:
         downscale=source.downscale,
         test_every=config.data.test_every,
         normalize=config.data.normalize,
+        photos=_photo_options(config),
     )
 
 
@@ -42,9 +47,27 @@ def load(config: TrainConfig, *, test_only: bool = False) -> LoadedScene:
     started = time.perf_counter()
     scene = find_scene(config)
     wanted = scene.test_views if test_only else scene.views
-    photos = load_images(wanted, workers=config.data.workers, progress=shows_progress())
+    photos = load_photos(wanted, workers=config.data.workers, progress=shows_progress())
     by_name = {view.name: photo for view, photo in zip(wanted, photos, strict=True)}
     train = [] if test_only else [by_name[view.name] for view in scene.train_views]
     test = [by_name[view.name] for view in scene.test_views]
-    seconds = time.perf_counter() - started
-    return LoadedScene(scene, train, test, seconds, test_masks=[None] * len(test))
+    return LoadedScene(
+        scene,
+        [photo.pixels for photo in train],
+        [photo.pixels for photo in test],
+        [photo.mask for photo in train],
+        [photo.mask for photo in test],
+        time.perf_counter() - started,
+    )
+
+
+def _photo_options(config: TrainConfig) -> PhotoOptions:
+    data = config.data
+    # A preset's factor names the photos that papers evaluate on: they are not replaced unasked.
+    is_preset_factor = data.image_source == "auto" and config.downscale is None
+    return PhotoOptions(
+        image_source="found" if is_preset_factor else data.image_source,
+        resize_filter=data.resize_filter,
+        masks=data.masks,
+        skip_missing=data.skip_missing,
+    )

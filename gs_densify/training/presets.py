@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from gs_densify.data.presets import PRESETS
 from gs_densify.strategies.schedule import can_be_scaled
-from gs_densify.training.config import DataOptions, ProtocolName, TrainConfig
+from gs_densify.training.config import ProtocolName, TrainConfig
 from gs_densify.training.config_file import with_overrides
 
 SCENE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -72,6 +72,7 @@ _IMAGE_SOURCES = {"inria": "found", "gsplat": "resized", "nerfbaselines": "found
 _TRAINING: Mapping[ProtocolName, Mapping[str, Any]] = {
     "mls-bench": {
         "downscale": 8,
+        "data.image_source": "found",  # images_8 of the data set, never a resize of ours
         "steps": 30_000,
         "seed": 42,
         "evaluation.steps": (7_000, 30_000),
@@ -93,13 +94,9 @@ def evaluation_settings(
     settings = dict(EVALUATION_PROTOCOLS[protocol])
     source = _IMAGE_SOURCES.get(protocol)
     factor = PRESETS.get(scene, 1) if downscale is None else downscale
-    if source is not None and factor > 1 and _has_image_source():
+    if source is not None and factor > 1:
         settings["data.image_source"] = source
     return settings
-
-
-def _has_image_source() -> bool:
-    return any(field.name == "image_source" for field in dataclasses.fields(DataOptions))
 
 
 def protocol_name(config: TrainConfig) -> str:

@@ -87,18 +87,23 @@ def test_size_that_does_not_match(scene: Path, tmp_path: Path) -> None:
 
 
 def test_missing_downscaled_folder(scene: Path, tmp_path: Path) -> None:
-    line = refusal(_train(scene, tmp_path, "--downscale", 4))
+    line = refusal(_train(scene, tmp_path, "--downscale", 4, "--data.image-source", "found"))
     assert "images_4" in line and "--downscale 1" in line
 
 
 def test_unsupported_camera_model(scene: Path, tmp_path: Path) -> None:
     model = pycolmap.Reconstruction(scene / "sparse/0")
     for camera in model.cameras.values():
-        camera.model = pycolmap.CameraModelId.OPENCV
-        camera.params = [*camera.params[:4], 0.1, 0.0, 0.0, 0.0]
+        camera.model = pycolmap.CameraModelId.EQUIRECTANGULAR
+        camera.params = [camera.width, camera.height]
     model.write_binary(scene / "sparse/0")
     line = refusal(_train(scene, tmp_path))
-    assert "OPENCV" in line and "32 images" in line and "image_undistorter" in line
+    assert "EQUIRECTANGULAR (1 camera, 32 images)" in line
+
+
+def test_a_data_option_without_an_effect(scene: Path, tmp_path: Path) -> None:
+    line = refusal(_train(scene, tmp_path, "--data.resize-filter", "area"))
+    assert "--data.resize-filter area has no effect" in line
 
 
 def test_zero_points(scene: Path, tmp_path: Path) -> None:

@@ -69,23 +69,21 @@ def test_unregistered_images_are_left_out(tmp_path: Path, kind: str) -> None:
     assert [image.name for image in model.images] == ["a.png", "b.png", "c.png"]
 
 
-def test_other_camera_models_are_named_with_their_counts(tmp_path: Path) -> None:
+def test_models_without_a_pinhole_image_are_named_with_their_counts(tmp_path: Path) -> None:
     cameras = {
         1: ("PINHOLE", 96, 64, [80.0, 80.0, 48.0, 32.0]),
-        2: ("OPENCV", 96, 64, [80.0, 80.0, 48.0, 32.0, 0.1, 0, 0, 0]),
-        3: ("OPENCV", 96, 64, [80.0, 80.0, 48.0, 32.0, 0.1, 0, 0, 0]),
+        2: ("EQUIRECTANGULAR", 96, 48, [96, 48]),
+        3: ("EQUIRECTANGULAR", 96, 48, [96, 48]),
         4: ("SIMPLE_RADIAL", 96, 64, [80.0, 48.0, 32.0, 0.1]),
-        5: ("FOV", 96, 64, [80.0, 80.0, 48.0, 32.0, 0.1]),
     }
     model = reconstruction(list("abcdef"), cameras=cameras, camera_of=[1, 2, 2, 3, 4, 1])
     message = refusal(write_model(tmp_path / "m", model))
-    assert "OPENCV (2 cameras, 3 images), SIMPLE_RADIAL (1 camera, 1 image);" in message
-    assert "FOV" not in message, "no image uses it"
-    assert "colmap image_undistorter" in message
+    assert "camera model EQUIRECTANGULAR (2 cameras, 3 images), which has no pinhole" in message
+    assert "SIMPLE_RADIAL" not in message, "it can be undistorted"
 
 
 def test_a_camera_without_images_may_be_of_any_model(tmp_path: Path) -> None:
-    cameras = {1: ("PINHOLE", 96, 64, [80.0] * 4), 2: ("FOV", 96, 64, [80.0] * 5)}
+    cameras = {1: ("PINHOLE", 96, 64, [80.0] * 4), 2: ("EQUIRECTANGULAR", 96, 48, [96, 48])}
     assert read_model(write_model(tmp_path / "m", reconstruction(cameras=cameras))).images
 
 

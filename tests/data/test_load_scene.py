@@ -190,7 +190,3 @@ def test_fountain_loads_and_its_points_lie_on_its_photos() -> None:
         seen = image[y[inside], x[inside]].astype(int)
         errors.append(np.abs(seen - scene.colors[inside]).mean(axis=1))
     assert np.median(np.concatenate(errors)) < 20, "chance is about 40"
-
-
-def test_fox_is_refused_for_its_camera_model() -> None:
-    assert "OPENCV (1 camera, 50 images)" in refusal(real_scene("fox"))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gs_densify.data import tiny
+from gs_densify.data.cache import default_cache
 from gs_densify.data.images import load_images
 from gs_densify.data.load import load_scene
 from gs_densify.data.presets import resolve_scene
@@ -16,7 +17,6 @@ from gs_densify.data.tiny import (
     HEIGHT,
     WIDTH,
     camera_rays,
-    default_cache,
     ensure_tiny,
     make_tiny,
     tiny_poses,

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gs_densify.data.images import load_image, read_sizes
+from gs_densify.data.images import read_sizes
+from gs_densify.data.prepare import read_view
 from gs_densify.data.scene import Size, View
 from gs_densify.errors import SceneError
 
@@ -127,7 +128,7 @@ def _decode_small(path: Path, size: Size) -> Image.Image:
             f"{path} cannot be read as a photo ({reason}); expected an intact image file;"
             " copy it again from its source."
         ) from None
-    pixels = load_image(View(path.name, path, 0, np.eye(4), np.eye(3), *size))
+    pixels = read_view(View(path.name, path, 0, np.eye(4), np.eye(3), *size)).pixels
     image = Image.fromarray(pixels).convert("L")
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     return image

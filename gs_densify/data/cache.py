@@ -1,0 +1,27 @@
+"""The folder of files that can be made again. Standard library only."""
+
+import os
+from pathlib import Path
+
+from gs_densify.errors import ResultError, SceneError
+from gs_densify.results.files import atomic_write
+
+
+def default_cache() -> Path:
+    """``$GS_CACHE``, or else ``gs_densify`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    if own := os.environ.get("GS_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "gs_densify"
+
+
+def store(path: Path, content: bytes) -> None:
+    """Write a file of the cache whole; of several that write it at once, any one stays."""
+    try:
+        with atomic_write(path) as file:
+            file.write(content)
+    except ResultError as error:
+        raise SceneError(
+            f"the cache file {str(error).rstrip('.')}; expected a folder with space left;"
+            " set GS_CACHE to a folder of yours."
+        ) from None
