@@ -46,6 +46,8 @@ from gs_densify.strategies import births, ops, schedule, scores, statistics
 from gs_densify.strategies.base import Strategy
 from gs_densify.strategies.ops import Optimizers, Params, State
 
+MIN_REFINEMENTS = 40
+
 _GRADIENT = ("grad_sum", "grad_max", "seen", "agreed")
 _ERROR = ("error_sum", "error_max", "error_seen")
 
@@ -64,7 +66,7 @@ class AdaptiveStrategy(Strategy):
     """Step from which nothing is refined or reset any more."""
     refine_every: int = 100
     """Steps between refinements."""
-    observations: int = 20
+    observations: int = 10
     """Views between two refinements whose gradients and errors are gathered: a ranking needs no
     more, and steps in between cost nothing extra."""
     growth_limit: float = 0.3
@@ -128,9 +130,15 @@ class AdaptiveStrategy(Strategy):
             self.edge_weight = 0.0  # edges enter through the error map alone
 
     def scaled(self, factor: float) -> "AdaptiveStrategy":
-        """The same method in `factor` times as many steps."""
+        """The same method in `factor` times as many steps.
+
+        Refinements become fewer rather than closer, as long as growth has `MIN_REFINEMENTS`.
+        """
+        scaled = schedule.scaled_steps(self, factor)
+        growth = scaled.refine_stop_iter - scaled.refine_start_iter
+        every = max(scaled.refine_every, min(self.refine_every, growth // MIN_REFINEMENTS))
         recovery = self.recovery and max(1, round(self.recovery * factor))
-        return replace(schedule.scaled_steps(self, factor), recovery=recovery)
+        return replace(scaled, refine_every=every, recovery=recovery)
 
     def needs_absgrad(self, step: int) -> bool:
         """At the steps of growth that are observed."""

@@ -63,9 +63,11 @@ def assert_equal_to_rounding(found: Run, expected: Run) -> None:
 
 
 def assert_close(found: torch.Tensor, expected: torch.Tensor, name: str) -> None:
+    """To rounding; on CUDA torch's own float32 step takes 1 - 0.999 in float32, 1.3e-5 off."""
+    rtol = 2e-5 if expected.is_cuda and expected.dtype == torch.float32 else 2e-6
     atol = 1e-6 * float(expected.abs().max())
     torch.testing.assert_close(
-        found.to(expected), expected, rtol=2e-6, atol=atol, msg=lambda text: f"{name}: {text}"
+        found.to(expected), expected, rtol=rtol, atol=atol, msg=lambda text: f"{name}: {text}"
     )
 
 

@@ -195,3 +195,13 @@ def test_impossible_options_are_refused() -> None:
         AdaptiveStrategy(decay=1.5)
     with pytest.raises(ConfigError, match="max_gaussians is -1"):
         AdaptiveStrategy(max_gaussians=-1)
+
+
+@pytest.mark.parametrize(("factor", "every"), [(2, 200), (1, 100), (0.5, 100), (0.2, 72)])
+def test_a_shorter_schedule_refines_less_often_rather_than_closer(factor, every) -> None:
+    scaled = AdaptiveStrategy().scaled(factor)
+    assert scaled.refine_every == every
+    assert scaled.refine_stop_iter == 15_000 * factor
+    assert scaled.reset_every == 3000 * factor
+    observed = [step for step in range(3 * every) if scaled.needs_absgrad(step)]
+    assert len(observed) / 3 == pytest.approx(10, abs=0.5)
