@@ -70,12 +70,16 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
 
 
 def photometric_loss(
-    render: Tensor, image: Tensor, ssim_weight: float
+    render: Tensor, image: Tensor, ssim_weight: float, *, counted: float = 1.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """(1 - w) L1 + w (1 - SSIM) (arXiv 2308.04079, Eq. 7) and its two terms, from [B,H,W,3]."""
-    l1 = (render - image).abs().mean()
+    """(1 - w) L1 + w (1 - SSIM) (arXiv 2308.04079, Eq. 7) and its two terms, from [B,H,W,3].
+
+    Where pixels do not count, `render` must be composited with `image` there, and `counted` is the
+    share of those that do: the terms are sums of errors over all pixels by the number that counts.
+    """
+    l1 = (render - image).abs().mean() / counted
     if ssim_weight == 0:
         return l1, {"l1": l1.detach()}
-    dissimilarity = 1 - ssim(render, image)
+    dissimilarity = (1 - ssim(render, image)) / counted
     loss = torch.lerp(l1, dissimilarity, ssim_weight)
     return loss, {"l1": l1.detach(), "ssim_loss": dissimilarity.detach()}

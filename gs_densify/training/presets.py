@@ -36,6 +36,7 @@ PROTOCOL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "mls-bench": {
         "downscale": 8,
+        "data.image_source": "found",
         "steps": 30_000,
         "seed": 42,
         "evaluation.steps": (7_000, 30_000),

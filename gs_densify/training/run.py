@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -79,9 +79,10 @@ def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
     lines.initialized(len(splats["means"]))
     views = ViewStore(
         loaded.scene.train_views,
-        loaded.train_photos,
+        _taken(loaded.train_photos),
         device,
         budget=config.data.image_budget * 2**30,
+        masks=loaded.train_masks,
     )
     trainer = Trainer(
         config,
@@ -99,6 +100,12 @@ def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
             f" Gaussians; use --max-gaussians, a larger --downscale, or a smaller"
             f" --data.image-budget; what was saved before is in {folder}"
         ) from None
+
+
+def _taken(photos: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """The photos, each let go of when the next is asked for: the host never holds them twice."""
+    while photos:
+        yield photos.pop(0)
 
 
 class _Run:

@@ -94,12 +94,16 @@ class Trainer:
     def _step(self, step: int) -> dict[str, Tensor]:
         host = self.host
         batch = self.views.batch(next(self.sampler))
+        self.views.prefetch(self.sampler.peek())
         num_maps = host.num_attributed_maps(step)
         aux = self._zero_channels(num_maps) if num_maps else None
         output = self._render(batch, step, aux)
-        loss, terms = photometric_loss(output.image, batch.images, self.config.loss.ssim)
+        render = batch.composited(output.image)
+        loss, terms = photometric_loss(
+            render, batch.images, self.config.loss.ssim, counted=batch.counted
+        )
         means_lr = self._set_means_lr(step)
-        info = self._completed_info(output, batch, means_lr)
+        info = self._completed_info(output, render, batch, means_lr)
         host.pre_backward(self.splats, self.optimizers, step, info)
         total = self._with_regularisers(loss, step)
         if output.aux is not None:
@@ -131,13 +135,13 @@ class Trainer:
         return torch.zeros(len(means), count, device=means.device, requires_grad=True)
 
     def _completed_info(
-        self, output: RenderOutput, batch: Batch, means_lr: float
+        self, output: RenderOutput, render: Tensor, batch: Batch, means_lr: float
     ) -> dict[str, Any]:
         return {
             **output.info,
             "means_lr": means_lr,
             "image": batch.images,
-            "render": output.image,
+            "render": render,
             "views": batch.indices,
             "num_train_views": len(self.views),
             "probe": self._probe,
