@@ -50,6 +50,8 @@ class Undistortion:
 
     def __init__(self, lens: Lens, size: Size) -> None:
         self._options = pycolmap.UndistortCameraOptions()
+        # Focal lengths stay, so nothing shrinks: a filter for that would blur, and ring at masks.
+        self._options.warp_options.direct_warp_min_scale = 0.0
         self._camera = _resized(lens, size)
         pinhole = pycolmap.undistort_camera(self._options, self._camera)
         self.size: Size = (pinhole.width, pinhole.height)
