@@ -219,10 +219,10 @@ def _view(image: ColmapImage, path: Path, size: Size, source: _PhotoSource) -> V
 
 
 def _has_mask(view: View) -> bool:
-    lens = view.recipe.lens if view.recipe else None
-    return view.mask is not None or (
-        lens is not None and undistortion(lens, view.recipe.size).has_blank  # type: ignore[union-attr]
-    )
+    recipe = view.recipe
+    if view.mask is not None or recipe is None or recipe.lens is None:
+        return view.mask is not None
+    return undistortion(recipe.lens, recipe.size).has_blank
 
 
 def _check_aspect(image: ColmapImage, path: Path, size: Size) -> None:
