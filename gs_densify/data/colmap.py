@@ -188,9 +188,7 @@ def _checked_names(folder: Path) -> dict[int, str]:
 @cache
 def _num_params(model: str) -> int:
     """Number of parameters of a camera model."""
-    # The first name came with COLMAP 4, which deprecates the second.
-    create = getattr(pycolmap.Camera, "create_from_model_id", None) or pycolmap.Camera.create
-    return len(create(0, getattr(pycolmap.CameraModelId, model), 1.0, 2, 2).params)
+    return len(pycolmap.Camera.create_from_model_name(0, model, 1.0, 2, 2).params)
 
 
 def _check_names(folder: Path, names: list[str]) -> None:
@@ -216,8 +214,7 @@ def _check_cameras(
     num_images: Counter[str] = Counter()
     for camera_id, count in used.items():
         camera = reconstruction.cameras[camera_id]
-        # Before COLMAP 4 every model was a perspective one.
-        if getattr(camera, "is_perspective", lambda: True)():
+        if camera.is_perspective():
             continue
         num_cameras[camera.model.name] += 1
         num_images[camera.model.name] += count
@@ -239,8 +236,7 @@ def _image(
 ) -> ColmapImage:
     image = reconstruction.images[image_id]
     camera = reconstruction.cameras[image.camera_id]
-    # A method since frames came to COLMAP (4.x), an attribute before.
-    rigid = image.cam_from_world() if callable(image.cam_from_world) else image.cam_from_world
+    rigid = image.cam_from_world()
     quaternion, translation = np.array(rigid.rotation.quat), np.array(rigid.translation)
     values = np.concatenate([quaternion, translation])
     if not ((np.abs(values) < LARGEST_COORDINATE).all() and np.linalg.norm(quaternion) > 1e-6):

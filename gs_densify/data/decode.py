@@ -38,12 +38,13 @@ class Header(NamedTuple):
 
 def read_header(path: Path) -> Header:
     """Size and transparency of a photo; decodes only those that have an alpha channel."""
-    return _read(path, _header)
+    return _read(path, _header, is_header=True)
 
 
 def is_turned_by_exif(path: Path) -> bool:
     """Whether the EXIF orientation asks viewers to show the photo turned by 90 degrees."""
-    return _read(path, lambda image: image.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8))
+    turned = (5, 6, 7, 8)
+    return _read(path, lambda im: im.getexif().get(_EXIF_ORIENTATION) in turned, is_header=True)
 
 
 def read_photo(path: Path, *, use_alpha: bool) -> Photo:
@@ -116,8 +117,12 @@ def _rgb(image: Image.Image, path: Path) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def _read(path: Path, use: Callable[[Image.Image], _Result]) -> _Result:
+def _read(path: Path, use: Callable[[Image.Image], _Result], *, is_header: bool = False) -> _Result:
     try:
+        with Image.open(path) as image:
+            if is_header or image.format != "PNG":
+                return use(image)
+            image.verify()  # the checksums, which decoding ignores
         with Image.open(path) as image:
             return use(image)
     except (SceneError, MemoryError):

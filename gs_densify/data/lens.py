@@ -1,6 +1,6 @@
 """Undo lenses: from a photo taken through one to the photo of a pinhole camera."""
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 import pycolmap
@@ -50,12 +50,14 @@ class Undistortion:
 
     def __init__(self, lens: Lens, size: Size) -> None:
         self._options = pycolmap.UndistortCameraOptions()
+        # Focal lengths stay, so nothing shrinks: a filter for that would blur, and ring at masks.
+        self._options.warp_options.direct_warp_min_scale = 0.0
         self._camera = _resized(lens, size)
         pinhole = pycolmap.undistort_camera(self._options, self._camera)
         self.size: Size = (pinhole.width, pinhole.height)
         self.K: np.ndarray = np.array(pinhole.calibration_matrix(), dtype=np.float64)
         """[3, 3] float64, pixels."""
-        seen = self._is_valid(_sample(*self.size))
+        seen = self.is_valid(_sample(*self.size))
         if not seen.mean() >= _LEAST_VALID:
             raise SceneError(
                 f"the {lens.model} camera of {lens.width}x{lens.height} with the parameters"
@@ -65,12 +67,10 @@ class Undistortion:
         self.has_blank = not bool(seen.all())
         """Whether ``valid`` leaves out pixels."""
 
-    @cached_property
+    @property
     def valid(self) -> np.ndarray:
         """[H, W] bool: pixels that the photo shows."""
-        width, height = self.size
-        x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-        return self._is_valid(np.stack([x.ravel(), y.ravel()], axis=1)).reshape(height, width)
+        return _valid_pixels(self)
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """The photo [H, W, 3] or [H, W] uint8, undistorted with bilinear interpolation."""
@@ -83,7 +83,7 @@ class Undistortion:
         # 254.5 and more round to 255: a masked neighbour of less than 0.2 % weight is no source.
         return (self.apply(np.where(counts, 255, 0).astype(np.uint8)) == 255) & self.valid
 
-    def _is_valid(self, xy: np.ndarray) -> np.ndarray:
+    def is_valid(self, xy: np.ndarray) -> np.ndarray:
         """Whether pinhole pixels [P, 2] have a source: within the photo, and only one."""
         rays = (xy - self.K[:2, 2]) / [self.K[0, 0], self.K[1, 1]]
         distorted = self._camera.img_from_cam(np.column_stack([rays, np.ones(len(rays))]))
@@ -95,6 +95,13 @@ class Undistortion:
         back[inside] = np.asarray(self._camera.cam_from_img(distorted[inside])).reshape(-1, 2)
         error = np.abs(back - rays).max(axis=1)
         return np.asarray(inside & (error < 1e-3 * (1 + np.abs(rays).max(axis=1))))
+
+
+@lru_cache(maxsize=8)  # photos in order share cameras; a camera for each photo is not kept
+def _valid_pixels(undone: Undistortion) -> np.ndarray:
+    width, height = undone.size
+    x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
+    return undone.is_valid(_pairs(x, y)).reshape(height, width)
 
 
 def _is_pinhole(camera: "pycolmap.Camera") -> bool:

@@ -21,7 +21,7 @@ from gs_densify.data.normalize import (
 )
 from gs_densify.data.photo_files import check_missing, find_masks, find_photos, image_folder
 from gs_densify.data.prepare import photo_cache
-from gs_densify.data.resize import reduced_size
+from gs_densify.data.resize import is_resized, reduced_size
 from gs_densify.data.scene import MaskSource, Recipe, Scene, Size, View
 from gs_densify.data.split import check_split
 from gs_densify.errors import SceneError
@@ -219,18 +219,19 @@ def _view(image: ColmapImage, path: Path, size: Size, source: _PhotoSource) -> V
 
 
 def _has_mask(view: View) -> bool:
-    lens = view.recipe.lens if view.recipe else None
-    return view.mask is not None or (
-        lens is not None and undistortion(lens, view.recipe.size).has_blank  # type: ignore[union-attr]
-    )
+    recipe = view.recipe
+    if view.mask is not None or recipe is None or recipe.lens is None:
+        return view.mask is not None
+    return undistortion(recipe.lens, recipe.size).has_blank
 
 
 def _check_aspect(image: ColmapImage, path: Path, size: Size) -> None:
     """Refuse a photo that is cropped or rotated; rounding each side to pixels is fine."""
-    if _fits(size, image):
+    expected = (image.width, image.height)
+    if is_resized(size, expected):
         return
     advice = "use the photos that COLMAP saw, or a resized copy without crop or rotation"
-    if _fits(size[::-1], image):
+    if is_resized(size[::-1], expected):
         advice = (
             "it was turned by 90 degrees after COLMAP saw it, or before: turn it back"
             if not is_turned_by_exif(path)
@@ -241,10 +242,3 @@ def _check_aspect(image: ColmapImage, path: Path, size: Size) -> None:
         f"{path} has {size[0]}x{size[1]} pixels but COLMAP's camera {image.camera_id} has"
         f" {image.width}x{image.height}; expected the same aspect ratio; {advice}."
     )
-
-
-def _fits(size: Size, image: ColmapImage) -> bool:
-    width, height = size
-    error_x = abs(width - height * image.width / image.height)
-    error_y = abs(height - width * image.height / image.width)
-    return min(error_x, error_y) <= 1.5 or error_x <= 0.01 * width

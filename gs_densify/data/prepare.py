@@ -21,8 +21,8 @@ from PIL import Image
 from gs_densify.data.cache import default_cache, store
 from gs_densify.data.decode import Photo, read_mask, read_photo
 from gs_densify.data.lens import undistortion
-from gs_densify.data.resize import resize_mask, resize_photo
-from gs_densify.data.scene import Recipe, View
+from gs_densify.data.resize import is_resized, resize_mask, resize_photo
+from gs_densify.data.scene import Recipe, Size, View
 from gs_densify.errors import SceneError
 
 _VERSION = 1
@@ -36,7 +36,7 @@ def read_view(view: View) -> Photo:
         SceneError: a photo or mask that cannot be used, or a cache that cannot be written.
     """
     if view.recipe is None:
-        photo = _masked(view, read_photo(view.path, use_alpha=view.mask is not None))
+        photo = _masked_photo(view)
     else:
         photo = _prepared(view, view.recipe)
     height, width = photo.pixels.shape[:2]
@@ -65,8 +65,8 @@ def _prepared(view: View, recipe: Recipe) -> Photo:
         try:
             return read_photo(path, use_alpha=True)
         except SceneError:
-            path.unlink(missing_ok=True)  # damaged from outside: it is made again
-    photo = _carry_out(recipe, _masked(view, read_photo(view.path, use_alpha=_uses_alpha(view))))
+            pass  # damaged from outside: it is made again
+    photo = _carry_out(recipe, _masked_photo(view))
     _check_counts(view, photo.mask)
     store(path, _encoded(photo))
     return photo
@@ -87,14 +87,16 @@ def _carry_out(recipe: Recipe, photo: Photo) -> Photo:
     return Photo(undistorted.apply(pixels), mask)
 
 
-def _masked(view: View, photo: Photo) -> Photo:
-    """The photo as decoded, with the mask that its source gives."""
-    source, mask = view.mask, photo.mask
+def _masked_photo(view: View) -> Photo:
+    """The photo as it is on disk, with the mask that its source gives."""
+    source = view.mask
+    photo = read_photo(view.path, use_alpha=source is not None)
     if source is None:
         return photo
+    mask = photo.mask
     if source.path is not None:
         height, width = photo.pixels.shape[:2]
-        in_file = resize_mask(read_mask(source.path), (width, height))
+        in_file = _mask_file(source.path, (width, height))
         mask = in_file if mask is None else mask & in_file
     if mask is not None and source.invert:
         mask = ~mask
@@ -102,8 +104,16 @@ def _masked(view: View, photo: Photo) -> Photo:
     return Photo(photo.pixels, mask)
 
 
-def _uses_alpha(view: View) -> bool:
-    return view.mask is not None
+def _mask_file(path: Path, size: Size) -> np.ndarray:
+    """The mask in a file, at the size of the photo."""
+    counts = read_mask(path)
+    height, width = counts.shape
+    if not is_resized((width, height), size):
+        raise SceneError(
+            f"{path} has {width}x{height} pixels but its photo {size[0]}x{size[1]}; expected the"
+            " same aspect ratio; make the mask anew, or give --data.masks none."
+        )
+    return resize_mask(counts, size)
 
 
 def _check_counts(view: View, mask: np.ndarray | None) -> None:

@@ -16,6 +16,13 @@ _FILTERS = {
 """Pillow's filter and how far it reaches, in pixels of the smaller photo."""
 
 
+def is_resized(size: Size, original: Size) -> bool:
+    """Whether ``size`` has the aspect ratio of ``original`` but for rounding to pixels."""
+    error_x = abs(size[0] - size[1] * original[0] / original[1])
+    error_y = abs(size[1] - size[0] * original[1] / original[0])
+    return min(error_x, error_y) <= 1.5 or error_x <= 0.01 * size[0]
+
+
 def reduced_size(size: Size, factor: int) -> Size:
     """``size`` divided by ``factor`` and rounded as gsplat rounds (half to even), at least 1."""
     return max(1, round(size[0] / factor)), max(1, round(size[1] / factor))

@@ -168,21 +168,15 @@ def _reconstruction(
 ) -> "pycolmap.Reconstruction":
     """A COLMAP model without observations; its points are given, not triangulated."""
     model = pycolmap.Reconstruction()
-    has_frames = hasattr(model, "add_camera_with_trivial_rig")  # COLMAP 4
     params = [FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2]
     camera = pycolmap.Camera(model="PINHOLE", width=WIDTH, height=HEIGHT, params=params)
     camera.camera_id = 1
-    (model.add_camera_with_trivial_rig if has_frames else model.add_camera)(camera)
+    model.add_camera_with_trivial_rig(camera)
     for index, pose in enumerate(poses):
         image = pycolmap.Image(name=_name(index), camera_id=1)
         image.image_id = index + 1
         rigid = pycolmap.Rigid3d(pycolmap.Rotation3d(pose[:3, :3]), pose[:3, 3])
-        if has_frames:
-            model.add_image_with_trivial_frame(image, rigid)
-        else:
-            image.cam_from_world = rigid
-            model.add_image(image)
-            model.register_image(image.image_id)
+        model.add_image_with_trivial_frame(image, rigid)
     for point, color in zip(points, colors, strict=True):
         model.add_point3D(point, pycolmap.Track(), color)
     return model

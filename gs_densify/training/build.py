@@ -1,6 +1,6 @@
 """Puts a trainer together, as every run does."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -24,9 +24,10 @@ def build_trainer(
     points: np.ndarray,
     colors: np.ndarray,
     views: Sequence[View],
-    photos: Sequence[np.ndarray],
+    photos: Iterable[np.ndarray],
     scene_scale: float,
     device: torch.device,
+    masks: Sequence[np.ndarray | None] = (),
 ) -> Trainer:
     """A seeded trainer at step 0.
 
@@ -39,6 +40,7 @@ def build_trainer(
         photos: their pixels, uint8 [H,W,3].
         scene_scale: the scene's radius, without margin.
         device: where to train.
+        masks: for each view bool [H,W], True where a pixel counts, or None; none for no masks.
     """
     rasterizer = make_rasterizer(device)
     seed_everything(config.seed)
@@ -54,7 +56,7 @@ def build_trainer(
     return Trainer(
         config,
         splats,
-        ViewStore(views, photos, device, budget=config.data.image_budget * 2**30),
+        ViewStore(views, photos, device, budget=config.data.image_budget * 2**30, masks=masks),
         rasterizer,
         host,
         scene_scale=scene_scale * SCENE_SCALE_MARGIN,

@@ -52,18 +52,21 @@ def ssim_map(first: Tensor, second: Tensor) -> Tensor:
 
 
 def photometric_loss(
-    render: Tensor, image: Tensor, ssim_weight: float
+    render: Tensor, image: Tensor, ssim_weight: float, *, counted: float = 1.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """(1 - w) L1 + w (1 - SSIM) (arXiv 2308.04079, Eq. 7) and its two terms, from [B,H,W,3].
 
     SSIM is the mean over the pixels where its window fits. The terms have no gradient, and on CUDA
     the loss has one by `render` only (the photo needs none).
 
+    Where pixels do not count, `render` must be composited with `image` there, and `counted` is the
+    share of those that do: the terms are sums of errors over all pixels by the number that counts.
+
     Raises:
         ConfigError: the images are smaller than SSIM's window, and `ssim_weight` is not 0.
     """
     if ssim_weight == 0:
-        l1 = (render - image).abs().mean()
+        l1 = (render - image).abs().mean() / counted
         return l1, {"l1": l1.detach()}
     height, width = render.shape[1:3]
     if min(height, width) < _TAPS:
@@ -74,6 +77,8 @@ def photometric_loss(
     fused = render.is_cuda and _HAS_TRITON
     loss_of = _fused_loss if fused else _plain_loss
     loss, l1, dissimilarity = loss_of(render, image, ssim_weight)
+    if counted < 1:
+        loss, l1, dissimilarity = loss / counted, l1 / counted, dissimilarity / counted
     return loss, {"l1": l1.detach(), "ssim_loss": dissimilarity.detach()}
 
 

@@ -15,6 +15,8 @@ from gs_densify.training.views import ViewStore
 class ProbedView:
     """One training view: photo and render [1,H,W,3], alpha [1,H,W,1], and gsplat's `info`.
 
+    Where a pixel does not count, the render is the photo.
+
     Its camera is `viewmat` [4,4], world to camera, and `K` [3,3] in pixels.
     `channels` [1,H,W,M] are the extra channels composited, `attributed` [N,M] the sums over pixels
     of map times blending weight; each is None where it was not asked for.
@@ -71,7 +73,7 @@ class Probe:
             output, attributed = self._attribute(batch.viewmats, batch.Ks, batch, maps)
         return ProbedView(
             image=batch.images,
-            render=output.image,
+            render=batch.composited(output.image),
             alpha=output.alpha,
             info=output.info,
             channels=output.aux,
@@ -86,7 +88,7 @@ class Probe:
         # The number of maps is known from the maps alone, which need the render first.
         with torch.no_grad():
             plain = self._render(viewmats, Ks, batch.size, None)
-            wanted = maps(batch.images, plain.image)
+            wanted = maps(batch.images, batch.composited(plain.image))
         zeros = wanted.new_zeros(len(self._splats["means"]), wanted.shape[-1], requires_grad=True)
         with torch.enable_grad():
             output = self._render(viewmats, Ks, batch.size, zeros)

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -71,7 +71,8 @@ def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
         points=scene.points,
         colors=scene.colors,
         views=scene.train_views,
-        photos=loaded.train_photos,
+        photos=_taken(loaded.train_photos),
+        masks=loaded.train_masks,
         scene_scale=scene.scene_scale,
         device=device,
     )
@@ -84,6 +85,12 @@ def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
             f" {len(trainer.splats['means']):,} Gaussians; use --max-gaussians, a larger"
             f" --downscale, or a smaller --data.image-budget; what was saved before is in {folder}"
         ) from None
+
+
+def _taken(photos: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """The photos, each let go of when the next is asked for: the host never holds them twice."""
+    while photos:
+        yield photos.pop(0)
 
 
 class _Run:

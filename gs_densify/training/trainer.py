@@ -106,15 +106,19 @@ class Trainer:
         with section("data"):
             indices, together = self.sampler.take(min(room, host.steps_together(step)))
             batch = self.views.batch(indices)
+            self._prefetch(step + together, room - together)
         with section("render"):
             num_maps = host.num_attributed_maps(step)
             aux = self._zero_channels(num_maps) if num_maps else None
             output = self._render(batch, step, aux)
         with section("loss"):
-            loss, terms = photometric_loss(output.image, batch.images, self.config.loss.ssim)
+            render = batch.composited(output.image)
+            loss, terms = photometric_loss(
+                render, batch.images, self.config.loss.ssim, counted=batch.counted
+            )
         with section("strategy"):
             means_lr = self._set_means_lr(step)
-            info = self._completed_info(output, batch, means_lr)
+            info = self._completed_info(output, render, batch, means_lr)
             host.pre_backward(self.splats, self.optimizers, step, info)
             # The loss is a mean over the views: of several steps, their sum is wanted.
             total = together * self._with_regularisers(loss, step)
@@ -139,6 +143,11 @@ class Trainer:
         self.progress.peak_gaussians = max(self.progress.peak_gaussians, ops.count(self.splats))
         return {"loss": loss.detach(), **terms}, together
 
+    def _prefetch(self, step: int, room: int) -> None:
+        """Begin to copy the views of the next call, where photos are streamed from the host."""
+        together = self.host.steps_together(step)
+        self.views.prefetch(self.sampler.peek(min(room or self.config.log_every, together))[0])
+
     def _update(self, step: int, together: int, info: dict[str, Any]) -> None:
         """Step the optimisers, where the strategy does not sum gradients of further steps first."""
         visible = self._drawn_since_update(info) if self.config.lr.visible_only else None
@@ -161,13 +170,13 @@ class Trainer:
         return torch.zeros(len(means), count, device=means.device, requires_grad=True)
 
     def _completed_info(
-        self, output: RenderOutput, batch: Batch, means_lr: float
+        self, output: RenderOutput, render: Tensor, batch: Batch, means_lr: float
     ) -> dict[str, Any]:
         return {
             **output.info,
             "means_lr": means_lr,
             "image": batch.images,
-            "render": output.image,
+            "render": render,
             "views": batch.indices,
             "num_train_views": len(self.views),
             "probe": self._probe,

@@ -1,7 +1,7 @@
 """Training views on the device: cameras as tensors, photos as uint8, batches without waiting."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.data.scene import View
+from gs_densify.training.host_memory import HostMemory
 
 
 @dataclass(frozen=True)
@@ -20,45 +21,87 @@ class Batch:
     viewmats: Tensor
     Ks: Tensor
     images: Tensor
+    masks: Tensor | None = None
+    """[C,H,W,1] bool, True where a pixel counts; None where all do."""
+    counted: float = 1.0
+    """Share of the pixels that count, above 0."""
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.images.shape[2], self.images.shape[1]
 
+    def composited(self, render: Tensor) -> Tensor:
+        """The render [C,H,W,3] where pixels count, the photo elsewhere: no error, no gradient."""
+        return render if self.masks is None else torch.where(self.masks, render, self.images)
+
 
 class ViewStore:
-    """Photos as uint8: on the device while they fit `budget` bytes, else in pinned host memory."""
+    """Photos as uint8: on the device while they fit `budget` bytes, else streamed from the host.
+
+    In a scene with masks the fourth channel of every photo says which pixels count.
+    """
 
     def __init__(
         self,
         views: Sequence[View],
-        photos: Sequence[np.ndarray],
+        photos: Iterable[np.ndarray],
         device: torch.device,
         *,
         budget: float,
+        masks: Sequence[np.ndarray | None] = (),
     ) -> None:
         self.device = device
         self.sizes = [(view.width, view.height) for view in views]
         self.viewmats = _stack([view.cam_from_world for view in views], device)
         self.Ks = _stack([view.K for view in views], device)
-        self.is_on_device = sum(photo.nbytes for photo in photos) <= budget
-        self._photos = [self._place(torch.from_numpy(photo)) for photo in photos]
+        masks = masks or [None] * len(views)
+        self._counted = [1.0 if mask is None else float(mask.mean()) for mask in masks]
+        self._has_masks = any(mask is not None for mask in masks)
+        channels = 4 if self._has_masks else 3
+        self.is_on_device = sum(w * h * channels for w, h in self.sizes) <= budget
+        packed = (
+            torch.from_numpy(_with_mask(photo, mask) if self._has_masks else photo)
+            for photo, mask in zip(photos, masks, strict=True)
+        )
+        self._photos: list[Tensor] | HostMemory
+        if self.is_on_device or device.type == "cpu":
+            self._photos = [photo.to(device) for photo in packed]
+        else:
+            shapes = [(height, width, channels) for width, height in self.sizes]
+            self._photos = HostMemory(packed, shapes, device)
 
     def __len__(self) -> int:
-        return len(self._photos)
+        return len(self.sizes)
+
+    def prefetch(self, indices: list[int]) -> None:
+        """Begin to copy the views that the next batch will ask for."""
+        if isinstance(self._photos, HostMemory):
+            self._photos.prefetch(indices)
 
     def batch(self, indices: list[int]) -> Batch:
         """The views `indices`, which must be of one size."""
-        photos = [self._photos[i].to(self.device, non_blocking=True) for i in indices]
-        images = torch.stack(photos) if len(photos) > 1 else photos[0][None]
+        if isinstance(self._photos, HostMemory):
+            photos = self._photos.fetch(indices)
+        else:
+            photos = [self._photos[i] for i in indices]
+        pixels = torch.stack(photos) if len(photos) > 1 else photos[0][None]
         rows = slice(indices[0], indices[0] + 1) if len(indices) == 1 else indices
-        return Batch(indices, self.viewmats[rows], self.Ks[rows], images / 255.0)
+        counted = sum(self._counted[i] for i in indices) / len(indices)
+        return Batch(
+            indices,
+            self.viewmats[rows],
+            self.Ks[rows],
+            pixels[..., :3] / 255.0,
+            masks=pixels[..., 3:] > 0 if counted < 1 else None,
+            counted=counted,
+        )
 
-    def _place(self, photo: Tensor) -> Tensor:
-        if self.is_on_device:
-            return photo.to(self.device)
-        return photo.pin_memory() if self.device.type == "cuda" else photo
+
+def _with_mask(photo: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """[H,W,4] uint8: the photo, and 255 where a pixel counts."""
+    alpha = np.full(photo.shape[:2], 255, np.uint8) if mask is None else mask * np.uint8(255)
+    return np.dstack([photo, alpha])
 
 
 def _stack(matrices: Sequence[np.ndarray], device: torch.device) -> Tensor:
@@ -79,19 +122,20 @@ class BatchSampler:
 
     def take(self, most: int = 1) -> tuple[list[int], int]:
         """The next batch, joined by those after it up to `most` that are of its size; how many."""
-        batches = [self._next()]
-        while len(batches) < most and self._peek_size() == self._sizes[batches[0][0]]:
-            batches.append(self._next())
+        indices, count = self.peek(most)
+        del self._queue[-count:]
+        return indices, count
+
+    def peek(self, most: int = 1) -> tuple[list[int], int]:
+        """What `take` would give, without taking it."""
+        while len(self._queue) < most:
+            self._queue = self._epoch() + self._queue  # it is drawn from the end
+        batches = [self._queue[-1]]
+        for batch in reversed(self._queue[-most:-1]):
+            if self._sizes[batch[0]] != self._sizes[batches[0][0]]:
+                break
+            batches.append(batch)
         return [index for batch in batches for index in batch], len(batches)
-
-    def _next(self) -> list[int]:
-        self._peek_size()
-        return self._queue.pop()
-
-    def _peek_size(self) -> tuple[int, int]:
-        if not self._queue:
-            self._queue = self._epoch()
-        return self._sizes[self._queue[-1][0]]
 
     def _epoch(self) -> list[list[int]]:
         batches = []

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gs_densify.data.scene import View
+from gs_densify.training.losses import photometric_loss
 from gs_densify.training.views import BatchSampler, ViewStore
 
 
@@ -64,6 +65,89 @@ def test_batches_hold_the_views_they_name() -> None:
     assert batch.size == (4, 3)
     torch.testing.assert_close(batch.images[0], torch.from_numpy(photos[2]).float() / 255)
     torch.testing.assert_close(batch.viewmats[1], torch.eye(4))
+
+
+def test_looking_ahead_changes_nothing() -> None:
+    first, second = (BatchSampler([(4, 3)] * 7, 2, seed=3) for _ in range(2))
+    for _ in range(12):
+        assert first.peek()[0] == first.peek()[0]
+        restored = BatchSampler([(4, 3)] * 7, 2, seed=99)
+        restored.load_state_dict(first.state_dict())
+        assert first.peek()[0] == restored.take()[0] == first.take()[0] == second.take()[0]
+
+
+def _mask(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random((12, 14)) > 0.4
+
+
+def test_batches_hold_the_masks_of_the_views_they_name() -> None:
+    views, photos = _views([(14, 12)] * 3)
+    masks = [_mask(1), None, _mask(2)]
+    store = ViewStore(views, photos, torch.device("cpu"), budget=1e9, masks=masks)
+    batch = store.batch([2, 1])
+    assert batch.masks is not None and batch.masks.shape == (2, 12, 14, 1)
+    np.testing.assert_array_equal(batch.masks[0, ..., 0], masks[2])
+    assert batch.masks[1].all() and store.batch([1]).masks is None
+    assert batch.counted == pytest.approx(float(batch.masks.float().mean()))
+    torch.testing.assert_close(batch.images[0], torch.from_numpy(photos[2]).float() / 255)
+    render = torch.rand(2, 12, 14, 3)
+    composited = batch.composited(render)
+    hidden = ~batch.masks.expand_as(render)
+    torch.testing.assert_close(composited[hidden], batch.images[hidden])
+    torch.testing.assert_close(composited[~hidden], render[~hidden])
+    assert store.batch([1]).composited(render) is render
+
+
+def test_masked_pixels_have_no_part_in_the_loss() -> None:
+    views, photos = _views([(14, 12)])
+    mask = _mask(3)
+    store = ViewStore(views, photos, torch.device("cpu"), budget=1e9, masks=[mask])
+    batch = store.batch([0])
+    render = torch.rand(1, 12, 14, 3, requires_grad=True)
+    loss, terms = photometric_loss(
+        batch.composited(render), batch.images, 0.2, counted=batch.counted
+    )
+    (gradient,) = torch.autograd.grad(loss, render)
+    visible = torch.from_numpy(mask)
+    assert (gradient[0][~visible] == 0).all() and (gradient[0][visible] != 0).any(dim=1).all()
+    error = (render - batch.images)[0][visible].abs()
+    torch.testing.assert_close(terms["l1"], error.mean().detach())
+    other = torch.where(visible[..., None], render, torch.rand_like(render))
+    again, _ = photometric_loss(batch.composited(other), batch.images, 0.2, counted=batch.counted)
+    assert again == loss
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("size", [(64, 48), (12, 30)])
+def test_the_masked_loss_is_the_same_on_a_gpu(size: tuple[int, int]) -> None:
+    views, photos = _views([size])
+    mask = np.random.default_rng(3).random(size[::-1]) > 0.3
+    render = torch.rand(1, *size[::-1], 3)
+    losses, gradients = [], []
+    for device in ("cpu", "cuda"):
+        batch = ViewStore(views, photos, torch.device(device), budget=0, masks=[mask]).batch([0])
+        own = render.to(device).requires_grad_()
+        loss, _ = photometric_loss(batch.composited(own), batch.images, 0.2, counted=batch.counted)
+        losses.append(loss.item())
+        gradients.append(torch.autograd.grad(loss, own)[0].cpu())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_views_streamed_ahead_are_those_asked_for() -> None:
+    views, photos = _views([(400, 300)] * 6)
+    store = ViewStore(views, photos, torch.device("cuda"), budget=0)
+    sampler = BatchSampler(store.sizes, 2, seed=1)
+    torch.cuda._sleep(10_000_000)  # so that copies overtake what is queued
+    seen = []
+    for _ in range(40):
+        indices = sampler.take()[0]
+        seen.append((indices, store.batch(indices).images))
+        store.prefetch(sampler.peek()[0] if len(seen) % 5 else [0])  # also one not asked for
+    for indices, images in seen:
+        expected = torch.from_numpy(np.stack([photos[i] for i in indices])).float() / 255
+        torch.testing.assert_close(images.cpu(), expected)
 
 
 @pytest.mark.gpu

@@ -41,6 +41,9 @@ class Turns:
     def take(self, most: int = 1) -> tuple[list[int], int]:
         return [next(self.order)], 1
 
+    def peek(self, most: int = 1) -> tuple[list[int], int]:
+        return [], 1
+
 
 @pytest.fixture(scope="module")
 def scene() -> Miniature:
