@@ -19,3 +19,14 @@ def covariances(quats: Tensor, scales: Tensor) -> Tensor:
     """Covariances R diag(s^2) R^T, [..., 3, 3], from quats [..., 4] and linear scales [..., 3]."""
     half = quats_to_rotmats(quats) * scales[..., None, :]
     return half @ half.transpose(-1, -2)
+
+
+def rotate(quats: Tensor, vectors: Tensor) -> Tensor:
+    """R v [..., 3] of unit quaternions [..., 4] (wxyz) and vectors [..., 3].
+
+    Without the matrices, whose products are slow for millions of them; a quaternion with its w
+    negated turns back.
+    """
+    w, axis = quats[..., :1], quats[..., 1:]
+    across = 2 * torch.linalg.cross(axis, vectors)
+    return vectors + w * across + torch.linalg.cross(axis, across)

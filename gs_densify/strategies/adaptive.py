@@ -14,7 +14,7 @@ every few of the training steps' views (`observations` between two refinements):
     candidates   seen in `min_views` views or more, and G above the `clone_percentile` of the small
                  or the `split_percentile` of the large: these too need only a moderate gradient
     chosen       N_target(t) - N of them, without replacement, in proportion to
-                 rank(G)^(1/2) rank(E) (1 - consistency + consistency c) opacity^(1/2)
+                 (rank(G)^(1/2) rank(E) (1 - consistency + consistency c) opacity^(1/2))^focus
     born         large: two on the long axis that hardly overlap while `separate` lasts, later two
                  that keep mass, mean and covariance; small: a clone, both of revised opacity
     N_target(t)  N_0 + (max_gaussians - N_0) sqrt((t - start) / (stop - start)), growing at most
@@ -87,6 +87,8 @@ class AdaptiveStrategy(Strategy):
     """How much edges of the photo raise the error; 0: off."""
     consistency: float = 0.75
     """Weight of the agreement between views; 0: off."""
+    focus: float = 1.0
+    """How much births crowd where the score is highest: its exponent; 0: drawn evenly."""
     separate: float = 0.6
     """Share of the growth in which large Gaussians split into separate ones; 0: never."""
     soft_reset: bool = True
@@ -124,6 +126,8 @@ class AdaptiveStrategy(Strategy):
         for name in ("refine_every", "reset_every", "observations"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.focus < 0:
+            raise ConfigError(f"focus is {self.focus}; it must be at least 0")
         if self.max_gaussians < 0:
             raise ConfigError(f"max_gaussians is {self.max_gaussians}; 0 (find one) or more")
         if self.edge_weight > 0 and not self.use_error:
@@ -227,7 +231,8 @@ class AdaptiveStrategy(Strategy):
         is_candidate = above_percentile(gradient, is_seen & ~is_large, self.clone_percentile)
         is_candidate |= above_percentile(gradient, is_seen & is_large, self.split_percentile)
         births_wanted = self._births_wanted(gradient, is_candidate, step, start)
-        chosen = ops.sample_without_replacement(quality * is_candidate, births_wanted)
+        weights = quality**self.focus * is_candidate
+        chosen = ops.sample_without_replacement(weights, births_wanted)
         self._give_birth(params, optimizers, state, step, scores.masked(chosen, len(gradient)))
         for name in self._statistics:
             state[name].zero_()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import StrategyError
-from gs_densify.splats.geometry import covariances, quats_to_rotmats
+from gs_densify.splats.geometry import quats_to_rotmats, rotate
 from gs_densify.splats.types import Splats
 
 Params: TypeAlias = MutableMapping[str, Any] | torch.nn.ParameterDict
@@ -138,12 +138,32 @@ def relocate(
     opacities = params["opacities"].flatten().sigmoid()
     sampled = alive[sample_with_replacement(opacities[alive], len(dead))]
     values = _shared_among_copies(params, sampled, binoms, min_opacity)
-    rows = torch.arange(count(params), device=mask.device)
-    parents = rows.index_copy(0, dead, sampled)
-    kept = rows.index_fill(0, sampled, -1)
     for name, value in values.items():
         params[name][sampled] = value
-    _gather(params, optimizers, state, parents, moments=kept, statistics=kept)
+    _copy_rows(params, optimizers, state, dead, sampled)
+
+
+def _copy_rows(
+    params: Params, optimizers: Optimizers, state: State, targets: Tensor, sources: Tensor
+) -> None:
+    """Copy rows `sources` of parameters to rows `targets`; the sources lose what was gathered.
+
+    Tensors stay where they are: a refinement that moves a few Gaussians need not copy them all.
+    Like every operation it makes new parameters, which have no gradient.
+    """
+    before = count(params)
+    for name, old in list(params.items()):
+        value = old.detach()
+        value[targets] = value[sources]
+        new = torch.nn.Parameter(value, requires_grad=old.requires_grad)
+        params[name] = new
+        if name in optimizers:
+            _hand_over(optimizers[name], old, new)
+            for moment in _moments(optimizers[name], new):
+                moment[sources] = 0
+    for value in state.values():
+        if isinstance(value, Tensor) and value.dim() > 0 and len(value) == before:
+            value[sources] = 0
 
 
 @torch.no_grad()
@@ -182,8 +202,11 @@ def inject_noise_to_position(
     opacities = params["opacities"].flatten().sigmoid()
     weight = torch.sigmoid(100 * ((1 - opacities) - 0.995)) * scaler
     noise = torch.randn_like(params["means"]) * weight[:, None]
-    covars = covariances(params["quats"], params["scales"].exp())
-    params["means"].add_(torch.einsum("nij,nj->ni", covars, noise))
+    # Its covariance is R diag(s^2) R^T; with w negated a quaternion turns back.
+    quats = torch.nn.functional.normalize(params["quats"], dim=-1)
+    back = torch.cat([-quats[:, :1], quats[:, 1:]], dim=1)
+    spread = rotate(back, noise) * (2 * params["scales"]).exp()
+    params["means"].add_(rotate(quats, spread))
 
 
 def replace_by_children(
@@ -350,10 +373,22 @@ def _move_optimizer(
     optimizer: torch.optim.Optimizer, old: Tensor, new: Tensor, rows: Tensor
 ) -> None:
     """Let `optimizer` train `new` in place of `old`, with the moments of the old `rows`."""
-    entries = optimizer.state.pop(old, {})
+    _hand_over(optimizer, old, new)
+    entries = optimizer.state.get(new, {})
     for key, value in entries.items():
         if isinstance(value, Tensor) and value.shape == old.shape:
             entries[key] = _take(value, rows)
+
+
+def _hand_over(optimizer: torch.optim.Optimizer, old: Tensor, new: Tensor) -> None:
+    """Let `optimizer` train `new` in place of `old`, with its state as it is."""
+    entries = optimizer.state.pop(old, {})
     optimizer.param_groups[0]["params"] = [new]
     if entries:
         optimizer.state[new] = entries
+
+
+def _moments(optimizer: torch.optim.Optimizer, parameter: Tensor) -> list[Tensor]:
+    """The entries of its state that have a row for each of the parameter's."""
+    entries = optimizer.state.get(parameter, {}).values()
+    return [one for one in entries if isinstance(one, Tensor) and one.shape == parameter.shape]
