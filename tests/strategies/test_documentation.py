@@ -1,4 +1,4 @@
-"""The pages of the strategies are what their sources say."""
+"""The pages of the strategies are what their sources say, and tables what the records say."""
 
 import importlib.util
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def _maker():
-    spec = importlib.util.spec_from_file_location("make_strategies", DOCS / "make_strategies.py")
+def _maker(name: str = "make_strategies"):
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -30,3 +30,13 @@ def test_the_overview_links_every_page() -> None:
     overview = (DOCS / "strategies.md").read_text("utf-8")
     for path in (DOCS / "strategies").glob("*.md"):
         assert f"(strategies/{path.name})" in overview
+
+
+def test_tables_of_measured_figures_are_those_of_the_records() -> None:
+    maker = _maker("make_tables")
+    tables = 0
+    for page in maker.PAGES:
+        text = page.read_text("utf-8")
+        assert maker.filled(page) == text, f"{page.name}: run python docs/make_tables.py"
+        tables += text.count("<!-- end of records -->")
+    assert tables >= 3
