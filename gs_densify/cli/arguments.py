@@ -54,6 +54,7 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
         options_form,
         recipe=recipe_of(name, options_form),
         protocol=str(protocol),
+        preset=(early.preset or values.get("preset")) if needs_options else None,
     )
     parsed: Any = parse(
         _form(options_form, defaults),
@@ -73,6 +74,7 @@ def _read_early(argv: Sequence[str]) -> argparse.Namespace:
     early.add_argument("--strategy")
     early.add_argument("--scene")
     early.add_argument("--protocol")
+    early.add_argument("--preset")
     early.add_argument("-h", "--help", action="store_true")
     try:
         return early.parse_known_args(list(argv))[0]

@@ -13,6 +13,7 @@ import tyro
 from gs_densify.errors import ConfigError
 from gs_densify.results.protocol import Quantisation, SsimBorders
 
+PresetName = Literal["quality", "balanced", "fast", "compact"]
 ProtocolName = Literal["default", "inria", "gsplat", "nerfbaselines", "mls-bench"]
 LPIPS_NAMES = ("lpips_alex", "lpips_vgg", "lpips_vgg_01")
 
@@ -143,6 +144,9 @@ class TrainConfig:
     """Whose way of scoring held-out views (docs/evaluation.md). mls-bench is the whole setting of
     that benchmark's cv-3dgs-densification task (factor 8, AdamW, no recipes), with its lines on
     stdout. Single options can still be changed."""
+    preset: PresetName | None = None
+    """Length and budget of the run, whatever the strategy: quality (its own), balanced (two thirds
+    of the steps, at most 1 M Gaussians), fast (a third, at most 1 M), compact (at most 0.47 M)."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to train; auto takes a GPU when there is one."""
     steps: int = 30_000

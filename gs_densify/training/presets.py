@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Mapping
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from gs_densify.data.presets import PRESETS
+from gs_densify.errors import ConfigError
 from gs_densify.strategies.schedule import can_be_scaled
-from gs_densify.training.config import ProtocolName, TrainConfig
+from gs_densify.training.config import PresetName, ProtocolName, TrainConfig
 from gs_densify.training.config_file import with_overrides
 
 SCENE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -87,6 +88,16 @@ _TRAINING: Mapping[ProtocolName, Mapping[str, Any]] = {
 _FROZEN_LOOPS = ("mls-bench",)  # protocols in which a strategy cannot bring trainer settings
 
 
+_LENGTHS: Mapping[PresetName, float] = {"balanced": 2 / 3, "fast": 1 / 3}
+"""Share of the steps that a `--preset` trains; every schedule is scaled with them."""
+
+_BUDGETS: Mapping[PresetName, int] = {
+    "balanced": 1_000_000,
+    "fast": 1_000_000,
+    "compact": 470_000,  # the smallest of the published tables' budgets for bonsai
+}
+
+
 def evaluation_settings(
     protocol: ProtocolName, scene: str, downscale: int | None
 ) -> dict[str, Any]:
@@ -115,24 +126,61 @@ def protocol_name(config: TrainConfig) -> str:
 
 
 def trainer_defaults(
-    scene: str, strategy_class: type, *, recipe: Mapping[str, Any], protocol: str
+    scene: str,
+    strategy_class: type,
+    *,
+    recipe: Mapping[str, Any],
+    protocol: str,
+    preset: str | None = None,
 ) -> TrainConfig:
-    """Defaults, then the strategy's recipe, then the scene's preset, then the protocol.
+    """Defaults, then the strategy's recipe, then the scene's, `--preset`, and the protocol.
 
-    A protocol that is not known is left to the parser of the flags, which refuses it.
+    A protocol or preset that is not known is left to the parser of the flags, which refuses it.
+
+    Raises:
+        ConfigError: a preset where the protocol fixes the training, or for a strategy whose
+            schedule cannot be scaled.
     """
-    preset = dict(SCENE_DEFAULTS.get(scene, {}))
+    of_scene = dict(SCENE_DEFAULTS.get(scene, {}))
     if not can_be_scaled(strategy_class):
-        preset.pop("schedule_factor", None)
+        of_scene.pop("schedule_factor", None)
     config = TrainConfig(scene=scene)
     if protocol not in _FROZEN_LOOPS:
         config = with_overrides(config, recipe)
-    config = with_overrides(config, preset)
+    config = with_overrides(config, of_scene)
+    if preset in get_args(PresetName):
+        chosen = cast(PresetName, preset)
+        _check_preset(chosen, strategy_class, protocol)
+        config = _with_preset(config, chosen)
     if protocol not in EVALUATION_PROTOCOLS:
         return config
     known = cast(ProtocolName, protocol)
     config = with_overrides(config, evaluation_settings(known, scene, None))
     return with_overrides(config, _TRAINING.get(known, {}))
+
+
+def _check_preset(preset: PresetName, strategy_class: type, protocol: str) -> None:
+    if protocol in _FROZEN_LOOPS:
+        raise ConfigError(
+            f"--preset {preset} and --protocol {protocol} both say how long to train; leave one out"
+        )
+    if preset in _LENGTHS and not can_be_scaled(strategy_class):
+        raise ConfigError(
+            f"--preset {preset} scales the schedule, but {strategy_class.__name__} has neither"
+            " scaled(factor) nor refine_every; set --steps and its own step options"
+        )
+
+
+def _with_preset(config: TrainConfig, preset: PresetName) -> TrainConfig:
+    length = _LENGTHS.get(preset, 1.0)
+    settings: dict[str, Any] = {
+        "preset": preset,
+        "steps": round(config.steps * length),
+        "schedule_factor": config.schedule_factor * length,
+    }
+    if preset in _BUDGETS:
+        settings["max_gaussians"] = _BUDGETS[preset]
+    return with_overrides(config, settings)
 
 
 def strategy_defaults(scene: str, strategy_class: type) -> Any:

@@ -22,6 +22,7 @@ from gs_densify.training.config_file import (
     save_config,
     with_overrides,
 )
+from gs_densify.training.strategy_setup import strategy_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -110,3 +111,40 @@ def test_every_option_says_what_it_means() -> None:
     for name in [field.name for field in dataclasses.fields(TrainConfig)]:
         assert f"    {name}:" in source
     assert yaml.safe_load("a: 1e-3") == {"a": "1e-3"}, "YAML 1.1 reads 1e-3 as text: flags parse it"
+
+
+def test_a_preset_sets_length_and_budget_and_flags_count_for_more(tmp_path: Path) -> None:
+    fast = parse_train_arguments(["--scene", "garden", "--preset", "fast"])
+    assert (fast.steps, fast.max_gaussians) == (10_000, 1_000_000)
+    assert fast.schedule_factor == pytest.approx(1 / 3)
+    assert strategy_for(fast).refine_stop_iter == 5000
+    longer = parse_train_arguments(["--scene", "garden", "--preset", "fast", "--steps", "12000"])
+    assert longer.steps == 12_000
+    tiny = parse_train_arguments(["--scene", "tiny", "--preset", "balanced"])
+    assert tiny.steps == 667
+    assert tiny.schedule_factor == pytest.approx(2 / 90)
+    compact = parse_train_arguments(["--scene", "garden", "--preset", "compact"])
+    assert (compact.steps, strategy_for(compact).max_gaussians) == (30_000, 470_000)
+    save_config(fast, tmp_path / "config.yml")
+    assert parse_train_arguments(["--config", str(tmp_path / "config.yml")]) == fast
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--protocol", "mls-bench"], "both say how long"),
+        (["--strategy", "{plain}"], "neither scaled"),
+    ],
+)
+def test_a_preset_that_cannot_take_effect_is_refused(
+    flags: list[str], message: str, tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain.py"
+    plain.write_text(
+        "from dataclasses import dataclass\n"
+        "from gs_densify.strategies.base import Strategy\n\n\n"
+        "@dataclass\nclass CustomStrategy(Strategy):\n    share: float = 0.5\n"
+    )
+    given = [flag.format(plain=plain) for flag in flags]
+    with pytest.raises(ConfigError, match=message):
+        parse_train_arguments(["--scene", "garden", "--preset", "fast", *given])
