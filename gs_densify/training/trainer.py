@@ -106,6 +106,8 @@ class Trainer:
         with section("data"):
             indices, together = self.sampler.take(min(room, host.steps_together(step)))
             batch = self.views.batch(indices)
+            if step < self.config.render.half_until * self.config.steps:
+                batch = batch.halved()
             self._prefetch(step + together, room - together)
         with section("render"):
             num_maps = host.num_attributed_maps(step)

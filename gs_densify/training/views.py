@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,25 @@ class Batch:
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.images.shape[2], self.images.shape[1]
+
+    def halved(self) -> "Batch":
+        """The views at half their size: means of 2x2 pixels, which count where all four do.
+
+        A last odd row or column is left out. The share that counts is taken to stay the same: to
+        know better would mean to wait for the GPU.
+        """
+        width, height = (side // 2 * 2 for side in self.size)
+        corners = [
+            (slice(None), slice(row, height, 2), slice(column, width, 2))
+            for row in (0, 1)
+            for column in (0, 1)
+        ]
+        images = torch.stack([self.images[corner] for corner in corners]).mean(dim=0)
+        masks = self.masks
+        if masks is not None:
+            masks = torch.stack([masks[corner] for corner in corners]).all(dim=0)
+        Ks = torch.cat([self.Ks[:, :2] / 2, self.Ks[:, 2:]], dim=1)
+        return replace(self, Ks=Ks, images=images, masks=masks)
 
     def composited(self, render: Tensor) -> Tensor:
         """The render [C,H,W,3] where pixels count, the photo elsewhere: no error, no gradient."""

@@ -6,7 +6,7 @@ import pytest
 from tqdm import tqdm
 
 from gs_densify.strategies.base import Strategy
-from gs_densify.training.config import TrainConfig
+from gs_densify.training.config import RenderOptions, TrainConfig
 from gs_densify.training.miniature import Miniature, load_miniature, make_trainer
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.trainer import Trainer
@@ -67,3 +67,21 @@ def test_gradients_of_steps_rendered_together_are_the_sum_of_theirs(miniature: M
         assert expected is not None and found is not None
         assert expected.norm() > 0
         assert (found - expected).norm() <= 1e-4 * expected.norm(), name
+
+
+def test_the_first_steps_see_half_the_size_where_that_is_asked_for(miniature: Miniature) -> None:
+    sizes: list[tuple[int, ...]] = []
+
+    class Sizes(Strategy):
+        def step_post_backward(self, params: Any, optimizers: Any, state: Any, step: int, info: Any,
+                               packed: bool = False) -> None:  # fmt: skip
+            sizes.append((info["width"], info["height"], *info["image"].shape[1:3]))
+
+    render = RenderOptions(half_until=0.5)
+    config = TrainConfig(scene="tiny", strategy="default", steps=6, render=render)
+    trainer = make_trainer(config, miniature, StrategyHost("sizes", Sizes()))
+    with tqdm(disable=True) as bar:
+        trainer.run(6, lambda row: None, bar)
+    width, height = trainer.views.sizes[0]
+    assert sizes[:3] == [(width // 2, height // 2, height // 2, width // 2)] * 3
+    assert sizes[3:] == [(width, height, height, width)] * 3

@@ -1,5 +1,6 @@
 """Photos on the device and the order in which they are drawn."""
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -148,6 +149,27 @@ def test_views_streamed_ahead_are_those_asked_for() -> None:
     for indices, images in seen:
         expected = torch.from_numpy(np.stack([photos[i] for i in indices])).float() / 255
         torch.testing.assert_close(images.cpu(), expected)
+
+
+def test_half_the_size_is_the_mean_of_four_pixels_seen_by_the_same_camera() -> None:
+    views, photos = _views([(9, 6)] * 2)
+    masks = [np.ones((6, 9), dtype=bool) for _ in photos]
+    masks[1][2, 3] = False
+    K = np.array([[10.0, 0, 4.2], [0, 11.0, 2.9], [0, 0, 1]])
+    views = [dataclasses.replace(view, K=K) for view in views]
+    store = ViewStore(views, photos, torch.device("cpu"), budget=1e9, masks=masks)
+    whole = store.batch([0, 1])
+    half = whole.halved()
+    assert half.size == (4, 3)
+    for image, photo in zip(half.images, photos, strict=True):
+        blocks = torch.from_numpy(photo[:, :8].reshape(3, 2, 4, 2, 3)).double()
+        torch.testing.assert_close(image.double(), blocks.mean(dim=(1, 3)) / 255, atol=1e-6, rtol=0)
+    assert half.masks is not None
+    assert half.masks[0].all() and (~half.masks[1]).nonzero().tolist() == [[1, 1, 0]]
+    # The middle of four pixels is where it was: (u, v) in the photo is (u, v) / 2 in its half.
+    point = torch.tensor([0.3, -0.2, 2.0])
+    projected, smaller = (batch.Ks[0] @ point for batch in (whole, half))
+    torch.testing.assert_close(smaller[:2] / smaller[2], projected[:2] / projected[2] / 2)
 
 
 @pytest.mark.gpu
