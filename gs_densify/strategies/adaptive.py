@@ -77,8 +77,9 @@ class AdaptiveStrategy(Strategy):
     """Share of the small Gaussians whose gradient is too low for a clone; 0: off."""
     split_percentile: float = 0.3
     """Share of the large Gaussians whose gradient is too low for a split; 0: off."""
-    large_scale3d: float = 0.005
-    """Largest scale, as a share of the scene's radius, above which a Gaussian is large."""
+    large_scale3d: float = 0.0
+    """Largest scale, as a share of the scene's radius, above which a Gaussian is large; 0: all are,
+    and none is cloned."""
     min_views: int = 2
     """Views that must have seen a candidate since the last refinement."""
     use_error: bool = True
@@ -87,9 +88,9 @@ class AdaptiveStrategy(Strategy):
     """How much edges of the photo raise the error; 0: off."""
     consistency: float = 0.75
     """Weight of the agreement between views; 0: off."""
-    focus: float = 1.0
+    focus: float = 3.0
     """How much births crowd where the score is highest: its exponent; 0: drawn evenly."""
-    separate: float = 0.6
+    separate: float = 1.0
     """Share of the growth in which large Gaussians split into separate ones; 0: never."""
     soft_reset: bool = True
     """Decay weak opacities and protect promising Gaussians; off: opacities are never reset."""
@@ -126,6 +127,12 @@ class AdaptiveStrategy(Strategy):
         for name in ("refine_every", "reset_every", "observations"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        cloning = type(self).clone_percentile
+        if self.large_scale3d == 0 and self.clone_percentile != cloning:
+            raise ConfigError(
+                f"clone_percentile {self.clone_percentile} has no effect while large_scale3d is 0,"
+                " at which none is cloned; set large_scale3d, for example to 0.005"
+            )
         if self.focus < 0:
             raise ConfigError(f"focus is {self.focus}; it must be at least 0")
         if self.max_gaussians < 0:

@@ -78,7 +78,8 @@ def test_the_budget_is_reached_on_the_root_curve_and_never_passed() -> None:
 @pytest.mark.parametrize(
     "switched_off",
     [
-        {"clone_percentile": 0.0, "split_percentile": 0.0},
+        {"split_percentile": 0.0},
+        {"large_scale3d": 0.005, "clone_percentile": 0.0, "split_percentile": 0.0},
         {"consistency": 0.0},
         {"max_blend": 0.0},
         {"large_scale3d": 1.0},
@@ -205,3 +206,9 @@ def test_a_shorter_schedule_refines_less_often_rather_than_closer(factor, every)
     assert scaled.reset_every == 3000 * factor
     observed = [step for step in range(3 * every) if scaled.needs_absgrad(step)]
     assert len(observed) / 3 == pytest.approx(10, abs=0.5)
+
+
+def test_a_percentile_of_clones_without_clones_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no effect while large_scale3d is 0"):
+        AdaptiveStrategy(clone_percentile=0.2)
+    assert AdaptiveStrategy(clone_percentile=0.2, large_scale3d=0.005).clone_percentile == 0.2
