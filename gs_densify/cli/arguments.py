@@ -67,6 +67,11 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
     return dataclasses.replace(parsed.train, strategy_options=options)
 
 
+def wants_dry_run(argv: Sequence[str]) -> bool:
+    """Whether --dry-run is among the arguments."""
+    return bool(_read_early(argv).dry_run)
+
+
 def _read_early(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments on which the meaning of the others depends."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -75,6 +80,7 @@ def _read_early(argv: Sequence[str]) -> argparse.Namespace:
     early.add_argument("--scene")
     early.add_argument("--protocol")
     early.add_argument("--preset")
+    early.add_argument("--dry-run", action="store_true")
     early.add_argument("-h", "--help", action="store_true")
     try:
         return early.parse_known_args(list(argv))[0]
@@ -85,6 +91,10 @@ def _read_early(argv: Sequence[str]) -> argparse.Namespace:
 def _form(options_class: type, defaults: TrainConfig) -> type:
     """A dataclass for tyro: TrainConfig's options, the strategy's under `strategy.`, --config."""
     options_class = _without_state(options_class)
+    help_dry_run = (
+        "Load the scene, time a few steps, print photos, Gaussians, expected memory and time,"
+        " and write nothing."
+    )
     help_config = "YAML file with options, as saved in a run's folder; flags count for more."
     fields: list[Any] = [
         (
@@ -103,6 +113,11 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
             "config_file",
             Annotated[Path | None, tyro.conf.arg(name="config", help=help_config)],
             None,
+        ),
+        (
+            "dry_run",
+            Annotated[bool, tyro.conf.arg(help=help_dry_run), tyro.conf.FlagCreatePairsOff],
+            False,
         ),
     ]
     return dataclasses.make_dataclass("Arguments", fields, frozen=True)

@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 
 from gs_densify.cli.app import run_command
-from gs_densify.cli.arguments import PROGRAM, parse_train_arguments
+from gs_densify.cli.arguments import PROGRAM, parse_train_arguments, wants_dry_run
 
 
 def command(argv: Sequence[str]) -> None:
     """Parse, train, and say where the files are."""
     config = parse_train_arguments(argv)
     # Imported late: --help and a wrong option answer without torch.
+    if wants_dry_run(argv):
+        from gs_densify.training.forecast import forecast, forecast_text
+
+        print(forecast_text(forecast(config)))
+        return
     from gs_densify.cli.summary import scores_text
     from gs_densify.training.run import train
 

@@ -8,7 +8,7 @@ from gs_densify.strategies.registry import build_strategy
 from gs_densify.strategies.schedule import scaled_steps
 from gs_densify.training.config import TrainConfig
 
-_LIMITS = ("max_gaussians", "cap_max")  # ours, and that of gsplat's MCMCStrategy
+BUDGET_OPTIONS = ("max_gaussians", "cap_max")  # ours, and that of gsplat's MCMCStrategy
 
 
 def strategy_for(config: TrainConfig) -> Any:
@@ -30,7 +30,9 @@ def strategy_for(config: TrainConfig) -> Any:
 
 
 def _within_budget(strategy: Any, budget: int | None) -> Any:
-    limits = {field.name for field in dataclasses.fields(strategy) if field.init} & {*_LIMITS}
+    limits = {field.name for field in dataclasses.fields(strategy) if field.init} & {
+        *BUDGET_OPTIONS
+    }
     if budget is None or not limits:
         return strategy
     lowered = {name: min(budget, getattr(strategy, name) or budget) for name in limits}

@@ -105,6 +105,25 @@ def test_profile_names_the_parts_of_a_step(tiny: Path, tmp_path: Path) -> None:
     assert "backward" in (tmp_path / "r/profile/table.txt").read_text()
 
 
+def test_a_dry_run_says_what_the_run_would_take_and_writes_nothing(
+    tiny: Path, tmp_path: Path
+) -> None:
+    limit = ["--max-gaussians", 3000, "--dry-run"]
+    done = run("gs-train", "--scene", tiny, "--out", "r", *SMOKE, *limit, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "28 to train on (96x64; 0.00 GB), 4 held out" in lines["photos"]
+    assert "at most 3,000" in lines["Gaussians"]
+    assert "with 3,000 Gaussians" in lines["memory"]
+    assert "for 40 steps" in lines["training"]
+    assert not list(tmp_path.iterdir())
+    unlimited = run(
+        "gs-train", "--scene", tiny, *SMOKE, "--strategy", "default", "--dry-run", cwd=tmp_path
+    )
+    assert "no limit: set one with --max-gaussians" in unlimited.stdout
+    assert "training" not in unlimited.stdout
+
+
 def test_max_gaussians_holds_for_every_strategy(tiny: Path, tmp_path: Path) -> None:
     for name in ("default", "gsplat-default"):
         options = ["--strategy", name, "--max-gaussians", 300, "--strategy.grow-grad2d", 1e-5]
