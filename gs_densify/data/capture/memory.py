@@ -9,9 +9,9 @@ _FLOATS = 59
 """Of a Gaussian with SH degree 3: mean 3, scales 3, quaternion 4, opacity 1, colours 48."""
 _COPIES = 4
 """Each is a float32 parameter with a gradient and Adam's two moments."""
-_WORKING_BYTES = 600
-"""For each Gaussian while a view is rendered: colours gathered for the kernels, projections, and
-their gradients. The difference of measured peaks to the rest, see docs/capture.md."""
+_WORKING_BYTES = 870
+"""For each Gaussian while views are rendered: colours gathered for the kernels, projections, and
+their gradients. What a measured peak of adaptive leaves over, see docs/capture.md."""
 
 
 @dataclass(frozen=True)
