@@ -2,7 +2,8 @@
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,14 +49,19 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
     needs_options = not early.help or early.strategy is not None or early.config is not None
     options_form = load_strategy_class(name) if needs_options else _NoOptions
     in_file = config_file.flags_of({**values, "strategy": options_in_file})
-    protocol = early.protocol or values.get("protocol") or _default_of("protocol")
-    defaults = trainer_defaults(
+    choices = ("protocol", "preset") if needs_options else ("protocol",)
+    of_file = {choice: str(values[choice]) for choice in choices if values.get(choice)}
+    given = {choice: value for choice in choices if (value := getattr(early, choice))}
+    defaults_of: Any = partial(
+        trainer_defaults,
         str(scene or _REQUIRED),
         options_form,
         recipe=recipe_of(name, options_form),
-        protocol=str(protocol),
-        preset=(early.preset or values.get("preset")) if needs_options else None,
+        protocol=_default_of("protocol"),
     )
+    defaults = defaults_of(**of_file | given)
+    if given and values:
+        _check_choices(given, early.config, values, defaults_of(**of_file), defaults)
     parsed: Any = parse(
         _form(options_form, defaults),
         [*in_file, "--strategy", name, *argv],
@@ -86,6 +92,35 @@ def _read_early(argv: Sequence[str]) -> argparse.Namespace:
         return early.parse_known_args(list(argv))[0]
     except argparse.ArgumentError as error:
         raise ConfigError(f"{error.argument_name}: a value is missing") from None
+
+
+def _check_choices(
+    given: Mapping[str, str],
+    file: Path,
+    values: Mapping[str, Any],
+    before: TrainConfig,
+    after: TrainConfig,
+) -> None:
+    """Refuse a --protocol or --preset of which the file takes a setting back."""
+    in_file = _by_dotted_name(values)
+    plain = _by_dotted_name(config_file.to_mapping(before))
+    for name, value in _by_dotted_name(config_file.to_mapping(after)).items():
+        is_chosen = name not in ("protocol", "preset") and value != plain[name]
+        if is_chosen and in_file.get(name, value) != value:
+            flags = " ".join(f"--{choice} {chosen}" for choice, chosen in given.items())
+            raise ConfigError(
+                f"{flags} makes {name} {value}, but {file} sets it to {in_file[name]}; remove that"
+                " line from the file, or leave the option out"
+            )
+
+
+def _by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The innermost values of a nested mapping."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("-", "_")
+        flat |= _by_dotted_name(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
 
 
 def _form(options_class: type, defaults: TrainConfig) -> type:

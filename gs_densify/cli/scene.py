@@ -46,7 +46,7 @@ class Info:
         from gs_densify.data.presets import resolve_scene
 
         source = resolve_scene(self.scene, data_root=self.data_root, downscale=self.downscale)
-        photos = PhotoOptions(image_source="found" if self.downscale is None else "auto")
+        photos = PhotoOptions(image_source=source.image_source)
         scene = load_scene(source.root, name=source.name, downscale=source.downscale, photos=photos)
         sizes = ", ".join(f"{width}x{height}" for width, height in scene.image_sizes)
         print(f"scene {scene.name}: {scene.root}")
@@ -76,6 +76,8 @@ class Check:
 
     def carry_out(self) -> None:
         """Check, print, write."""
+        if self.gaussians < 1:
+            raise ConfigError(f"--gaussians is {self.gaussians}; it must be at least 1")
         from gs_densify.data.capture.check import CheckOptions, check_capture
         from gs_densify.data.capture.picture import save_picture
         from gs_densify.data.capture.text import report_text

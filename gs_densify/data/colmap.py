@@ -98,7 +98,7 @@ def read_model(folder: Path) -> ColmapModel:
             outward name, a camera model without a pinhole image, a pose or intrinsics that are
             not finite.
     """
-    reconstruction, names = _read(folder)
+    reconstruction, names = read_checked(folder)
     registered = sorted(names, key=lambda i: names[i])
     if not registered or not reconstruction.num_points3D():
         raise SceneError(
@@ -153,8 +153,12 @@ def _no_model_message(root: Path, children: list[Path]) -> str:
     )
 
 
-def _read(folder: Path) -> tuple["pycolmap.Reconstruction", dict[int, str]]:
-    """pycolmap's reconstruction of checked files, and the names of registered images by id."""
+def read_checked(folder: Path) -> tuple["pycolmap.Reconstruction", dict[int, str]]:
+    """pycolmap's reconstruction of checked files, and the names of registered images by id.
+
+    Raises:
+        SceneError: files that cannot be read, are damaged, or contradict each other.
+    """
     try:
         names = _checked_names(folder)
     except OSError as error:

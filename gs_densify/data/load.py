@@ -46,6 +46,16 @@ class PhotoOptions:
     """Leave out photos that are not on disk."""
 
 
+@dataclass(frozen=True)
+class PhotoSource:
+    """Which files the photos are, and whether and how they are resized."""
+
+    folder: Path
+    factor: int
+    """What sizes are divided by; 1 where photos are used as found."""
+    resize_filter: str | None
+
+
 def load_scene(
     root: Path,
     *,
@@ -70,7 +80,7 @@ def load_scene(
         SceneError: what is missing, damaged or contradictory, in one line.
     """
     root, photos = Path(root), photos or PhotoOptions()
-    source = _choose_photos(root, downscale, photos)
+    source = choose_photos(root, downscale, photos)
     model = read_model(find_model(root))
     names = [image.name for image in model.images]
     files = find_photos(source.folder, names)
@@ -113,7 +123,7 @@ def load_scene(
     )
 
 
-def _say_what_is_made(root: Path, source: "_PhotoSource", views: tuple[View, ...]) -> None:
+def _say_what_is_made(root: Path, source: PhotoSource, views: tuple[View, ...]) -> None:
     lenses = Counter(view.recipe.lens.model for view in views if view.recipe and view.recipe.lens)
     what = [f"{count} photos undistorted ({model})" for model, count in sorted(lenses.items())]
     if source.resize_filter is not None:
@@ -123,16 +133,12 @@ def _say_what_is_made(root: Path, source: "_PhotoSource", views: tuple[View, ...
         _log.warning("%s: %s; kept in %s", root, ", ".join(what), photo_cache())
 
 
-@dataclass(frozen=True)
-class _PhotoSource:
-    folder: Path
-    factor: int
-    """What sizes are divided by; 1 where photos are used as found."""
-    resize_filter: str | None
+def choose_photos(root: Path, downscale: int, options: PhotoOptions) -> PhotoSource:
+    """The photos that the options ask for; whether they are there is not looked at.
 
-
-def _choose_photos(root: Path, downscale: int, options: PhotoOptions) -> _PhotoSource:
-    """The folder of the photos, and whether and how they are resized."""
+    Raises:
+        SceneError: a factor below 1, or an option without an effect.
+    """
     folder = image_folder(root, downscale)
     wanted = options.image_source == "resized"
     if wanted and downscale == 1:
@@ -143,14 +149,14 @@ def _choose_photos(root: Path, downscale: int, options: PhotoOptions) -> _PhotoS
     is_made = wanted or (options.image_source == "auto" and downscale > 1 and not folder.is_dir())
     if is_made:
         chosen = options.resize_filter or DEFAULT_FILTER
-        return _PhotoSource(image_folder(root, 1), downscale, chosen)
+        return PhotoSource(image_folder(root, 1), downscale, chosen)
     if options.resize_filter is not None:
         raise SceneError(
             f"--data.resize-filter {options.resize_filter} has no effect: {folder} is used as"
             " found; expected photos to resize; leave it out, or add --data.image-source resized"
             " to a --downscale of 2 or more."
         )
-    return _PhotoSource(folder, 1, None)
+    return PhotoSource(folder, 1, None)
 
 
 def _usable_points(
@@ -193,7 +199,7 @@ def _mask_sources(
     }
 
 
-def _view(image: ColmapImage, path: Path, size: Size, source: _PhotoSource) -> View:
+def _view(image: ColmapImage, path: Path, size: Size, source: PhotoSource) -> View:
     """A view in COLMAP's world, at the size that its photo has after resizing and undistorting."""
     _check_aspect(image, path, size)
     if source.resize_filter is not None:

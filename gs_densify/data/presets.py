@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from gs_densify.data.cache import default_cache
 from gs_densify.errors import SceneError
@@ -35,6 +36,9 @@ class SceneSource:
     name: str
     root: Path
     downscale: int
+    image_source: Literal["auto", "found"] = "auto"
+    """`load.PhotoOptions.image_source` of a run that asks for nothing else: the factor of a preset
+    names the photos that papers evaluate on, which are not replaced unasked."""
 
 
 def resolve_scene(
@@ -58,17 +62,19 @@ def resolve_scene(
         SceneError: nothing there; lists the presets and the paths looked for.
     """
     factor = PRESETS.get(scene, 1) if downscale is None else downscale
+    is_preset_factor = downscale is None and scene in PRESETS
+    image_source: Literal["auto", "found"] = "found" if is_preset_factor else "auto"
     if scene == TINY:
         from gs_densify.data.tiny import ensure_tiny  # numpy: not for --help
 
-        return SceneSource(TINY, ensure_tiny(cache or default_cache()), factor)
+        return SceneSource(TINY, ensure_tiny(cache or default_cache()), factor, image_source)
     if not scene:
         raise SceneError(f"the scene's name is empty; expected {_known()}; name one of them.")
     candidates = _candidates(scene, find_data_root(data_root))
     for candidate in candidates:
         if candidate.is_dir():
             root = _dataset_root(candidate)
-            return SceneSource(root.name or scene, root, factor)
+            return SceneSource(root.name or scene, root, factor, image_source)
     looked = ", ".join(map(str, candidates)) if candidates else "no folder: no data root is set"
     raise SceneError(
         f"scene {scene!r} not found (looked for {looked}); expected {_known()};"

@@ -9,7 +9,7 @@ JSON spelling: a number that could not be measured is null, and writing one is a
 import dataclasses
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,26 +33,22 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        # mkstemp would give the owner alone access, and the umask that it leaves out can only be
+        # asked for by setting it, which other threads would see.
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        file = temporary.open("xb")
     except OSError as error:
         raise ResultError(f"{path}: cannot be written ({error.strerror}).") from error
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp gives the owner alone access
         os.replace(temporary, path)
     except OSError as error:
         raise ResultError(f"{path}: cannot be written ({error.strerror}).") from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        temporary.unlink(missing_ok=True)
 
 
 def save_json(path: str | Path, value: Any) -> None:

@@ -25,12 +25,12 @@ class LoadedScene:
     test_photos: list[np.ndarray]
     train_masks: list[np.ndarray | None]
     test_masks: list[np.ndarray | None]
-    """For each view, bool [H,W]: True where a pixel counts; None where all do."""
     seconds: float
 
 
 def find_scene(config: TrainConfig) -> Scene:
     """The scene of a configuration: poses and points, no pixels."""
+    asked = config.data.image_source
     source = resolve_scene(config.scene, data_root=config.data_root, downscale=config.downscale)
     return load_scene(
         source.root,
@@ -38,7 +38,12 @@ def find_scene(config: TrainConfig) -> Scene:
         downscale=source.downscale,
         test_every=config.data.test_every,
         normalize=config.data.normalize,
-        photos=_photo_options(config),
+        photos=PhotoOptions(
+            image_source=source.image_source if asked == "auto" else asked,
+            resize_filter=config.data.resize_filter,
+            masks=config.data.masks,
+            skip_missing=config.data.skip_missing,
+        ),
     )
 
 
@@ -58,16 +63,4 @@ def load(config: TrainConfig, *, test_only: bool = False) -> LoadedScene:
         [photo.mask for photo in train],
         [photo.mask for photo in test],
         time.perf_counter() - started,
-    )
-
-
-def _photo_options(config: TrainConfig) -> PhotoOptions:
-    data = config.data
-    # A preset's factor names the photos that papers evaluate on: they are not replaced unasked.
-    is_preset_factor = data.image_source == "auto" and config.downscale is None
-    return PhotoOptions(
-        image_source="found" if is_preset_factor else data.image_source,
-        resize_filter=data.resize_filter,
-        masks=data.masks,
-        skip_missing=data.skip_missing,
     )

@@ -11,7 +11,7 @@ from commands import SMOKE, refusal, run
 
 from gs_densify.cli.eval import command
 from gs_densify.errors import ConfigError, ResultError
-from gs_densify.results import Scores, load_evaluation, load_per_view, load_results
+from gs_densify.results import Scores, load_evaluation, load_json, load_per_view, load_results
 from gs_densify.splats.ply import load_ply, save_ply
 
 CPU = ["--device", "cpu", "--lpips"]
@@ -279,11 +279,15 @@ def test_a_ply_of_another_trainer_is_scored(tiny: Path, finished_run: Path, tmp_
     )
 
 
-RECORDS = sorted((Path(__file__).parents[2] / "benchmarks/records").glob("bonsai800_*"))
+RECORDS = [
+    Path(__file__).parents[2] / f"benchmarks/records/bonsai800_{strategy}_30k_h100"
+    for strategy in ("adaptive", "default")
+]
 
 
 def test_recorded_runs_are_compared_and_averaged(tmp_path: Path) -> None:
-    """Files of schema version 1, through the command."""
+    """Files of schema versions 2 and 1, through the command."""
+    assert [load_json(path / "results.json")["schema_version"] for path in RECORDS] == [2, 1]
     done = run("gs-eval", "--aggregate", *RECORDS, "--out", "a", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     groups = json.loads((tmp_path / "a/aggregate.json").read_text())["groups"]

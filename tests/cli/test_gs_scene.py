@@ -33,6 +33,8 @@ def test_check_of_a_folder_of_photos_alone_reports_and_refuses(tiny: Path, tmp_p
 def test_check_of_nothing_is_one_line(tmp_path: Path) -> None:
     done = run("gs-scene", "check", "nowhere", cwd=tmp_path)
     assert "nowhere" in refusal(done) and done.stdout == ""
+    done = run("gs-scene", "check", "nowhere", "--gaussians", 0, cwd=tmp_path)
+    assert "--gaussians is 0; it must be at least 1" in refusal(done)
 
 
 def test_a_report_that_cannot_be_written_is_one_line(tiny: Path, tmp_path: Path) -> None:

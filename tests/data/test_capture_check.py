@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from gs_densify.data.capture.check import CheckOptions, check_capture
 from gs_densify.data.capture.picture import save_picture
 from gs_densify.data.capture.report import CaptureReport, Finding
 from gs_densify.data.capture.text import report_text
+from gs_densify.data.load import load_scene
 from gs_densify.data.presets import SceneSource
 from gs_densify.errors import SceneError
 from gs_densify.results import load_json, save_json
@@ -78,6 +80,53 @@ def test_a_missing_and_a_broken_photo_stop_it(around: Path) -> None:
     assert "lacks 1 of the 30" in finding(report, "gs-train refuses").text
     assert finding(report, "cannot be used").photos == ("008.png",)
     assert report.coverage and report.plan
+
+
+def test_smaller_photos_are_made_as_gs_train_makes_them(around: Path) -> None:
+    source = SceneSource("scene", around, 2)
+    with_factor, _ = check_capture(source, OPTIONS)
+    assert with_factor.verdict == "fine" and with_factor.image_dir == "images"
+    assert with_factor.plan and with_factor.plan.memory.photos == 26 * 80 * 60 * 3
+    of_preset, _ = check_capture(replace(source, image_source="found"), OPTIONS)
+    assert "images_2 does not exist" in finding(of_preset, "gs-train refuses").text
+    write_photo(around / "images/000.png", texture(0, 4000, 3000))
+    larger, _ = check_capture(source, OPTIONS)
+    assert larger.plan and larger.plan.suggested_downscale == 4
+    assert finding(larger, "above 1600")
+
+
+def test_photos_count_under_the_names_that_gs_train_pairs_them_with(around: Path) -> None:
+    images = around / "images"
+    (images / "003.png").rename(images / "003.PNG")
+    write_photo(images / "003.PNG", gaussian_filter(texture(3), 1.5))
+    report = check(around)
+    assert report.missing == report.without_pose == ()
+    assert finding(report, "less fine detail").photos == ("003.png",)
+    assert len(report.photos) == 30 and all(r.has_pose and r.sharpness for r in report.photos)
+    (images / "008.png").unlink()  # also where gs-train refuses the rest
+    report = check(around)
+    assert report.missing == ("008.png",) and report.without_pose == ()
+
+
+def test_masks_are_no_fault_and_take_memory(around: Path) -> None:
+    path = around / "images/003.png"
+    grey = Image.open(path).convert("L")
+    Image.merge("LA", [grey, grey.point(lambda v: 255 * (v > 60))]).save(path)
+    report = check(around)
+    assert report.verdict == "fine" and not report.unreadable
+    assert report.plan and report.plan.memory.photos == 26 * 160 * 120 * 4
+
+
+def test_a_lens_is_said_to_be_undone_and_one_without_effect_is_a_pinhole(tmp_path: Path) -> None:
+    pinhole = [FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2]
+    root = write_capture(tmp_path / "a", AROUND, camera=("OPENCV", [*pinhole, -0.1, 0, 0, 0]))
+    report = check(root)
+    assert report.verdict == "fine" and not report.cameras[0].is_pinhole
+    (size,) = load_scene(root, name="s").image_sizes
+    assert report.plan and report.plan.memory.photos == 26 * size[0] * size[1] * 3
+    assert size != (WIDTH, HEIGHT) and "which is undone" in " ".join(report_text(report).split())
+    root = write_capture(tmp_path / "b", AROUND, camera=("OPENCV", [*pinhole, 0, 0, 0, 0]))
+    assert check(root).cameras[0].is_pinhole
 
 
 @pytest.mark.parametrize("damage", ["no model", "cut", "empty", "no images", "nothing"])

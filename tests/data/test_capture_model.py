@@ -144,12 +144,16 @@ def test_the_corner_shift_is_the_lens_formula(tmp_path: Path) -> None:
     assert not camera.is_pinhole
 
 
-@pytest.mark.parametrize("name", ["bonsai800_adaptive_30k_h100", "bonsai800_default_30k_h100"])
-def test_expected_memory_is_near_what_was_measured(name: str) -> None:
-    results = json.loads((RECORDS / name / "results.json").read_text())
-    sizes = [(800, 533)] * results["protocol"]["n_train"]
-    found = gpu_memory(sizes, results["counts"]["peak"], 16 * 2**30)
-    assert found.total == pytest.approx(results["peak_memory"]["device"], rel=0.1)
+def test_expected_memory_is_near_what_was_measured() -> None:
+    """docs/capture.md says how near."""
+    expected = {"adaptive": (0.98, 1.02), "default": (1.0, 1.2), "mcmc": (0.75, 1.0)}
+    for strategy, (least, most) in expected.items():
+        path = RECORDS / f"bonsai800_{strategy}_30k_h100" / "results.json"
+        results = json.loads(path.read_text())
+        sizes = [(800, 533)] * results["protocol"]["n_train"]
+        found = gpu_memory(sizes, results["counts"]["peak"], 16 * 2**30)
+        ratio = found.total / results["peak_memory"]["device"]
+        assert least < ratio < most, strategy
 
 
 def test_photos_beyond_the_budget_stay_in_host_memory() -> None:

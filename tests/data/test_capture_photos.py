@@ -35,7 +35,7 @@ def write(folder: Path, changed: dict[int, np.ndarray] | None = None) -> Path:
 
 
 def measured(folder: Path):
-    found, refused = measure_photos(folder, NAMES, progress=False)
+    found, refused = measure_photos({name: folder / name for name in NAMES}, progress=False)
     assert not refused
     return found
 
@@ -80,7 +80,7 @@ def test_sharpness_ignores_gain_and_offset_and_falls_with_blur(
 def test_flat_and_very_small_photos_have_a_sharpness(tmp_path: Path) -> None:
     for i, shape in enumerate([(40, 40), (1, 1), (15, 80), (16, 16)]):
         write_photo(tmp_path / f"{i}.png", np.full(shape, 99.0))
-    photos, refused = measure_photos(tmp_path, list_photos(tmp_path), progress=False)
+    photos, refused = measure_photos(list_photos(tmp_path), progress=False)
     assert not refused and [photo.sharpness for photo in photos] == [0, 0, 0, 0]
     assert [photo.brightness for photo in photos] == [99, 99, 99, 99]
 
@@ -125,8 +125,10 @@ def test_photos_are_listed_by_suffix_in_every_folder(tmp_path: Path) -> None:
         write_photo(tmp_path / name, texture())
     (tmp_path / "notes.txt").write_text("no photo")
     (tmp_path / "folder.png").mkdir()
-    assert list_photos(tmp_path) == ["a/b.jpeg", "a/c.png", "b.JPG"]
-    assert list_photos(tmp_path / "none") == []
+    found = list_photos(tmp_path)
+    assert list(found) == ["a/b.jpeg", "a/c.png", "b.JPG"]
+    assert found["a/b.jpeg"] == tmp_path / "a/b.jpeg"
+    assert list_photos(tmp_path / "none") == {}
 
 
 def test_every_kind_of_photo_is_measured_or_named(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_every_kind_of_photo_is_measured_or_named(tmp_path: Path) -> None:
     grey.save(tmp_path / "grey.tif")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "large.jpg").read_bytes()[:5000])
     (tmp_path / "text.png").write_text("no photo")
-    photos, refused = measure_photos(tmp_path, list_photos(tmp_path), progress=False)
+    photos, refused = measure_photos(list_photos(tmp_path), progress=False)
     assert {p.name: p.size for p in photos} == {
         "grey.jpg": (160, 120),
         "grey.tif": (160, 120),

@@ -35,11 +35,12 @@ def test_presets_are_the_nine_scenes_at_their_published_scales() -> None:
 
 def test_a_preset_lies_in_the_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "360" / "garden").mkdir(parents=True)
-    expected = SceneSource("garden", tmp_path / "360" / "garden", 4)
+    expected = SceneSource("garden", tmp_path / "360" / "garden", 4, "found")
     assert resolve_scene("garden", data_root=tmp_path / "360") == expected
     monkeypatch.setenv("GS_DATA", str(tmp_path / "360"))
     assert resolve_scene("garden") == expected
     assert resolve_scene("garden", downscale=8).downscale == 8
+    assert resolve_scene("garden", downscale=4).image_source == "auto"
     assert str(tmp_path / "else") in refusal("garden", data_root=tmp_path / "else")
 
 

@@ -121,6 +121,14 @@ def test_saved_files_follow_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "x.json").stat().st_mode) == 0o640
 
 
+def test_the_umask_is_not_set_even_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the process's: of two threads that set it and back, one would keep the other's."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail(f"umask set to {mask:o}"))
+    save_json(tmp_path / "x.json", 1)
+
+
 def test_missing_file_folder_and_unwritable_place_are_refused(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "none.json")
     assert "cannot be read" in refusal(tmp_path)

@@ -89,6 +89,22 @@ def test_wrong_files_are_refused_in_one_line(tmp_path: Path, text: str, message:
     assert "\n" not in str(refused.value)
 
 
+def test_a_preset_or_protocol_that_the_file_takes_back_is_refused(tmp_path: Path) -> None:
+    saved = tmp_path / "config.yml"
+    save_config(parse_train_arguments(["--scene", "garden", "--preset", "balanced"]), saved)
+    given = ["--config", str(saved)]
+    assert parse_train_arguments([*given, "--preset", "balanced"]).steps == 20_000
+    assert parse_train_arguments([*given, "--protocol", "default"]).protocol == "default"
+    with pytest.raises(
+        ConfigError, match=r"--preset fast makes steps 10000, but .*config\.yml sets"
+    ):
+        parse_train_arguments([*given, "--preset", "fast"])
+    with pytest.raises(ConfigError, match=r"--protocol inria makes data\.image_source found"):
+        parse_train_arguments([*given, "--protocol", "inria"])
+    saved.write_text("scene: garden\nlog-every: 7\nsteps: 10000\n")
+    assert parse_train_arguments([*given, "--preset", "fast"]).log_every == 7
+
+
 def test_overrides_by_dotted_name_refuse_unknown_options() -> None:
     config = with_overrides(TrainConfig(scene="x"), {"init.opacity": 0.5, "steps": 7})
     assert (config.init.opacity, config.steps) == (0.5, 7)
@@ -102,8 +118,8 @@ def test_the_configuration_files_of_the_repository_load() -> None:
     for path in files:
         config = parse_train_arguments(["--config", str(path)])
         if path.parent.name == "mipnerf360":
-            assert config.scene == path.stem
-            assert config.downscale == MIPNERF360[path.stem]
+            assert config.scene == path.stem in MIPNERF360
+            assert config.downscale is None, "else smaller photos of ours may stand in for images_N"
 
 
 def test_every_option_says_what_it_means() -> None:

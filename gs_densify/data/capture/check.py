@@ -25,8 +25,11 @@ from gs_densify.data.capture.report import (
     PointStatistics,
 )
 from gs_densify.data.colmap import find_model
-from gs_densify.data.load import image_folder, load_scene
+from gs_densify.data.load import PhotoOptions, PhotoSource, choose_photos, load_scene
+from gs_densify.data.photo_files import find_photos
 from gs_densify.data.presets import SceneSource
+from gs_densify.data.resize import reduced_size
+from gs_densify.data.scene import Scene
 from gs_densify.data.split import is_test_index
 from gs_densify.errors import SceneError
 
@@ -49,8 +52,11 @@ class CheckOptions:
 
 @dataclass(frozen=True, eq=False)
 class Capture:
-    """The measures that the report is made of."""
+    """The measures that the report is made of. Photos have COLMAP's names where it has them."""
 
+    source: PhotoSource
+    scene: Scene | None
+    """As gs-train reads it; None where it is refused."""
     model_folder: Path | None
     model: CaptureModel | None
     geometry: Geometry | None
@@ -73,8 +79,7 @@ def check_capture(
     Raises:
         SceneError: a downscale factor that no image folder can have.
     """
-    images = image_folder(source.root, source.downscale)
-    capture = _measure(source, images, options)
+    capture = _measure(source, options)
     photos = capture.photos
     with_pose = [photo for photo in photos if photo.name in set(capture.registered)]
     coverage = coverage_of(capture.geometry) if capture.geometry else None
@@ -83,10 +88,10 @@ def check_capture(
         name=source.name,
         root=str(source.root),
         model_dir=_relative(capture.model_folder, source.root),
-        image_dir=images.name,
+        image_dir=capture.source.folder.name,
         registered=len(capture.registered) if capture.model else None,
         without_pose=_difference(capture.on_disk, capture.registered) if capture.model else (),
-        missing=tuple(name for name in capture.registered if not (images / name).is_file()),
+        missing=_difference(capture.registered, capture.on_disk),
         unreadable=capture.unreadable,
         sizes=dict(Counter(f"{p.size[0]}x{p.size[1]}" for p in photos).most_common()),
         cameras=capture.model.cameras if capture.model else (),
@@ -96,7 +101,7 @@ def check_capture(
         badly_exposed=tuple(badly_exposed(photos)),
         clipped=tuple(clipped(photos)),
         near_duplicates=_duplicates(capture.geometry, with_pose),
-        plan=_plan(source, with_pose if capture.model else photos, options),
+        plan=_plan(source, capture, with_pose if capture.model else photos, options),
         photos=_records(capture),
         findings=(),
         verdict="fine",
@@ -105,29 +110,46 @@ def check_capture(
     return replace(report, findings=findings, verdict=verdict_of(findings)), capture.geometry
 
 
-def _measure(source: SceneSource, images: Path, options: CheckOptions) -> Capture:
-    on_disk = list_photos(images)
-    photos, unreadable = measure_photos(images, on_disk, progress=options.progress)
+def _measure(source: SceneSource, options: CheckOptions) -> Capture:
+    photo_options = PhotoOptions(image_source=source.image_source)
+    chosen = choose_photos(source.root, source.downscale, photo_options)
     folder, no_model = _attempt(lambda: find_model(source.root))
     model, damage = _attempt(lambda: read_capture_model(folder)) if folder else (None, no_model)
-    _, refusal = _attempt(
+    scene, refusal = _attempt(
         lambda: load_scene(
             source.root,
             name=source.name,
             downscale=source.downscale,
             test_every=options.test_every,
+            photos=photo_options,
         )
     )
+    registered = [image.name for image in model.images] if model else []
+    files = _files(scene, chosen.folder, registered)
+    photos, unreadable = measure_photos(files, progress=options.progress)
     return Capture(
+        source=chosen,
+        scene=scene,
         model_folder=folder,
         model=model,
         geometry=geometry_of(model) if model else None,
-        on_disk=on_disk,
+        on_disk=list(files),
         photos=photos,
         unreadable=unreadable,
         refusal=refusal or damage,
-        registered=[image.name for image in model.images] if model else [],
+        registered=registered,
     )
+
+
+def _files(scene: Scene | None, folder: Path, registered: list[str]) -> dict[str, Path]:
+    """Every photo below `folder` by name, which is COLMAP's where gs-train pairs them, sorted."""
+    if scene is not None:
+        paired = {view.name: view.path for view in scene.views}
+    else:
+        paired = _attempt(lambda: find_photos(folder, registered))[0] or {}
+    owners = {path: name for name, path in paired.items()}
+    listed = {owners.get(path, name): path for name, path in list_photos(folder).items()}
+    return dict(sorted((listed | paired).items()))
 
 
 def _attempt(step: Callable[[], _Result]) -> tuple[_Result | None, str | None]:
@@ -179,22 +201,35 @@ def _duplicates(
     )
 
 
-def _plan(source: SceneSource, photos: list[PhotoMeasures], options: CheckOptions) -> Plan | None:
+def _plan(
+    source: SceneSource, capture: Capture, photos: list[PhotoMeasures], options: CheckOptions
+) -> Plan | None:
+    """Of the views that gs-train makes; where it refuses, of the `photos` as they are."""
     if not photos:
         return None
-    is_test = [is_test_index(i, options.test_every) for i in range(len(photos))]
-    train = [photo.size for photo, test in zip(photos, is_test, strict=True) if not test]
-    longest = source.downscale * max(max(photo.size) for photo in photos)
+    resized = capture.source.factor
+    longest = source.downscale // resized * max(max(photo.size) for photo in photos)
     suggested = 1
     while longest > _LONGEST_SIDE * suggested:
         suggested *= 2
+    if capture.scene is not None:
+        train = [(view.width, view.height) for view in capture.scene.train_views]
+        total, has_masks = len(capture.scene.views), capture.scene.masks
+    else:
+        is_test = [is_test_index(i, options.test_every) for i in range(len(photos))]
+        train = [
+            reduced_size(photo.size, resized)
+            for photo, test in zip(photos, is_test, strict=True)
+            if not test
+        ]
+        total, has_masks = len(photos), False
     return Plan(
         downscale=source.downscale,
         suggested_downscale=suggested,
         test_every=options.test_every,
         train=len(train),
-        test=len(photos) - len(train),
-        memory=gpu_memory(train, options.gaussians, options.image_budget),
+        test=total - len(train),
+        memory=gpu_memory(train, options.gaussians, options.image_budget, has_masks=has_masks),
     )
 
 

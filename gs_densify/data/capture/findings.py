@@ -223,8 +223,8 @@ def _training(report: CaptureReport) -> Iterator[Finding]:
         yield Finding(
             "note",
             "the longer side is above 1600 pixels, more than published figures use",
-            f"train with --downscale {factor}, on copies at 1/{factor} of the size in"
-            f" images_{factor}/",
+            f"train with --downscale {factor}, which makes smaller photos where images_{factor}/ is"
+            " missing",
         )
 
 

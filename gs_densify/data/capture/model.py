@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
-from gs_densify.data.colmap import _read as read_checked
+from gs_densify.data.colmap import read_checked
+from gs_densify.data.lens import lens_of
 from gs_densify.data.normalize import LARGEST_COORDINATE
 from gs_densify.data.scene import Size
 from gs_densify.errors import SceneError
@@ -28,11 +29,8 @@ class ModelCamera:
     corner_shift: float | None
     """Pixels by which the lens moves the corner that it moves most; None where a corner has no
     place in an undistorted photo."""
-
-    @property
-    def is_pinhole(self) -> bool:
-        """Whether photos of it can be trained on as they are."""
-        return self.model in _PINHOLES
+    is_pinhole: bool
+    """Whether photos of it are trained on as they are, also where all coefficients are zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +98,7 @@ def _cameras(
             num_images=used.count(i),
             focal=float(camera.mean_focal_length()),
             corner_shift=_corner_shift(camera),
+            is_pinhole=camera.is_perspective() and lens_of(camera) is None,
         )
         for i, camera in cameras.items()
     )
@@ -127,9 +126,7 @@ def _image(
 ) -> ModelImage:
     image = reconstruction.images[image_id]
     camera = reconstruction.cameras[image.camera_id]
-    # A method since frames came to COLMAP (4.x), an attribute before.
-    rigid = image.cam_from_world() if callable(image.cam_from_world) else image.cam_from_world
-    pose = np.vstack([rigid.matrix(), [0.0, 0.0, 0.0, 1.0]])
+    pose = np.vstack([image.cam_from_world().matrix(), [0.0, 0.0, 0.0, 1.0]])
     if not (np.abs(pose) < LARGEST_COORDINATE).all():
         raise SceneError(
             f"{folder} holds a pose of image {name!r} that is not finite; expected a rotation and"

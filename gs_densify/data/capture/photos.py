@@ -1,7 +1,7 @@
 """Measure photos: sharpness, brightness, clipped highlights, and a thumbnail to compare."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from gs_densify.data.decode import read_photo
 from gs_densify.data.images import read_sizes
-from gs_densify.data.prepare import read_view
-from gs_densify.data.scene import Size, View
+from gs_densify.data.scene import Size
 from gs_densify.errors import SceneError
 
 LONGEST_SIDE = 1024
@@ -39,33 +39,33 @@ class PhotoMeasures:
     """[32, 32] float32 grey values."""
 
 
-def list_photos(folder: Path) -> list[str]:
-    """Names of the photos below `folder`, by suffix: relative paths with slashes, sorted."""
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
-    return sorted(path.relative_to(folder).as_posix() for path in files if path.is_file())
+def list_photos(folder: Path) -> dict[str, Path]:
+    """The photos below `folder`, by suffix: relative paths with slashes, sorted, and the files."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    return {path.relative_to(folder).as_posix(): path for path in found if path.is_file()}
 
 
 def measure_photos(
-    folder: Path, names: Sequence[str], *, progress: bool = True
+    files: Mapping[str, Path], *, progress: bool = True
 ) -> tuple[list[PhotoMeasures], dict[str, str]]:
-    """Measure the photos `names` below `folder`, in parallel threads.
+    """Measure photos, by name, in parallel threads.
 
     Returns:
-        The measures in the order of `names`, without those that gs-train would refuse too, and
+        The measures in the order of `files`, without those that gs-train would refuse too, and
         the reason for each of those by name.
     """
 
     def measure(name: str) -> PhotoMeasures | str:
         try:
-            return _measure(folder / name, name)
+            return _measure(files[name], name)
         except SceneError as error:
             return str(error)
 
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        results = pool.map(measure, names)
+        results = pool.map(measure, files)
         hide = None if progress else True  # None: tqdm shows the bar on terminals only
-        found = list(tqdm(results, total=len(names), desc="photos", disable=hide, leave=False))
-    refused = {name: one for name, one in zip(names, found, strict=True) if isinstance(one, str)}
+        found = list(tqdm(results, total=len(files), desc="photos", disable=hide, leave=False))
+    refused = {name: one for name, one in zip(files, found, strict=True) if isinstance(one, str)}
     return [one for one in found if isinstance(one, PhotoMeasures)], refused
 
 
@@ -103,7 +103,7 @@ def _quarter(grey: np.ndarray) -> np.ndarray:
 
 def _measure(path: Path, name: str) -> PhotoMeasures:
     (size,) = read_sizes([path], workers=1)
-    image = _decode_small(path, size)
+    image = _decode_small(path)
     grey = np.asarray(image, dtype=np.float32)
     return PhotoMeasures(
         name=name,
@@ -115,7 +115,7 @@ def _measure(path: Path, name: str) -> PhotoMeasures:
     )
 
 
-def _decode_small(path: Path, size: Size) -> Image.Image:
+def _decode_small(path: Path) -> Image.Image:
     """Grey, with `LONGEST_SIDE`. JPEG decoders make a small picture at a fraction of the cost."""
     try:
         with Image.open(path) as opened:
@@ -128,7 +128,6 @@ def _decode_small(path: Path, size: Size) -> Image.Image:
             f"{path} cannot be read as a photo ({reason}); expected an intact image file;"
             " copy it again from its source."
         ) from None
-    pixels = read_view(View(path.name, path, 0, np.eye(4), np.eye(3), *size)).pixels
-    image = Image.fromarray(pixels).convert("L")
+    image = Image.fromarray(read_photo(path, use_alpha=True).pixels).convert("L")
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     return image

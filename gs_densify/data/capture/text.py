@@ -72,7 +72,7 @@ def _camera(camera: ModelCamera) -> str:
         return f"{text} px: no distortion, nothing to undistort"
     if camera.corner_shift is None:
         return f"{text} px: sees further than any undistorted photo can show"
-    return f"{text} px: the lens moves corners by {camera.corner_shift:.0f} px; needs undistortion"
+    return f"{text} px: the lens moves corners by {camera.corner_shift:.0f} px, which is undone"
 
 
 def _coverage(coverage: Coverage, registered: int) -> str:

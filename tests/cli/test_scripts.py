@@ -1,0 +1,46 @@
+"""The shell scripts: what they ask of gs-train."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gs_densify.cli.arguments import parse_train_arguments
+from gs_densify.data.presets import MIPNERF360
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def call(script: str, *options: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
+    """Run a script with a gs-train that prints its arguments, one a line."""
+    shim = cwd / "gs-train"
+    shim.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    shim.chmod(0o755)
+    environment = {"PATH": f"{cwd}{os.pathsep}{os.environ['PATH']}", **variables}
+    return subprocess.run(
+        [SCRIPTS / script, *options], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("scene", MIPNERF360)
+def test_each_scene_has_a_script(scene: str, tmp_path: Path) -> None:
+    done = call(f"train_{scene}.sh", "--seed", "7", cwd=tmp_path)
+    config = parse_train_arguments(done.stdout.splitlines())
+    assert (config.scene, config.seed, config.steps) == (scene, 7, 30_000)
+    assert config.strategy == "adaptive", "gs-train's own default"
+    assert config.evaluation.steps == (7_000,)
+
+
+def test_a_preset_shortens_them(tmp_path: Path) -> None:
+    done = call("train_garden.sh", "--preset", "fast", cwd=tmp_path)
+    assert parse_train_arguments(done.stdout.splitlines()).steps == 10_000
+
+
+def test_the_strategy_is_a_variable_or_an_option(tmp_path: Path) -> None:
+    done = call("train_garden.sh", cwd=tmp_path, STRATEGY="mcmc")
+    assert parse_train_arguments(done.stdout.splitlines()).strategy == "mcmc"
+    done = call("train_garden.sh", "--strategy", "absgs", cwd=tmp_path)
+    assert parse_train_arguments(done.stdout.splitlines()).strategy == "absgs"
+    done = call("train.sh", cwd=tmp_path)
+    assert done.returncode and "expected the name of a scene" in done.stderr
