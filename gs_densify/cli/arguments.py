@@ -55,6 +55,7 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
         recipe=recipe_of(name, options_form),
         protocol=str(protocol),
         preset=(early.preset or values.get("preset")) if needs_options else None,
+        downscale=_factor(early.downscale or values.get("downscale")),
     )
     parsed: Any = parse(
         _form(options_form, defaults),
@@ -75,11 +76,18 @@ def _read_early(argv: Sequence[str]) -> argparse.Namespace:
     early.add_argument("--scene")
     early.add_argument("--protocol")
     early.add_argument("--preset")
+    early.add_argument("--downscale")
     early.add_argument("-h", "--help", action="store_true")
     try:
         return early.parse_known_args(list(argv))[0]
     except argparse.ArgumentError as error:
         raise ConfigError(f"{error.argument_name}: a value is missing") from None
+
+
+def _factor(downscale: object) -> int | None:
+    """A factor as it was given; None where it is none, which the parser of the flags refuses."""
+    text = str(downscale)
+    return int(text) if text.isdecimal() else None
 
 
 def _form(options_class: type, defaults: TrainConfig) -> type:
