@@ -38,6 +38,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
         ({"downscale": 0}, "--downscale is 0"),
         ({"evaluation": EvaluationOptions(lpips=("lpips",))}, "known: lpips_alex"),
         ({"steps": 10, "evaluation": EvaluationOptions(steps=(11,))}, "after steps 1 to 10"),
+        ({"steps": 10, "profile": (4, 11)}, "two rising steps from 0 to 10"),
+        (
+            {"steps": 10, "profile": (4, 9), "evaluation": EvaluationOptions(steps=(4, 6, 9))},
+            "an evaluation after step 6 inside",
+        ),
         (
             {"lr": LearningRates(visible_only=True), "render": RenderOptions(packed=True)},
             "--lr.visible-only does not go with --render.packed",
