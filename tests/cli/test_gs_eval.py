@@ -280,11 +280,14 @@ def test_a_ply_of_another_trainer_is_scored(tiny: Path, finished_run: Path, tmp_
     )
 
 
-RECORDS = sorted((Path(__file__).parents[2] / "benchmarks/records").glob("bonsai800_*"))
+OF_VERSION_1 = ("bonsai800_adaptive_30k_first_h100", "bonsai800_default_30k_h100")
+RECORDS = [Path(__file__).parents[2] / "benchmarks/records" / name for name in OF_VERSION_1]
 
 
 def test_recorded_runs_are_compared_and_averaged(tmp_path: Path) -> None:
     """Files of schema version 1, through the command."""
+    versions = [json.loads((r / "results.json").read_text())["schema_version"] for r in RECORDS]
+    assert versions == [1, 1]
     done = run("gs-eval", "--aggregate", *RECORDS, "--out", "a", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     groups = json.loads((tmp_path / "a/aggregate.json").read_text())["groups"]
