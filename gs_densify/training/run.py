@@ -58,9 +58,9 @@ def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
     strategy = strategy_for(config)
     lines = lines_of(config)
     make_rasterizer(device)  # says now, not after loading, what is missing
-    folder = run_folder.choose_folder(config)
+    run_folder.check_free(config.out)  # so does this
     loaded = load(config)
-    run_folder.create_folder(folder)
+    folder = run_folder.create_folder(config.out, run_folder.default_folder(config))
     run = _Run(config, folder, loaded, device, list(command), started, lines)
     scene = loaded.scene
     margin = scene.scene_scale * SCENE_SCALE_MARGIN
