@@ -21,7 +21,7 @@ from gs_densify.splats.model import to_parameters
 from gs_densify.splats.transform import transform_splats
 from gs_densify.training import run_folder
 from gs_densify.training.config_file import to_mapping
-from gs_densify.training.device import pick_device
+from gs_densify.training.device import memory_shortage, pick_device
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.model_file import OpenedModel
 from gs_densify.training.scoring import protocol_of, score
@@ -44,11 +44,12 @@ def evaluate_model(
     config, run = model.config, model.run
     device = pick_device(config.device)
     loaded = load(config, test_only=True)
-    splats = _in_scene(model, loaded, device)
     folder = run_folder.create_folder(out, _default_folder(model))
-    evaluation = score(
-        config, make_rasterizer(device), splats, loaded, pictures=folder / run_folder.RENDERS
-    )
+    with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
+        splats = _in_scene(model, loaded, device)
+        evaluation = score(
+            config, make_rasterizer(device), splats, loaded, pictures=folder / run_folder.RENDERS
+        )
     seed = None if run is None else config.seed
     results = EvaluationResults(
         model=str(model.file),
