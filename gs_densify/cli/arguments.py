@@ -58,6 +58,7 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
         options_form,
         recipe=recipe_of(name, options_form),
         protocol=_default_of("protocol"),
+        downscale=_factor(early.downscale or values.get("downscale")),
     )
     defaults = defaults_of(**of_file | given)
     if given and values:
@@ -87,6 +88,7 @@ def _read_early(argv: Sequence[str]) -> argparse.Namespace:
     early.add_argument("--protocol")
     early.add_argument("--preset")
     early.add_argument("--dry-run", action="store_true")
+    early.add_argument("--downscale")
     early.add_argument("-h", "--help", action="store_true")
     try:
         return early.parse_known_args(list(argv))[0]
@@ -121,6 +123,12 @@ def _by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, An
         name = f"{prefix}{key}".replace("-", "_")
         flat |= _by_dotted_name(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return flat
+
+
+def _factor(downscale: object) -> int | None:
+    """A factor as it was given; None where it is none, which the parser of the flags refuses."""
+    text = str(downscale)
+    return int(text) if text.isdecimal() else None
 
 
 def _form(options_class: type, defaults: TrainConfig) -> type:

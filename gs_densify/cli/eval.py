@@ -128,10 +128,11 @@ def _compare(arguments: EvalArguments, argv: Sequence[str]) -> None:
     from gs_densify.evaluation.pictures import save_differences
     from gs_densify.results import save_json
     from gs_densify.results.compare import compare
-    from gs_densify.training.evaluate_run import choose_folder, time_stamp
+    from gs_densify.training.run_folder import check_free, time_stamp
 
     assert arguments.compare is not None
-    folder = choose_folder(arguments.out, Path("comparisons") / time_stamp())
+    check_free(arguments.out)
+    folder = arguments.out or Path("comparisons") / time_stamp()
     first, second = (
         _scored(path, arguments, folder / name, argv)
         for path, name in zip(arguments.compare, ("first", "second"), strict=True)
@@ -161,10 +162,10 @@ def _aggregate(arguments: EvalArguments, argv: Sequence[str]) -> None:
     from gs_densify.results import save_json
     from gs_densify.results.aggregate import aggregate
     from gs_densify.results.scored import load_scored
-    from gs_densify.training.evaluate_run import choose_folder, time_stamp
+    from gs_densify.training.run_folder import create_folder, time_stamp
 
     result = aggregate([load_scored(path) for path in arguments.aggregate], mean=arguments.mean)
-    folder = choose_folder(arguments.out, Path("aggregates") / time_stamp())
+    folder = create_folder(arguments.out, Path("aggregates") / time_stamp())
     save_json(folder / "aggregate.json", result)
     print(aggregate_text(result))
     print(f"files: {folder}")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gs_densify.errors import ResultError
 from gs_densify.evaluation.evaluate import NamedView
+from gs_densify.results import atomic_write
 
 
 def picture_writer(
@@ -93,11 +94,8 @@ def _photo_and_render(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _write(path: str | Path, pixels: np.ndarray) -> None:
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        imageio.imwrite(path, pixels, extension=".png")
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be written ({error.strerror or error}).") from error
+    with atomic_write(path) as file:
+        imageio.imwrite(file, pixels, extension=".png")
 
 
 def picture_name(view_name: str) -> str:

@@ -221,7 +221,13 @@ class ViewColors(torch.autograd.Function):
         radii: Tensor,
         degree: int,
     ) -> Tensor:
-        """Evaluate SH of `degree` 1 to 3."""
+        """Evaluate SH of `degree` 1 to 3.
+
+        Raises:
+            ValueError: another degree, or one whose coefficients `shN` does not hold.
+        """
+        if not 1 <= degree <= 3 or shN.shape[1] < (degree + 1) ** 2 - 1:
+            raise ValueError(f"{shN.shape[1]} coefficients of shN do not fit SH degree {degree}")
         means, sh0, shN = means.contiguous(), sh0.contiguous(), shN.contiguous()
         centres, radii = centres.contiguous(), radii.contiguous()
         count, stride = len(means), 3 * shN.shape[1]

@@ -21,7 +21,7 @@ QUANTITIES = (*METRICS, "num_gaussians")
 
 # Options that change no number, or that the protocol block compares.
 _NO_TRAINING = (
-    *("seed", "out", "data_root", "device", "evaluation", "protocol", "log_every"),
+    *("seed", "out", "data_root", "device", "evaluation", "protocol", "log_every", "profile"),
     *("data.workers", "data.image_budget"),
 )
 
@@ -81,8 +81,8 @@ def aggregate(runs: Sequence[Scored], *, mean: str | None = None) -> Aggregate:
 
     Args:
         runs: one for each strategy, scene and seed.
-        mean: `mean_7` or `mean_9`, refused where one of its scenes is missing; by default the means
-            whose scenes are all there.
+        mean: `mean_7` or `mean_9`, refused where one of its scenes is missing; by default, where
+            the scenes are those of a named mean, it and those of fewer of them, else `mean`.
 
     Raises:
         ResultError: where runs were not scored or trained alike, one is missing, or one is there
@@ -90,8 +90,10 @@ def aggregate(runs: Sequence[Scored], *, mean: str | None = None) -> Aggregate:
     """
     if not runs:
         raise ResultError("no run to aggregate; give the folders of finished runs or evaluations")
-    for other in runs[1:]:
-        _check_alike(runs[0], other)
+    first_of: dict[str, Scored] = {}
+    for run in runs:
+        _check_alike(runs[0], run)
+        _check_alike(first_of.setdefault(run.scene, run), run)
     strategies = sorted({run.strategy or "" for run in runs})
     tables = {name: _table([r for r in runs if (r.strategy or "") == name]) for name in strategies}
     _check_same_scenes(tables)

@@ -21,6 +21,10 @@ class ImageSize:
     height: int
     count: int
 
+    def __str__(self) -> str:
+        """Return e.g. `185 of 1297x840`."""
+        return f"{self.count} of {self.width}x{self.height}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class LpipsRecord:
@@ -108,14 +112,25 @@ def protocol_differences(
     }
     for name in first.lpips.keys() & second.lpips.keys():
         pairs[name] = (_lpips_identity(first.lpips[name]), _lpips_identity(second.lpips[name]))
-    return [f"{name}: {_short(a)} | {_short(b)}" for name, (a, b) in pairs.items() if a != b]
+    return [_difference(name, a, b) for name, (a, b) in pairs.items() if a != b]
 
 
 def _lpips_identity(record: LpipsRecord) -> tuple[str, str]:
     return record.network, record.input_range
 
 
-def _short(value: Any) -> str:
-    if isinstance(value, list):
-        return f"{len(value)} items"
-    return str(value)
+def _difference(name: str, first: Any, second: Any) -> str:
+    if isinstance(first, list):
+        first, second = (
+            _listed([item for item in one if item not in other])
+            for one, other in ((first, second), (second, first))
+        )
+    return f"{name}: {first} | {second}"
+
+
+def _listed(items: list[Any]) -> str:
+    """The first of what only one of two lists has."""
+    if not items:
+        return "no other"
+    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
+    return ", ".join(map(str, items[:3])) + more

@@ -197,11 +197,19 @@ class TrainConfig:
                 f"--evaluation.steps has {late[0]}; a run of {self.steps} steps can be evaluated"
                 f" after steps 1 to {self.steps}"
             )
+        if self.profile is not None:
+            self._check_profile(*self.profile)
 
-        if self.profile and not 0 <= self.profile[0] < self.profile[1] <= self.steps:
+    def _check_profile(self, first: int, last: int) -> None:
+        if not 0 <= first < last <= self.steps:
             raise ConfigError(
-                f"--profile is {self.profile[0]} {self.profile[1]}; it must be two rising steps"
-                f" from 0 to {self.steps}"
+                f"--profile is {first} {last}; it must be two rising steps from 0 to {self.steps}"
+            )
+        between = [step for step in self.evaluation.steps if first < step < last]
+        if between:  # there would be two traces, and one place for them
+            raise ConfigError(
+                f"--profile {first} {last} has an evaluation after step {between[0]} inside; trace"
+                " steps before or after it"
             )
 
     def _ranges(self) -> list[tuple[str, float, float, float]]:

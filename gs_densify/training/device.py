@@ -1,6 +1,8 @@
 """The choice of a device, in words where it is not there."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -25,3 +27,12 @@ def pick_device(name: str) -> torch.device:
     # TF32 keeps 10 bits, too few for SSIM's differences of squares.
     torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
+
+
+@contextmanager
+def memory_shortage(say: Callable[[], str]) -> Iterator[None]:
+    """Make torch's error of a full GPU a BackendError: that memory ran out, and what `say` adds."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise BackendError(f"GPU memory ran out {say()}") from None

@@ -1,6 +1,5 @@
 """Scores a model again, from its files alone."""
 
-import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gs_densify.errors import ConfigError
 from gs_densify.rendering.base import make_rasterizer
 from gs_densify.results import (
     METRICS,
@@ -23,7 +21,7 @@ from gs_densify.splats.model import to_parameters
 from gs_densify.splats.transform import transform_splats
 from gs_densify.training import run_folder
 from gs_densify.training.config_file import to_mapping
-from gs_densify.training.device import pick_device
+from gs_densify.training.device import memory_shortage, pick_device
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.model_file import OpenedModel
 from gs_densify.training.scoring import protocol_of, score
@@ -42,14 +40,16 @@ def evaluate_model(
     Raises:
         ConfigError: where `out` holds something already.
     """
-    folder = choose_folder(out, _default_folder(model))
+    run_folder.check_free(out)
     config, run = model.config, model.run
     device = pick_device(config.device)
     loaded = load(config, test_only=True)
-    splats = _in_scene(model, loaded, device)
-    evaluation = score(
-        config, make_rasterizer(device), splats, loaded, pictures=folder / run_folder.RENDERS
-    )
+    folder = run_folder.create_folder(out, _default_folder(model))
+    with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
+        splats = _in_scene(model, loaded, device)
+        evaluation = score(
+            config, make_rasterizer(device), splats, loaded, pictures=folder / run_folder.RENDERS
+        )
     seed = None if run is None else config.seed
     results = EvaluationResults(
         model=str(model.file),
@@ -78,23 +78,10 @@ def evaluate_model(
     return results, folder
 
 
-def choose_folder(out: Path | None, default: Path) -> Path:
-    """`out`, or else `default`; ConfigError where files lie in it already."""
-    folder = out or default
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"--out {folder} holds files already; choose another folder")
-    return folder
-
-
-def time_stamp() -> str:
-    """The time as part of a folder's name."""
-    return time.strftime("%Y-%m-%d_%H%M%S")
-
-
 def _default_folder(model: OpenedModel) -> Path:
     if model.run is not None:
-        return model.run / "evaluations" / time_stamp()
-    return model.file.parent / "evaluations" / f"{model.file.stem}_{time_stamp()}"
+        return model.run / "evaluations" / run_folder.time_stamp()
+    return model.file.parent / "evaluations" / f"{model.file.stem}_{run_folder.time_stamp()}"
 
 
 def _in_scene(

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from gs_densify.errors import BackendError
+
 
 class HostMemory:
     """uint8 tensors in host memory that a stream of their own copies to the GPU.
@@ -56,5 +58,12 @@ def _lock_pages(block: Tensor, *, owner: object) -> None:
     if block.numel() == 0:
         return
     runtime = torch.cuda.cudart()
-    torch.cuda.check_error(runtime.cudaHostRegister(block.data_ptr(), block.numel(), 0))
+    try:
+        torch.cuda.check_error(runtime.cudaHostRegister(block.data_ptr(), block.numel(), 0))
+    except torch.cuda.CudaError as error:
+        raise BackendError(
+            f"{block.numel() / 2**30:.1f} GiB of photos cannot be page-locked in host memory"
+            f" ({' '.join(str(error).split())}); free host memory, use a larger --downscale, or"
+            " let the GPU hold them (--data.image-budget)"
+        ) from None
     weakref.finalize(owner, runtime.cudaHostUnregister, block.data_ptr()).atexit = False

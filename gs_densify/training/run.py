@@ -12,7 +12,6 @@ import torch
 from tqdm import tqdm
 
 from gs_densify.data.export_cameras import inria_cameras
-from gs_densify.errors import BackendError
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.rendering.base import make_rasterizer
 from gs_densify.results import (
@@ -38,7 +37,7 @@ from gs_densify.training.checkpoint import (
 )
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.config_file import save_config, to_mapping
-from gs_densify.training.device import pick_device
+from gs_densify.training.device import memory_shortage, pick_device
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.mls_bench import MlsBenchLines, lines_of
 from gs_densify.training.presets import protocol_name
@@ -49,6 +48,8 @@ from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.strategy_setup import strategy_for
 from gs_densify.training.trainer import Trainer
 
+_REMEDIES = "use --max-gaussians, a larger --downscale, or a smaller --data.image-budget"
+
 
 def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
     """Train, evaluate, and write every file of the run; returns the results and the folder."""
@@ -58,33 +59,34 @@ def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
     strategy = strategy_for(config)
     lines = lines_of(config)
     make_rasterizer(device)  # says now, not after loading, what is missing
-    folder = run_folder.choose_folder(config)
+    run_folder.check_free(config.out)  # so does this
     loaded = load(config)
-    run_folder.create_folder(folder)
+    folder = run_folder.create_folder(config.out, run_folder.default_folder(config))
     run = _Run(config, folder, loaded, device, list(command), started, lines)
     scene = loaded.scene
     margin = scene.scene_scale * SCENE_SCALE_MARGIN
     lines.loaded(len(scene.train_views), len(scene.test_views), margin)
-    trainer = build_trainer(
-        config,
-        StrategyHost(config.strategy, strategy, max_gaussians=config.max_gaussians),
-        points=scene.points,
-        colors=scene.colors,
-        views=scene.train_views,
-        photos=_taken(loaded.train_photos),
-        masks=loaded.train_masks,
-        scene_scale=scene.scene_scale,
-        device=device,
-    )
+    with memory_shortage(lambda: f"before the first step; {_REMEDIES}"):
+        trainer = build_trainer(
+            config,
+            StrategyHost(config.strategy, strategy, max_gaussians=config.max_gaussians),
+            points=scene.points,
+            colors=scene.colors,
+            views=scene.train_views,
+            photos=_taken(loaded.train_photos),
+            masks=loaded.train_masks,
+            scene_scale=scene.scene_scale,
+            device=device,
+        )
     lines.initialized(len(scene.points))
-    try:
-        return run.carry_out(trainer), folder
-    except torch.cuda.OutOfMemoryError:
-        raise BackendError(
-            f"GPU memory ran out after step {trainer.progress.step} with"
-            f" {len(trainer.splats['means']):,} Gaussians; use --max-gaussians, a larger"
-            f" --downscale, or a smaller --data.image-budget; what was saved before is in {folder}"
-        ) from None
+    with memory_shortage(
+        lambda: (
+            f"after step {trainer.progress.step} with {len(trainer.splats['means']):,}"
+            f" Gaussians; {_REMEDIES}; what was saved before is in {folder}"
+        )
+    ):
+        results = run.carry_out(trainer)
+    return results, folder
 
 
 def _taken(photos: list[np.ndarray]) -> Iterator[np.ndarray]:

@@ -3,6 +3,8 @@
 import dataclasses
 import shutil
 import time
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from gs_densify.errors import ConfigError
@@ -20,22 +22,54 @@ PROFILE = "profile"
 COMPAT = "compat"
 
 
-def choose_folder(config: TrainConfig) -> Path:
-    """The folder for a new run; ConfigError where something lies in it already."""
-    if config.out is None:
-        scene = Path(config.scene).resolve().name
-        return _unused(Path("runs") / scene / Path(config.strategy).stem)
-    folder = config.out
-    if folder.is_dir() and not any(folder.iterdir()):
-        return folder
-    if folder.exists():
-        what = "another run" if (folder / CONFIG).exists() else "other files"
-        what = what if folder.is_dir() else "a file"
-        raise ConfigError(
-            f"--out {folder} holds {what} already; nothing was changed: choose another folder,"
-            " or remove it first"
-        )
-    return folder
+def check_free(out: Path | None) -> None:
+    """ConfigError where something lies in the folder that --out names."""
+    if out is None or not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    what = "another run" if (out / CONFIG).exists() else "other files"
+    what = what if out.is_dir() else "a file"
+    raise ConfigError(
+        f"--out {out} holds {what} already; nothing was changed: choose another folder,"
+        " or remove it first"
+    )
+
+
+def create_folder(out: Path | None, default: Path) -> Path:
+    """Make `out`, or else `default`, with a number behind it where it is taken.
+
+    Commands that begin at the same time have a folder each.
+
+    Raises:
+        ConfigError: something lies in `out`, or the folder cannot be made.
+    """
+    check_free(out)
+    try:
+        if out is None:
+            return _make_new(default)
+        out.mkdir(parents=True, exist_ok=True)
+        return out
+    except OSError as error:
+        raise ConfigError(f"--out {out or default}: cannot be made ({error.strerror})") from None
+
+
+def _make_new(folder: Path) -> Path:
+    names = (f"{folder.name}_{number}" if number else folder.name for number in count())
+    for candidate in map(folder.with_name, names):
+        with suppress(FileExistsError):
+            candidate.mkdir(parents=True)
+            break
+    return candidate
+
+
+def time_stamp() -> str:
+    """The time as part of a folder's name."""
+    return time.strftime("%Y-%m-%d_%H%M%S")
+
+
+def default_folder(config: TrainConfig) -> Path:
+    """The folder of a run that begins now."""
+    scene = Path(config.scene).resolve().name
+    return Path("runs") / scene / Path(config.strategy).stem / time_stamp()
 
 
 def with_kept_strategy_file(config: TrainConfig, folder: Path) -> TrainConfig:
@@ -50,19 +84,3 @@ def with_kept_strategy_file(config: TrainConfig, folder: Path) -> TrainConfig:
     return dataclasses.replace(
         config, strategy=str(reference._replace(path=Path(reference.path.name)))
     )
-
-
-def _unused(parent: Path) -> Path:
-    stamp = time.strftime("%Y-%m-%d_%H%M%S")
-    folder, number = parent / stamp, 1
-    while folder.exists():
-        folder, number = parent / f"{stamp}_{number}", number + 1
-    return folder
-
-
-def create_folder(folder: Path) -> None:
-    """Make the folder; ConfigError where that is not possible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--out {folder}: cannot be made ({error.strerror})") from None

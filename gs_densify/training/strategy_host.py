@@ -41,9 +41,14 @@ class StrategyHost:
         """How many per-pixel maps the strategy wants attributed to Gaussians at this step."""
         return self._call("num_attributed_maps", step, step=step) or 0
 
-    def attributed_maps(self, step: int, info: dict[str, Any]) -> Tensor:
-        """Those maps, [C,H,W,M]."""
-        return self._call("attributed_maps", step, step=step, info=info)
+    def attributed_maps(self, step: int, info: dict[str, Any], *, shape: tuple[int, ...]) -> Tensor:
+        """Those maps, which must be of `shape` [C,H,W,M]."""
+        maps = self._call("attributed_maps", step, step=step, info=info)
+        found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+        if found != tuple(shape):
+            problem = f"gave {found}; maps of shape {tuple(shape)} are needed"
+            raise self._error("attributed_maps", step, problem)
+        return maps
 
     def regularization(self, params: ops.Params, step: int) -> Tensor | None:
         """The strategy's own term of the loss."""
@@ -64,9 +69,11 @@ class StrategyHost:
         wanted = self._call("lr_step", step, step=step)
         return step if wanted is None else wanted
 
-    def sh_degree(self, step: int, scheduled: int) -> int:
-        """The SH degree to render with, where a method has its own schedule."""
+    def sh_degree(self, step: int, scheduled: int, *, highest: int) -> int:
+        """The SH degree to render with, where a method has its own schedule; at most `highest`."""
         wanted = self._call("sh_degree", step, step=step, scheduled=scheduled)
+        if wanted is not None and wanted not in range(highest + 1):
+            raise self._error("sh_degree", step, f"gave {wanted}; the model has 0 to {highest}")
         return scheduled if wanted is None else wanted
 
     def pre_backward(

@@ -126,7 +126,8 @@ class Trainer:
             total = together * self._with_regularisers(loss, step)
             if output.aux is not None:
                 # Zero channels get gradients only themselves: sum over pixels of map times weight.
-                total = total + (host.attributed_maps(step, info).detach() * output.aux).sum()
+                maps = host.attributed_maps(step, info, shape=output.aux.shape)
+                total = total + (maps.detach() * output.aux).sum()
         with section("backward"):
             total.backward()
         if aux is not None:
@@ -188,7 +189,7 @@ class Trainer:
         every = max(1, round(self.config.render.sh_degree_every * self.config.schedule_factor))
         highest = self.config.init.sh_degree
         scheduled = schedules.sh_degree(step, every=every, highest=highest)
-        return self.host.sh_degree(step, scheduled)
+        return self.host.sh_degree(step, scheduled, highest=highest)
 
     def _render(self, batch: Batch, step: int, aux: Tensor | None) -> RenderOutput:
         options = self.config.render

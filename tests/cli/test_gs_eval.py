@@ -157,6 +157,10 @@ def test_a_run_is_scored_under_each_protocol(
         (["{run}", "--protocol", "ours"], "--protocol"),
         (["{run}", "--force"], "--force has no effect on scoring a model"),
         (["{run}", "--mean", "mean_9"], "--mean has no effect on scoring a model"),
+        (
+            ["{ply}", "--scene", "{tiny}", "--test-every", "0"],
+            "test-every is 0; it must be",
+        ),
         (["--aggregate", "{run}", "--step", "3"], "--step has no effect on --aggregate"),
         ([], "nothing given to work on"),
         (["{run}", "--compare", "a", "b"], "model and compare given"),

@@ -77,3 +77,14 @@ def test_a_pair_is_the_same_as_one_tensor() -> None:
     sh = torch.randn(5, 16, 3)
     torch.testing.assert_close(in_one((sh[:, :1], sh[:, 1:])), sh, rtol=0, atol=0)
     assert in_one(sh) is sh
+
+
+def test_a_degree_beyond_the_coefficients_is_refused() -> None:
+    pytest.importorskip("triton", reason="triton is not installed (it comes with torch for CUDA)")
+    from gs_densify.rendering.colors_triton import ViewColors
+
+    means, sh0, shN = torch.zeros(2, 3), torch.zeros(2, 1, 3), torch.zeros(2, 3, 3)
+    centres, radii = torch.zeros(1, 3), torch.ones(1, 2, 2, dtype=torch.int32)
+    for degree in (0, 2, 4):
+        with pytest.raises(ValueError, match=f"SH degree {degree}"):
+            ViewColors.apply(means, sh0, shN, centres, radii, degree)

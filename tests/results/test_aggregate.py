@@ -23,6 +23,7 @@ from gs_densify.results.compare import compare, subtract
 from gs_densify.results.scored import Scored, load_scored
 
 SEVEN, NINE = sorted(NAMED_MEANS["mean_7"]), sorted(NAMED_MEANS["mean_9"])
+PLAIN = {"lr": {"means": 1.0}, "profile": None}
 VIEWS = ["a/DSC07956.JPG", "ü.png"]
 
 
@@ -46,7 +47,7 @@ def saved(
         scene=scene,
         seed=seed,
         strategy=StrategyRecord(name=strategy),
-        config={"seed": seed, "out": str(folder), "lr": {"means": 1.0}, **(config or {})},
+        config={**PLAIN, "seed": seed, "out": str(folder), **(config or {})},
         protocol=dataclasses.replace(results.protocol, **block),
         scores=scores,
         unavailable={name: "not asked for" for name in scores.missing()},
@@ -176,6 +177,13 @@ def test_what_belongs_to_a_scene_must_agree_between_its_seeds_only(tmp_path: Pat
     assert "downscale: 4 | 2" in refusal(runs)
 
 
+def test_what_belongs_to_a_scene_must_agree_between_strategies(tmp_path: Path) -> None:
+    runs = [saved(tmp_path, s, strategy=name) for s in ("garden", "room") for name in "ab"]
+    runs[3] = saved(tmp_path, "room", strategy="b", downscale=2)
+    said = refusal(runs)
+    assert "room_a_0" in said and "room_b_0" in said and "downscale: 4 | 2" in said
+
+
 def test_seeds_and_runs_must_be_complete_and_single(tmp_path: Path) -> None:
     one = saved(tmp_path, "garden")
     assert "both of scene garden, strategy adc, seed 0" in refusal([one, one])
@@ -185,7 +193,8 @@ def test_seeds_and_runs_must_be_complete_and_single(tmp_path: Path) -> None:
 
 
 def test_seeds_of_different_trainings_are_refused(tmp_path: Path) -> None:
-    other = saved(tmp_path, seed=1, config={"lr": {"means": 2.0}, "device": "cuda", "new": 1})
+    config = {"lr": {"means": 2.0}, "device": "cuda", "new": 1, "profile": [3, 4]}
+    other = saved(tmp_path, seed=1, config=config)
     assert "differ in more than the seed: lr.means" in refusal([saved(tmp_path), other])
     steps = dataclasses.replace(saved(tmp_path, "room"), step=7000)
     assert "steps: 30000 | 7000" in refusal([saved(tmp_path), steps])

@@ -61,6 +61,16 @@ def test_each_setting_forbids_a_comparison_by_name(name: str) -> None:
     assert difference.startswith(f"{name}: ") and " | " in difference
 
 
+def test_lists_are_told_apart_by_what_only_one_has() -> None:
+    size = dataclasses.replace(PROTOCOL.sizes[0], width=640)
+    names = [*PROTOCOL.test_images, *(f"{i}.png" for i in range(9))]
+    changed = dataclasses.replace(PROTOCOL, sizes=[size], test_images=names)
+    assert protocol_differences(PROTOCOL, changed) == [
+        "sizes: 185 of 1297x840 | 185 of 640x840",
+        "test_images: no other | 0.png, 1.png, 2.png and 6 more",
+    ]
+
+
 @pytest.mark.parametrize("name", CIRCUMSTANCES)
 def test_circumstances_forbid_nothing(name: str) -> None:
     changed = dataclasses.replace(PROTOCOL, **{name: CIRCUMSTANCES[name]})

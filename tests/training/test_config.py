@@ -22,6 +22,7 @@ from gs_densify.training.config_file import (
     save_config,
     with_overrides,
 )
+from gs_densify.training.presets import protocol_name
 from gs_densify.training.strategy_setup import strategy_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,6 +38,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
         ({"downscale": 0}, "--downscale is 0"),
         ({"evaluation": EvaluationOptions(lpips=("lpips",))}, "known: lpips_alex"),
         ({"steps": 10, "evaluation": EvaluationOptions(steps=(11,))}, "after steps 1 to 10"),
+        ({"steps": 10, "profile": (4, 11)}, "two rising steps from 0 to 10"),
+        (
+            {"steps": 10, "profile": (4, 9), "evaluation": EvaluationOptions(steps=(4, 6, 9))},
+            "an evaluation after step 6 inside",
+        ),
         (
             {"lr": LearningRates(visible_only=True), "render": RenderOptions(packed=True)},
             "--lr.visible-only does not go with --render.packed",
@@ -164,3 +170,24 @@ def test_a_preset_that_cannot_take_effect_is_refused(
     given = [flag.format(plain=plain) for flag in flags]
     with pytest.raises(ConfigError, match=message):
         parse_train_arguments(["--scene", "garden", "--preset", "fast", *given])
+
+
+@pytest.mark.parametrize(
+    ("flags", "source"),
+    [
+        ("--scene path --protocol gsplat --downscale 4", "resized"),
+        ("--scene path --protocol inria --downscale=4", "found"),
+        ("--scene garden --protocol gsplat", "resized"),
+        ("--scene garden --protocol gsplat --downscale 1", "auto"),
+        ("--config {file}", "resized"),
+        ("--config {file} --downscale 1", "auto"),
+    ],
+)
+def test_a_protocol_takes_the_photos_of_the_factor_that_is_asked_for(
+    flags: str, source: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.yml"
+    file.write_text("scene: path\nprotocol: gsplat\ndownscale: 4\n")
+    config = parse_train_arguments(flags.format(file=file).split())
+    assert config.data.image_source == source
+    assert protocol_name(config) == config.protocol, "nothing was changed"

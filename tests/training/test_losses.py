@@ -95,9 +95,6 @@ for batch, height, width, weight in ((2, 12, 96, 0.7), (1, 11, 11, 0.2)):
     torch.testing.assert_close(fused, plain)
     gradients = (torch.autograd.grad(3 * loss, first) for loss, *_ in (fused, plain))
     torch.testing.assert_close(*gradients)
-assert torch.autograd.gradcheck(
-    lambda a: losses._fused_loss(a, second, weight)[0], first, fast_mode=True
-)
 with torch.no_grad():
     torch.testing.assert_close(losses._fused_loss(first, second, weight), plain)
 """

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from tqdm import tqdm
 
+from gs_densify.errors import StrategyError
 from gs_densify.strategies.base import Strategy
 from gs_densify.training.config import RenderOptions, TrainConfig
 from gs_densify.training.miniature import Miniature, load_miniature, make_trainer
@@ -85,3 +86,32 @@ def test_the_first_steps_see_half_the_size_where_that_is_asked_for(miniature: Mi
     width, height = trainer.views.sizes[0]
     assert sizes[:3] == [(width // 2, height // 2, height // 2, width // 2)] * 3
     assert sizes[3:] == [(width, height, height, width)] * 3
+
+
+@pytest.mark.parametrize(
+    ("hooks", "said"),
+    [
+        ({"sh_degree": lambda self, step, scheduled: 4}, "sh_degree: gave 4; the model has 0 to 3"),
+        ({"sh_degree": lambda self, step, scheduled: -1}, "sh_degree: gave -1"),
+        (
+            {"num_attributed_maps": lambda self, step: 2},
+            r"attributed_maps: gave NoneType; maps of shape \(1, 32, 48, 2\) are needed",
+        ),
+        (
+            {
+                "num_attributed_maps": lambda self, step: 2,
+                "attributed_maps": lambda self, step, info: info["image"],
+            },
+            r"gave \(1, 32, 48, 3\); maps of shape \(1, 32, 48, 2\)",
+        ),
+    ],
+)
+def test_what_a_strategy_asks_of_the_rasteriser_must_fit(
+    miniature: Miniature, hooks: dict[str, Any], said: str
+) -> None:
+    strategy = type("Asking", (), hooks)()
+    config = TrainConfig(scene="tiny", strategy="default", steps=1)
+    trainer = make_trainer(config, miniature, StrategyHost("asking", strategy))
+    with tqdm(disable=True) as bar, pytest.raises(StrategyError, match=said) as caught:
+        trainer.run(1, lambda row: None, bar)
+    assert "strategy 'asking', step 0" in str(caught.value)
