@@ -10,7 +10,7 @@ from pathlib import Path
 
 RECORDS = Path(__file__).parent / "records"
 COPIED = ("config.yml", "per_view.json", "metrics.jsonl")
-FOLDERS = ("out", "data_root")
+FOLDERS = ("out", "data_root", "lpips_weights")
 
 
 def main() -> None:
@@ -23,23 +23,24 @@ def main() -> None:
     for name in COPIED:
         shutil.copyfile(arguments.run / name, target / name)
     results = json.loads((arguments.run / "results.json").read_text())
-    for folder in FOLDERS:
-        results["config"][folder] = None
-    results["config"]["evaluation"]["lpips_weights"] = None
+    for options in (results["config"], results["config"]["evaluation"]):
+        options |= {folder: None for folder in FOLDERS if folder in options}
     results["command"] = without_folders(results["command"])
     (target / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     config = (target / "config.yml").read_text().splitlines(keepends=True)
-    kept = [line for line in config if not line.startswith(tuple(f"{f}:" for f in FOLDERS))]
+    named = tuple(f"{folder}:" for folder in FOLDERS)
+    kept = [line for line in config if not line.lstrip().startswith(named)]
     (target / "config.yml").write_text("".join(kept))
 
 
 def without_folders(command: list[str]) -> list[str]:
-    """The command without --out and --data-root and their values."""
+    """The command without the options that name folders, and their values."""
+    flags = ("--out", "--data-root", "--lpips-weights", "--evaluation.lpips-weights")
     kept, skip = [], False
     for word in command:
-        if not skip and word not in ("--out", "--data-root"):
+        if not skip and word not in flags:
             kept.append(word)
-        skip = not skip and word in ("--out", "--data-root")
+        skip = not skip and word in flags
     return kept
 
 

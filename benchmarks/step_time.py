@@ -145,7 +145,7 @@ def peer_step(trainer: Trainer, loaded: LoadedScene) -> Callable[[int], None]:
         row = int(index)
         images = pixels.cuda() / 255.0
         views = trainer.views
-        inner(i, Batch([row], views.viewmats[row, None], views.Ks[row, None], images))  # type: ignore[call-arg]
+        inner(i, Batch([row], views.viewmats[row, None], views.Ks[row, None], images))
 
     return step
 

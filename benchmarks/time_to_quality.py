@@ -34,8 +34,9 @@ def summary(results: Results, marks: list[float]) -> dict[str, Any]:
         {"step": e.step, "seconds": e.train_seconds, "psnr": e.scores.psnr, "ssim": e.scores.ssim}
         for e in results.evaluations
     ]
+    scored = [e for e in curve if e["psnr"] is not None]
     passed = {
-        str(mark): next((e["seconds"] for e in curve if e["psnr"] >= mark), None) for mark in marks
+        str(mark): next((e["seconds"] for e in scored if e["psnr"] >= mark), None) for mark in marks
     }
     return {"gpu": results.hardware.gpu, "seconds_to": passed, "curve": curve}
 

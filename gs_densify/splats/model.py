@@ -13,15 +13,10 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from gs_densify.errors import SceneError
-from gs_densify.splats.sh import rgb_to_sh0
+from gs_densify.splats.sh import num_sh_bases, rgb_to_sh0
 from gs_densify.splats.types import Splats
 
 NAMES = ("means", "scales", "quats", "opacities", "sh0", "shN")
-
-
-def num_sh_coefficients(degree: int) -> int:
-    """(degree + 1)^2."""
-    return (degree + 1) ** 2
 
 
 def sh_degree_of(splats: Splats) -> int:
@@ -69,7 +64,7 @@ def create_splats(
         "quats": quats,
         "opacities": torch.full((count,), math.log(init_opacity / (1 - init_opacity))),
         "sh0": rgb_to_sh0(torch.from_numpy(colors.astype(np.float32) / 255.0))[:, None, :],
-        "shN": torch.zeros(count, num_sh_coefficients(sh_degree) - 1, 3),
+        "shN": torch.zeros(count, num_sh_bases(sh_degree) - 1, 3),
     }
     return to_parameters(values, device)
 

@@ -15,14 +15,12 @@ from gs_densify.training.progress import shows_progress
 
 @dataclasses.dataclass
 class LoadedScene:
-    """A scene with its decoded photos and masks, and the seconds that took.
-
-    Photos are uint8 [H, W, 3]; masks bool [H, W], True where a pixel counts, None where all do.
-    """
+    """A scene with its decoded photos and masks, and the seconds that took."""
 
     scene: Scene
     train_photos: list[np.ndarray]
     test_photos: list[np.ndarray]
+    """For each view, uint8 [H,W,3]."""
     train_masks: list[np.ndarray | None]
     test_masks: list[np.ndarray | None]
     seconds: float
