@@ -58,6 +58,7 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
         options_form,
         recipe=recipe_of(name, options_form),
         protocol=_default_of("protocol"),
+        downscale=_whole(early.downscale or values.get("downscale")),
     )
     defaults = defaults_of(**of_file | given)
     if given and values:
@@ -81,6 +82,7 @@ def _read_early(argv: Sequence[str]) -> argparse.Namespace:
     early.add_argument("--scene")
     early.add_argument("--protocol")
     early.add_argument("--preset")
+    early.add_argument("--downscale")
     early.add_argument("-h", "--help", action="store_true")
     try:
         return early.parse_known_args(list(argv))[0]
@@ -115,6 +117,12 @@ def _by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, An
         name = f"{prefix}{key}".replace("-", "_")
         flat |= _by_dotted_name(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return flat
+
+
+def _whole(value: Any) -> int | None:
+    """`value` as a number; None where it is none, which is for the parser to say."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _form(options_class: type, defaults: TrainConfig) -> type:

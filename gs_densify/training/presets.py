@@ -132,10 +132,12 @@ def trainer_defaults(
     recipe: Mapping[str, Any],
     protocol: str,
     preset: str | None = None,
+    downscale: int | None = None,
 ) -> TrainConfig:
     """Defaults, then the strategy's recipe, then the scene's, `--preset`, and the protocol.
 
     A protocol or preset that is not known is left to the parser of the flags, which refuses it.
+    Whether a protocol has photos of its own depends on `downscale`; None: the scene's.
 
     Raises:
         ConfigError: a preset where the protocol fixes the training, or for a strategy whose
@@ -155,7 +157,7 @@ def trainer_defaults(
     if protocol not in EVALUATION_PROTOCOLS:
         return config
     known = cast(ProtocolName, protocol)
-    config = with_overrides(config, evaluation_settings(known, scene, None))
+    config = with_overrides(config, evaluation_settings(known, scene, downscale))
     return with_overrides(config, _TRAINING.get(known, {}))
 
 

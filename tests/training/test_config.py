@@ -22,6 +22,7 @@ from gs_densify.training.config_file import (
     save_config,
     with_overrides,
 )
+from gs_densify.training.presets import protocol_name
 from gs_densify.training.strategy_setup import strategy_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -103,6 +104,27 @@ def test_a_preset_or_protocol_that_the_file_takes_back_is_refused(tmp_path: Path
         parse_train_arguments([*given, "--protocol", "inria"])
     saved.write_text("scene: garden\nlog-every: 7\nsteps: 10000\n")
     assert parse_train_arguments([*given, "--preset", "fast"]).log_every == 7
+
+
+@pytest.mark.parametrize(
+    ("scene", "factor", "source"),
+    [
+        ("path", "4", "resized"),
+        ("path", None, "auto"),
+        ("bonsai", None, "resized"),
+        ("bonsai", "1", "auto"),
+    ],
+)
+def test_a_protocol_s_photos_follow_the_factor_that_is_given(
+    scene: str, factor: str | None, source: str, tmp_path: Path
+) -> None:
+    flags = ["--scene", scene, "--protocol", "gsplat"]
+    config = parse_train_arguments([*flags, *(["--downscale", factor] if factor else [])])
+    assert config.data.image_source == source
+    assert protocol_name(config) == "gsplat"
+    file = tmp_path / "factor.yml"
+    file.write_text(f"downscale: {factor or 'null'}\n")
+    assert parse_train_arguments([*flags, "--config", str(file)]) == config
 
 
 def test_overrides_by_dotted_name_refuse_unknown_options() -> None:
