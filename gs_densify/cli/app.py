@@ -1,9 +1,11 @@
 """What the commands share: errors become one line and an exit code.
 
 Exit codes: 0 done, 2 something that the user can mend, 3 a strategy that broke its contract,
-130 interrupted; anything else is a fault of ours and shows its traceback.
+130 interrupted, 141 the reader of the output has gone (as after `| head`); anything else is a fault
+of ours and shows its traceback.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -14,10 +16,16 @@ from gs_densify.training.flags import one_line
 def run_command(program: str, command: Callable[[Sequence[str]], int | None]) -> None:
     """Call `command` with the arguments, and exit with what it returns or raises."""
     try:
-        sys.exit(command(sys.argv[1:]) or 0)
+        code = command(sys.argv[1:]) or 0
+        sys.stdout.flush()
+        sys.exit(code)
     except GsDensifyError as error:
         print(f"{program}: {one_line(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        # Python flushes at exit, too, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

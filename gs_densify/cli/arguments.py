@@ -58,7 +58,7 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
         options_form,
         recipe=recipe_of(name, options_form),
         protocol=_default_of("protocol"),
-        downscale=_factor(early.downscale or values.get("downscale")),
+        downscale=_whole(early.downscale or values.get("downscale")),
     )
     defaults = defaults_of(**of_file | given)
     if given and values:
@@ -125,10 +125,10 @@ def _by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, An
     return flat
 
 
-def _factor(downscale: object) -> int | None:
-    """A factor as it was given; None where it is none, which the parser of the flags refuses."""
-    text = str(downscale)
-    return int(text) if text.isdecimal() else None
+def _whole(value: Any) -> int | None:
+    """`value` as a number; None where it is none, which is for the parser to say."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _form(options_class: type, defaults: TrainConfig) -> type:

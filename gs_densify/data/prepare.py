@@ -25,7 +25,7 @@ from gs_densify.data.resize import is_resized, resize_mask, resize_photo
 from gs_densify.data.scene import Recipe, Size, View
 from gs_densify.errors import SceneError
 
-_VERSION = 1
+_VERSION = 2
 """Raise it with every change of what is written."""
 
 
@@ -94,19 +94,19 @@ def _masked_photo(view: View) -> Photo:
     if source is None:
         return photo
     mask = photo.mask
-    if source.path is not None:
-        height, width = photo.pixels.shape[:2]
-        in_file = _mask_file(source.path, (width, height))
-        mask = in_file if mask is None else mask & in_file
     if mask is not None and source.invert:
         mask = ~mask
+    if source.path is not None:
+        height, width = photo.pixels.shape[:2]
+        in_file = _mask_file(source.path, (width, height), invert=source.invert)
+        mask = in_file if mask is None else mask & in_file
     _check_counts(view, mask)
     return Photo(photo.pixels, mask)
 
 
-def _mask_file(path: Path, size: Size) -> np.ndarray:
+def _mask_file(path: Path, size: Size, *, invert: bool) -> np.ndarray:
     """The mask in a file, at the size of the photo."""
-    counts = read_mask(path)
+    counts = read_mask(path) != invert
     height, width = counts.shape
     if not is_resized((width, height), size):
         raise SceneError(
@@ -120,9 +120,12 @@ def _check_counts(view: View, mask: np.ndarray | None) -> None:
     if mask is None or mask.any():
         return
     where = view.mask.path if view.mask is not None and view.mask.path else view.path
+    colour, other = "white (255)", "invert"
+    if view.mask is not None and view.mask.invert:
+        colour, other = "black (0)", "auto"
     raise SceneError(
-        f"{where}: no pixel of {view.name!r} counts; expected a mask that is white (255) where the"
-        " photo counts; give --data.masks invert or none, or mend the mask."
+        f"{where}: no pixel of {view.name!r} counts; expected a mask that is {colour} where the"
+        f" photo counts; give --data.masks {other} or none, or mend the mask."
     )
 
 

@@ -103,8 +103,8 @@ class DataOptions:
     resize_filter: Literal["area", "bicubic", "lanczos"] | None = None
     """Filter where photos are made smaller (default: bicubic)."""
     masks: Literal["auto", "none", "invert"] = "auto"
-    """auto: use masks/ or alpha channels where they are there; invert: black pixels count; none:
-    every pixel counts."""
+    """auto: use masks/ or alpha channels where they are there; invert: black and transparent pixels
+    count; none: every pixel counts."""
     skip_missing: bool = False
     """Train without photos that are missing on disk, as long as at least half are there."""
 

@@ -137,7 +137,7 @@ def trainer_defaults(
     """Defaults, then the strategy's recipe, then the scene's, `--preset`, and the protocol.
 
     A protocol or preset that is not known is left to the parser of the flags, which refuses it.
-    `downscale` is the factor that was asked for: which photos a protocol takes depends on it.
+    Which photos a protocol takes depends on `downscale`; None: the scene's.
 
     Raises:
         ConfigError: a preset where the protocol fixes the training, or for a strategy whose

@@ -134,6 +134,21 @@ def test_masks_can_be_inverted_and_ignored(tmp_path: Path) -> None:
     assert not plain.masks and [photo.mask for photo in photos(plain)] == [None] * 3
 
 
+def test_inverted_masks_are_as_strict_as_others(tmp_path: Path) -> None:
+    """Where file and alpha both speak, both must agree; no masked pixel leaks through a resize."""
+    root = write_dataset(tmp_path)
+    rgba = np.dstack([np.full((HEIGHT, WIDTH, 3), 40, np.uint8), np.where(COUNTS, 255, 0)])
+    Image.fromarray(rgba.astype(np.uint8)).save(root / "images" / "a.png")
+    for name, counts in (("a", COUNTS[:, ::-1]), ("b", COUNTS)):
+        save_mask(root / "masks" / f"{name}.png", counts)
+    small = np.repeat(np.repeat(COUNTS[1::2, 1::2], 3, axis=0), 3, axis=1)  # 144x96 for 96x64
+    save_mask(root / "masks" / "c.png", small)
+    a, b, c = photos(load(root, masks="invert"))
+    np.testing.assert_array_equal(a.mask, ~COUNTS & ~COUNTS[:, ::-1])
+    np.testing.assert_array_equal(b.mask, ~COUNTS)
+    np.testing.assert_array_equal(c.mask, resize_mask(~small, (WIDTH, HEIGHT)))
+
+
 def test_masks_that_fit_no_photo_are_refused(tmp_path: Path) -> None:
     root = write_dataset(tmp_path)
     save_mask(root / "masks" / "mask_0001.png")

@@ -111,6 +111,27 @@ def test_a_preset_or_protocol_that_the_file_takes_back_is_refused(tmp_path: Path
     assert parse_train_arguments([*given, "--preset", "fast"]).log_every == 7
 
 
+@pytest.mark.parametrize(
+    ("scene", "factor", "source"),
+    [
+        ("path", "4", "resized"),
+        ("path", None, "auto"),
+        ("bonsai", None, "resized"),
+        ("bonsai", "1", "auto"),
+    ],
+)
+def test_a_protocol_s_photos_follow_the_factor_that_is_given(
+    scene: str, factor: str | None, source: str, tmp_path: Path
+) -> None:
+    flags = ["--scene", scene, "--protocol", "gsplat"]
+    config = parse_train_arguments([*flags, *(["--downscale", factor] if factor else [])])
+    assert config.data.image_source == source
+    assert protocol_name(config) == "gsplat"
+    file = tmp_path / "factor.yml"
+    file.write_text(f"downscale: {factor or 'null'}\n")
+    assert parse_train_arguments([*flags, "--config", str(file)]) == config
+
+
 def test_overrides_by_dotted_name_refuse_unknown_options() -> None:
     config = with_overrides(TrainConfig(scene="x"), {"init.opacity": 0.5, "steps": 7})
     assert (config.init.opacity, config.steps) == (0.5, 7)
