@@ -129,7 +129,9 @@ def _from_ply(path: Path, request: Request) -> OpenedModel:
     config = TrainConfig(scene=request.scene)
     settings = {
         "render.antialiased": request.antialiased or bool(contents.antialiased),
-        "data.test_every": request.test_every or PROTOCOL_TEST_EVERY,
+        "data.test_every": (
+            PROTOCOL_TEST_EVERY if request.test_every is None else request.test_every
+        ),
     }
     return OpenedModel(
         file=path,
