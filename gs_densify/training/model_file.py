@@ -127,11 +127,10 @@ def _from_ply(path: Path, request: Request) -> OpenedModel:
             f"{path}: the header says that the model is not antialiased; leave --antialiased out"
         )
     config = TrainConfig(scene=request.scene)
+    every = PROTOCOL_TEST_EVERY if request.test_every is None else request.test_every
     settings = {
         "render.antialiased": request.antialiased or bool(contents.antialiased),
-        "data.test_every": (
-            PROTOCOL_TEST_EVERY if request.test_every is None else request.test_every
-        ),
+        "data.test_every": every,
     }
     return OpenedModel(
         file=path,

@@ -151,7 +151,6 @@ def test_a_run_is_scored_under_each_protocol(
         (["{plain}", "--scene", "{tiny}", "--antialiased"], "header says that the model is not"),
         (["{run}", "--antialiased"], "--antialiased has no effect on "),
         (["{run}", "--test-every", "4"], "--test-every has no effect on "),
-        (["{ply}", "--scene", "{tiny}", "--test-every", "0"], "--data.test-every is 0; it must be"),
         (["{run}", "--step", "21"], "there is no such checkpoint"),
         (["{run}/checkpoints/step_000040.pt", "--step", "20"], "a checkpoint is of one step"),
         (["nowhere"], "there is no such file or folder; give a run's folder, a checkpoint or a"),
