@@ -124,7 +124,7 @@ class Download:
             DownloadOptions,
             download_scenes,
         )
-        from gs_densify.data.presets import find_data_root
+        from gs_densify.data.presets import MIPNERF360, find_data_root
 
         data_root = find_data_root(self.data_root)
         if data_root is None:
@@ -133,7 +133,10 @@ class Download:
             raise ConfigError("--images and --all-images exclude each other; give one of them")
         factors = ALL_FACTORS if self.all_images else self.images
         download_scenes(self.names, data_root, DownloadOptions(factors, self.url or BASE_URL))
-        print(f"train with gs-train --scene {self.names[0]} --data-root {data_root}")
+        command = f"gs-train --scene {self.names[0]} --data-root {data_root}"
+        if factors and MIPNERF360[self.names[0]] not in factors:
+            command += f" --downscale {factors[0]}"
+        print(f"train with {command}")
 
 
 @dataclasses.dataclass(frozen=True)

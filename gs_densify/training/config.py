@@ -1,7 +1,8 @@
 """The one configuration object of a run: typed, validated, saved with the run. Imports no torch.
 
-Precedence: defaults, then the strategy's recipe, then the scene's preset, then the `--protocol`,
-then a `--config` file, then flags. The resolved configuration reproduces the run.
+Precedence: defaults, then the strategy's recipe, then the scene's settings, then `--preset`, then
+`--protocol`, then a `--config` file, then flags; a file that takes back what a `--preset` or
+`--protocol` flag sets is refused. The resolved configuration reproduces the run.
 """
 
 from dataclasses import dataclass, field

@@ -53,8 +53,15 @@ def conditions(
     )
 
 
+def forget_peak_memory(device: torch.device) -> None:
+    """Count the device's peak from now on: of several runs in a process each has its own."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory(device: torch.device) -> PeakMemory:
-    """Largest allocation on the device and largest resident set, in bytes."""
+    """Largest allocation on the device since it was forgotten, and the process's largest resident
+    set, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage's unit differs
     return PeakMemory(
         device=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,

@@ -55,6 +55,7 @@ def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
     """Train, evaluate, and write every file of the run; returns the results and the folder."""
     started = time.perf_counter()
     device = pick_device(config.device)
+    record.forget_peak_memory(device)
     require_device(config.strategy, device.type)
     strategy = strategy_for(config)
     lines = lines_of(config)

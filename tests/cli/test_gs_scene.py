@@ -59,7 +59,7 @@ def test_download_from_a_server_of_one_s_own(tmp_path: Path) -> None:
         options = ["garden", "--images", "8", "--url", url]
         done = run("gs-scene", "download", *options, cwd=tmp_path, GS_DATA="data")
         assert done.returncode == 0, done.stderr
-        assert "gs-train --scene garden --data-root data" in done.stdout
+        assert done.stdout.endswith("gs-train --scene garden --data-root data --downscale 8\n")
         missing = run("gs-scene", "download", "flowers", "--url", url, cwd=tmp_path, GS_DATA="data")
         assert "answers 404" in refusal(missing)
     assert sorted(p.name for p in (tmp_path / "data/garden").iterdir()) == ["images_8", "sparse"]
