@@ -29,6 +29,12 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
 
 
+def wait_for(device: torch.device) -> None:
+    """Return when the GPU has done all it was asked for; at once on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 @contextmanager
 def memory_shortage(say: Callable[[], str]) -> Iterator[None]:
     """Make torch's error of a full GPU a BackendError: that memory ran out, and what `say` adds."""

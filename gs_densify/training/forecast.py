@@ -12,7 +12,7 @@ from gs_densify.strategies.base import Strategy
 from gs_densify.strategies.registry import require_device
 from gs_densify.training.build import build_trainer
 from gs_densify.training.config import TrainConfig
-from gs_densify.training.device import pick_device
+from gs_densify.training.device import pick_device, wait_for
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.strategy_setup import strategy_for
@@ -87,11 +87,11 @@ def _milliseconds(
     warm_up, timed = _STEPS[device.type]
     for _ in range(warm_up):
         trainer._step(step)
-    _wait(device)
+    wait_for(device)
     started = time.perf_counter()
     for _ in range(timed):
         trainer._step(step)
-    _wait(device)
+    wait_for(device)
     return 1e3 * (time.perf_counter() - started) / timed
 
 
@@ -114,11 +114,6 @@ def _trainer(config: TrainConfig, loaded: LoadedScene, count: int, device: torch
         device=device,
         masks=loaded.train_masks,
     )
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def forecast_text(found: Forecast) -> str:

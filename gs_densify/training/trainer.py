@@ -16,6 +16,7 @@ from gs_densify.splats import adam, model
 from gs_densify.strategies import ops
 from gs_densify.training import schedules
 from gs_densify.training.config import TrainConfig
+from gs_densify.training.device import wait_for
 from gs_densify.training.losses import photometric_loss
 from gs_densify.training.probe import Probe
 from gs_densify.training.strategy_host import StrategyHost
@@ -83,7 +84,7 @@ class Trainer:
             if step % self.config.log_every and step != until:
                 continue
             self.host.check_finite(self.splats, step - 1)
-            _wait(device)
+            wait_for(device)
             now = time.perf_counter()
             self.progress.train_seconds += now - mark
             row = self._metrics_row(terms, 1e3 * (now - mark) / (step - mark_step))
@@ -268,11 +269,6 @@ class Trainer:
             train_seconds=state["train_seconds"],
             peak_gaussians=state["peak_gaussians"],
         )
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _allocated(device: torch.device) -> int | None:
