@@ -43,6 +43,8 @@ class EvalArguments:
     """Folder that holds the preset scenes (default: the run's, or GS_DATA)."""
     downscale: int | None = None
     """Use images_N (default: the run's, or the preset's)."""
+    image_source: Literal["found", "resized"] | None = None
+    """images_N as found, or made from images/ (default: the protocol's, or the run's)."""
     test_every: int | None = None
     """Every k-th photo is held out; for a PLY (default: 8)."""
     antialiased: bool = False
@@ -66,8 +68,8 @@ class EvalArguments:
 
 
 _SCORING = (
-    *("protocol", "step", "scene", "data_root", "downscale", "test_every", "antialiased"),
-    *("lpips", "lpips_weights", "pictures", "device"),
+    *("protocol", "step", "scene", "data_root", "downscale", "image_source", "test_every"),
+    *("antialiased", "lpips", "lpips_weights", "pictures", "device"),
 )
 _MODES = {
     "model": _SCORING,
@@ -177,6 +179,7 @@ def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
     options = {
         "data_root": arguments.data_root,
         "downscale": arguments.downscale,
+        "data.image_source": arguments.image_source,
         "evaluation.lpips": arguments.lpips,
         "evaluation.lpips_weights": arguments.lpips_weights,
         "evaluation.pictures": arguments.pictures,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gs_densify.cli import STARTED
 from gs_densify.cli.app import run_command
 from gs_densify.cli.arguments import PROGRAM, parse_train_arguments, wants_dry_run
 
@@ -18,7 +19,7 @@ def command(argv: Sequence[str]) -> None:
     from gs_densify.cli.summary import scores_text
     from gs_densify.training.run import train
 
-    results, folder = train(config, [PROGRAM, *argv])
+    results, folder = train(config, [PROGRAM, *argv], STARTED)
     print(scores_text(results.scores, results.unavailable, results.protocol.name))
     print(
         f"{results.counts.final:,} Gaussians, {results.wall_time.train:.1f} s of training on"

@@ -174,6 +174,9 @@ def _no_folder_message(folder: Path) -> str:
         else "put the photos into images/ and give --downscale 1"
     )
     if folder.name != "images" and "1" in factors:
-        advice += ", or --data.image-source resized to make them from images/"
+        advice += (
+            ", or --data.image-source resized (gs-eval: --image-source resized) to make them from"
+            " images/"
+        )
     found = ", ".join(others) if others else "no image folder"
     return f"{folder} does not exist: {root} has {found}; expected {folder.name}/; {advice}."

@@ -76,12 +76,13 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class WallTime:
-    """Seconds."""
+    """Seconds; `first_step` and `total` since the command began, Python's imports included."""
 
     load: float
     train: float
     evaluate: float
     total: float
+    first_step: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ every few of the training steps' views (`observations` between two refinements):
     born         large: two on the long axis that hardly overlap while `separate` lasts, later two
                  that keep mass, mean and covariance; small: a clone, both of revised opacity
     N_target(t)  N_0 + (max_gaussians - N_0) sqrt((t - start) / (stop - start)), growing at most
-                 `growth_limit` a refinement
+                 `growth_limit` a refinement; fewer while photos are reduced
 
 Every `reset_every` steps opacities are softly reset: those whose score is not among the best
 `protect` share are multiplied by `decay`; `recovery` steps later the least opaque are pruned.
@@ -46,7 +46,7 @@ from gs_densify.strategies import births, ops, schedule, scores, statistics
 from gs_densify.strategies.base import Strategy
 from gs_densify.strategies.ops import Optimizers, Params, State
 
-MIN_REFINEMENTS = 40
+MIN_REFINEMENTS = 120
 
 _GRADIENT = ("grad_sum", "grad_max", "seen", "agreed")
 _ERROR = ("error_sum", "error_max", "error_seen")
@@ -108,8 +108,9 @@ class AdaptiveStrategy(Strategy):
     """Opacity below which a Gaussian is pruned."""
     prune_scale3d: float = 0.5
     """Largest scale, as a share of the scene's radius, above which a Gaussian is pruned."""
-    late_updates: bool = True
-    """After growth, sum the gradients of 5, at last 20 steps before an update."""
+    late_sum: int = 5
+    """Steps whose gradients are summed before an update once growth has ended, and 4 times as many
+    from 1.5 times that step on; 0: none are. Scales with the schedule."""
 
     absgrad: ClassVar[bool] = True  # type: ignore[misc]
     recipe: ClassVar[Mapping[str, Any]] = {
@@ -133,6 +134,8 @@ class AdaptiveStrategy(Strategy):
                 f"clone_percentile {self.clone_percentile} has no effect while large_scale3d is 0,"
                 " at which none is cloned; set large_scale3d, for example to 0.005"
             )
+        if self.late_sum < 0:
+            raise ConfigError(f"late_sum is {self.late_sum}; it must be at least 0 (off)")
         if self.focus < 0:
             raise ConfigError(f"focus is {self.focus}; it must be at least 0")
         if self.max_gaussians < 0:
@@ -149,7 +152,8 @@ class AdaptiveStrategy(Strategy):
         growth = scaled.refine_stop_iter - scaled.refine_start_iter
         every = max(scaled.refine_every, min(self.refine_every, growth // MIN_REFINEMENTS))
         recovery = self.recovery and max(1, round(self.recovery * factor))
-        return replace(scaled, refine_every=every, recovery=recovery)
+        late_sum = self.late_sum and max(1, round(self.late_sum * factor))
+        return replace(scaled, refine_every=every, recovery=recovery, late_sum=late_sum)
 
     def needs_absgrad(self, step: int) -> bool:
         """At the steps of growth that are observed."""
@@ -166,10 +170,10 @@ class AdaptiveStrategy(Strategy):
         return torch.stack([error, torch.ones_like(error)], dim=-1)
 
     def update_every(self, step: int) -> int:
-        """1 until growth ends, 5 for half as long again, then 20."""
-        if not self.late_updates or step < self.refine_stop_iter:
+        """1 until growth ends, `late_sum` for half as long again, then 4 times that."""
+        if not self.late_sum or step < self.refine_stop_iter:
             return 1
-        return 5 if step < 1.5 * self.refine_stop_iter else 20
+        return self.late_sum if step < 1.5 * self.refine_stop_iter else 4 * self.late_sum
 
     def steps_together(self, step: int) -> int:
         """Up to 5 of the steps whose gradients are summed anyway."""
@@ -193,7 +197,7 @@ class AdaptiveStrategy(Strategy):
             if self.use_error:
                 self._observe_error(params, state, info)
         if step > self.refine_start_iter and step % self.refine_every == 0:
-            self._refine(params, optimizers, state, step)
+            self._refine(params, optimizers, state, step, info.get("reduction", 1))
         if self.soft_reset and step > 0:
             self._reset(params, optimizers, state, step)
 
@@ -227,7 +231,9 @@ class AdaptiveStrategy(Strategy):
         state["error_seen"] += is_seen
         state["agreed"] += (error > weight) & is_seen  # the map's mean is 1 in every photo
 
-    def _refine(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
+    def _refine(
+        self, params: Params, optimizers: Optimizers, state: State, step: int, reduction: int
+    ) -> None:
         start = state.setdefault("num_at_start", ops.count(params))
         self._prune(params, optimizers, state)
         gradient = blended(state["grad_sum"], state["grad_max"], state["seen"], self.max_blend)
@@ -237,7 +243,7 @@ class AdaptiveStrategy(Strategy):
         is_seen = state["seen"] >= self.min_views
         is_candidate = above_percentile(gradient, is_seen & ~is_large, self.clone_percentile)
         is_candidate |= above_percentile(gradient, is_seen & is_large, self.split_percentile)
-        births_wanted = self._births_wanted(gradient, is_candidate, step, start)
+        births_wanted = self._births_wanted(gradient, is_candidate, step, start, reduction)
         weights = quality**self.focus * is_candidate
         chosen = ops.sample_without_replacement(weights, births_wanted)
         self._give_birth(params, optimizers, state, step, scores.masked(chosen, len(gradient)))
@@ -256,7 +262,9 @@ class AdaptiveStrategy(Strategy):
         opacities = params["opacities"].flatten().sigmoid()
         return scores.rank(gradient).sqrt() * scores.rank(error) * agreement * opacities.sqrt()
 
-    def _births_wanted(self, gradient: Tensor, is_candidate: Tensor, step: int, start: int) -> int:
+    def _births_wanted(
+        self, gradient: Tensor, is_candidate: Tensor, step: int, start: int, reduction: int
+    ) -> int:
         num = len(gradient)
         if self.max_gaussians == 0:
             wanted = int((is_candidate & (gradient > self.auto_gradient)).sum())
@@ -264,7 +272,7 @@ class AdaptiveStrategy(Strategy):
             progress = (step - self.refine_start_iter) / (
                 self.refine_stop_iter - self.refine_start_iter
             )
-            wanted = target_count(start, self.max_gaussians, progress) - num
+            wanted = target_count(start, self.max_gaussians, progress, reduction) - num
         return max(0, min(wanted, int(self.growth_limit * num)))
 
     def _give_birth(
@@ -311,11 +319,8 @@ class AdaptiveStrategy(Strategy):
 
 def error_weights(render: Tensor, image: Tensor, edge_weight: float) -> Tensor:
     """Error maps [C,H,W] with mean 1 in each photo, raised at the photo's edges."""
-    error = scores.error_map(render, image)
+    error, edges = scores.error_and_edges(render, image)
     error = error / error.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-    if edge_weight == 0:
-        return error
-    edges = scores.edge_map(image)
     mean = edges.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)
     return error * (1 + edge_weight * edges / mean)
 
@@ -345,9 +350,13 @@ def above_percentile(values: Tensor, is_member: Tensor, percentile: float) -> Te
     return is_member & (values > ops.quantile(values[is_member], percentile))
 
 
-def target_count(start: int, budget: int, progress: float) -> int:
-    """The root curve from `start` Gaussians at progress 0 to `budget` at 1 (2508.12313)."""
-    return round(start + (budget - start) * max(0.0, min(1.0, progress)) ** 0.5)
+def target_count(start: int, budget: int, progress: float, reduction: int = 1) -> int:
+    """The root curve from `start` Gaussians at progress 0 to `budget` at 1 (2508.12313).
+
+    While photos are reduced by a factor, fewer are needed (2503.18402, its r^(2 - progress)).
+    """
+    progress = max(0.0, min(1.0, progress))
+    return round(start + (budget - start) * progress**0.5 / reduction ** (2 - progress))
 
 
 @torch.no_grad()

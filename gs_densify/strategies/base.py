@@ -8,6 +8,7 @@ from `Strategy` only saves writing the ones that a method does not need.
 
     means_lr          the means' current learning rate
     image, render     the photos and what was rendered, [C,H,W,3]
+    reduction         by how much the photos are reduced in this step (coarse to fine); 1: full size
     views             indices of the training views of this step
     num_train_views   how many there are
     probe             renders any of them again: probe(index, maps=..., channels=...)

@@ -6,6 +6,7 @@ a score per Gaussian where the trainer attributes it (see `base.Strategy.attribu
 
 import math
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ _TAPS, _SIGMA = 11, 1.5  # the window of SSIM
 _C1, _C2 = 0.01**2, 0.03**2
 _ALPHA_MIN = 1 / 255  # rasterisers drop contributions below this
 _MAX_EXTENT = 3.33  # standard deviations, within which gsplat keeps every Gaussian
+_HAS_TRITON = find_spec("triton") is not None  # it comes with torch for CUDA on Linux
 
 
 def luma(images: Tensor) -> Tensor:
@@ -70,6 +72,15 @@ def error_map(render: Tensor, image: Tensor, ssim_weight: float = 0.2) -> Tensor
     if ssim_weight == 0:
         return l1
     return torch.lerp(l1, dissimilarity_map(render, image), ssim_weight)
+
+
+def error_and_edges(
+    render: Tensor, image: Tensor, ssim_weight: float = 0.2
+) -> tuple[Tensor, Tensor]:
+    """`error_map`, and `edge_map` of the photo: on CUDA in two launches."""
+    if not (_HAS_TRITON and render.is_cuda and render.dtype == image.dtype == torch.float32):
+        return error_map(render, image, ssim_weight), edge_map(image)
+    return _fused_maps(render, image, ssim_weight)
 
 
 def min_max_normalized(values: Tensor) -> Tensor:
@@ -140,6 +151,19 @@ def random_views(count: int, n: int) -> list[int]:
     return torch.randperm(count)[:n].tolist()
 
 
+def _fused_maps(render: Tensor, image: Tensor, ssim_weight: float) -> tuple[Tensor, Tensor]:
+    from gs_densify.strategies import scores_triton
+
+    return scores_triton.error_and_edges(
+        render,
+        image,
+        ssim_weight=ssim_weight,
+        window=_window(),
+        constants=(_C1, _C2),
+        luma=_LUMA,
+    )
+
+
 def _extended(maps: Tensor) -> Tensor:
     """Maps [C,H,W] with their border repeated once, [C,H+2,W+2]."""
     return pad(maps[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
@@ -153,15 +177,19 @@ def _blur(images: Tensor) -> Tensor:
     return down @ images @ across.T
 
 
+@lru_cache(maxsize=1)
+def _window() -> tuple[float, ...]:
+    """The weights of SSIM's window."""
+    weights = [math.exp(-((tap - _TAPS // 2) ** 2) / (2 * _SIGMA**2)) for tap in range(_TAPS)]
+    return tuple(weight / sum(weights) for weight in weights)
+
+
 @lru_cache(maxsize=32)
 def _blur_matrix(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """[size,size]: what a column is multiplied with to be blurred, its ends repeated."""
-    offsets = torch.arange(_TAPS, dtype=torch.float64) - _TAPS // 2
-    weights = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
-    weights = weights / weights.sum()
     rows = torch.arange(size)
     matrix = torch.zeros(size, size, dtype=torch.float64)
-    for offset, weight in zip(offsets.long().tolist(), weights.tolist(), strict=True):
-        columns = (rows + offset).clamp(0, size - 1)
+    for tap, weight in enumerate(_window()):
+        columns = (rows + tap - _TAPS // 2).clamp(0, size - 1)
         matrix.index_put_((rows, columns), torch.tensor(weight, dtype=torch.float64), True)
     return matrix.to(device=device, dtype=dtype)

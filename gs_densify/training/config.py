@@ -79,9 +79,9 @@ class RenderOptions:
     """gsplat's packed mode: less memory, about 10 % slower (CUDA only)."""
     absgrad: bool = False
     """Give a strategy absolute image-plane gradients even where it does not ask for them."""
-    half_until: float = 0.0
-    """Share of the steps, from the first, that are trained at half the photos' size: faster while
-    the model is coarse anyway (coarse to fine, as DashGaussian, arXiv 2503.18402)."""
+    coarse_until: float = 0.0
+    """Share of the steps by which photos reach their full size; before, they are reduced by 4, 3
+    and 2, each for as long as its share of their spectrum (DashGaussian, arXiv 2503.18402)."""
     sh_degree_every: int = 1000
     """Steps after which the used SH degree rises by one."""
 
@@ -235,7 +235,7 @@ class TrainConfig:
             ("loss.ssim", self.loss.ssim, 0.0, 1.0),
             ("loss.opacity-reg", self.loss.opacity_reg, 0.0, _ANY),
             ("loss.scale-reg", self.loss.scale_reg, 0.0, _ANY),
-            ("render.half-until", self.render.half_until, 0.0, 1.0),
+            ("render.coarse-until", self.render.coarse_until, 0.0, 1.0),
             ("render.sh-degree-every", self.render.sh_degree_every, 1, _ANY),
             ("data.test-every", self.data.test_every, 2, _ANY),
             ("data.image-budget", self.data.image_budget, 0.0, _ANY),

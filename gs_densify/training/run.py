@@ -51,9 +51,14 @@ from gs_densify.training.trainer import Trainer
 _REMEDIES = "use --max-gaussians, a larger --downscale, or a smaller --data.image-budget"
 
 
-def train(config: TrainConfig, command: Sequence[str]) -> tuple[Results, Path]:
-    """Train, evaluate, and write every file of the run; returns the results and the folder."""
-    started = time.perf_counter()
+def train(
+    config: TrainConfig, command: Sequence[str], started: float | None = None
+) -> tuple[Results, Path]:
+    """Train, evaluate, and write every file of the run; returns the results and the folder.
+
+    `started` is when the command began, of `time.perf_counter`; None: now.
+    """
+    started = time.perf_counter() if started is None else started
     device = pick_device(config.device)
     record.forget_peak_memory(device)
     require_device(config.strategy, device.type)
@@ -243,6 +248,7 @@ class _Run:
                 train=trainer.progress.train_seconds,
                 evaluate=self.evaluate_seconds,
                 total=time.perf_counter() - self.started,
+                first_step=_since(self.started, trainer.progress.first_step_at),
             ),
             peak_memory=record.peak_memory(self.device),
             versions=record.versions(),
@@ -250,6 +256,10 @@ class _Run:
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             command=self.command,
         )
+
+
+def _since(started: float, at: float | None) -> float | None:
+    return None if at is None else at - started
 
 
 def _decibel(value: float | None) -> str:

@@ -19,8 +19,11 @@ from gs_densify.training.config import TrainConfig
 from gs_densify.training.device import wait_for
 from gs_densify.training.losses import photometric_loss
 from gs_densify.training.probe import Probe
+from gs_densify.training.resolution import coarse_to_fine
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.views import Batch, BatchSampler, ViewStore
+
+_SPECTRUM_VIEWS = 16
 
 
 @dataclass
@@ -30,6 +33,8 @@ class Progress:
     step: int = 0
     train_seconds: float = 0.0
     peak_gaussians: int = 0
+    first_step_at: float | None = None
+    """When the first step of this process was done, of `time.perf_counter`."""
 
 
 class Trainer:
@@ -52,6 +57,11 @@ class Trainer:
         self.host = host
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
+        self._resolution = coarse_to_fine(
+            views.sample(_SPECTRUM_VIEWS) if config.render.coarse_until else [],
+            views.sizes,
+            config.render.coarse_until * config.steps,
+        )
         self.sampler = BatchSampler(views.sizes, config.batch_size, config.seed)
         rates = {name: getattr(config.lr, name) for name in model.NAMES}
         rates["means"] *= scene_scale
@@ -81,6 +91,9 @@ class Trainer:
             terms, done = self._step(self.progress.step, self._room(until))
             self.progress.step += done
             step = self.progress.step
+            if self.progress.first_step_at is None:
+                wait_for(device)
+                self.progress.first_step_at = time.perf_counter()
             if step % self.config.log_every and step != until:
                 continue
             self.host.check_finite(self.splats, step - 1)
@@ -107,8 +120,8 @@ class Trainer:
         with section("data"):
             indices, together = self.sampler.take(min(room, host.steps_together(step)))
             batch = self.views.batch(indices)
-            if step < self.config.render.half_until * self.config.steps:
-                batch = batch.halved()
+            reduction = self._resolution.reduction(step)
+            batch = batch.reduced(reduction)
             self._prefetch(step + together, room - together)
         with section("render"):
             num_maps = host.num_attributed_maps(step)
@@ -122,6 +135,7 @@ class Trainer:
         with section("strategy"):
             means_lr = self._set_means_lr(step)
             info = self._completed_info(output, render, batch, means_lr)
+            info["reduction"] = reduction
             host.pre_backward(self.splats, self.optimizers, step, info)
             # The loss is a mean over the views: of several steps, their sum is wanted.
             total = together * self._with_regularisers(loss, step)

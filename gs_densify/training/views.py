@@ -31,28 +31,34 @@ class Batch:
         """Width and height in pixels."""
         return self.images.shape[2], self.images.shape[1]
 
-    def halved(self) -> "Batch":
-        """The views at half their size: means of 2x2 pixels, which count where all four do.
+    def reduced(self, factor: int) -> "Batch":
+        """The views 1/factor their size: means of blocks, which count where all their pixels do.
 
-        A last odd row or column is left out. The share that counts is taken to stay the same: to
-        know better would mean to wait for the GPU.
+        What is left over at the right and below is left out. The share that counts is taken to
+        stay the same: to know better would mean to wait for the GPU.
         """
-        width, height = (side // 2 * 2 for side in self.size)
-        corners = [
-            (slice(None), slice(row, height, 2), slice(column, width, 2))
-            for row in (0, 1)
-            for column in (0, 1)
-        ]
-        images = torch.stack([self.images[corner] for corner in corners]).mean(dim=0)
+        if factor == 1:
+            return self
         masks = self.masks
         if masks is not None:
-            masks = torch.stack([masks[corner] for corner in corners]).all(dim=0)
-        Ks = torch.cat([self.Ks[:, :2] / 2, self.Ks[:, 2:]], dim=1)
-        return replace(self, Ks=Ks, images=images, masks=masks)
+            masks = _blocks(masks, factor).all(dim=2).all(dim=3)
+        return replace(
+            self,
+            Ks=torch.cat([self.Ks[:, :2] / factor, self.Ks[:, 2:]], dim=1),
+            images=_blocks(self.images, factor).mean(dim=(2, 4)),
+            masks=masks,
+        )
 
     def composited(self, render: Tensor) -> Tensor:
         """The render [C,H,W,3] where pixels count, the photo elsewhere: no error, no gradient."""
         return render if self.masks is None else torch.where(self.masks, render, self.images)
+
+
+def _blocks(pixels: Tensor, side: int) -> Tensor:
+    """Pixels [C,H,W,D] in square blocks, [C,H/side,side,W/side,side,D]."""
+    height, width = (size // side * side for size in pixels.shape[1:3])
+    inside = pixels[:, :height, :width]
+    return inside.unflatten(2, (-1, side)).unflatten(1, (-1, side))
 
 
 class ViewStore:
@@ -97,6 +103,12 @@ class ViewStore:
         """Begin to copy the views that the next batch will ask for."""
         if isinstance(self._photos, HostMemory):
             self._photos.prefetch(indices)
+
+    def sample(self, most: int) -> list[Tensor]:
+        """Up to `most` photos [H,W,3] in [0,1], evenly over the views."""
+        count = len(self)
+        chosen = range(0, count, max(1, -(-count // most)))
+        return [self.batch([index]).images[0] for index in chosen]
 
     def batch(self, indices: list[int]) -> Batch:
         """The views `indices`, which must be of one size."""

@@ -31,7 +31,9 @@ def test_a_run_leaves_every_file_and_they_agree(finished_run: Path) -> None:
     assert rows[-1].num_gaussians == results.counts.final
     assert rows[-1].loss < rows[0].loss
     assert set(results.unavailable) == {"lpips_alex", "lpips_vgg", "lpips_vgg_01"}
-    assert 0 < results.wall_time.train < results.wall_time.total
+    times = results.wall_time
+    assert 0 < times.train < times.total
+    assert times.load < (times.first_step or 0) < times.total - times.evaluate
 
 
 def test_checkpoint_and_ply_hold_the_model_that_was_scored(finished_run: Path) -> None:

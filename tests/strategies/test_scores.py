@@ -1,6 +1,9 @@
 """Maps against PIL, torchmetrics and hand values; normalisations and choices as defined."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -58,6 +61,39 @@ def test_dissimilarity_is_one_minus_torchmetrics_ssim_away_from_the_border() -> 
     ours = scores.dissimilarity_map(first, second)
     assert ours.shape == (2, 31, 40)
     torch.testing.assert_close(ours[:, 5:-5, 5:-5], expected, atol=1e-5, rtol=0)
+
+
+_INTERPRETED = """
+import torch
+from gs_densify.strategies import scores
+torch.manual_seed(3)
+for shape, weight in (((2, 13, 90, 3), 0.2), ((1, 5, 7, 3), 1.0)):
+    image = torch.rand(shape, dtype=torch.float64)
+    render = image + 0.1 * torch.randn_like(image)
+    error, edges = scores._fused_maps(render, image, weight)
+    torch.testing.assert_close(error, scores.error_map(render, image, weight))
+    torch.testing.assert_close(edges, scores.edge_map(image))
+"""
+
+
+def test_triton_maps_agree_with_torch_when_interpreted() -> None:
+    pytest.importorskip("triton", reason="triton is not installed (it comes with torch for CUDA)")
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERPRETED], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("size", [(533, 800), (3, 300), (40, 5)])
+def test_triton_maps_agree_with_torch_on_a_gpu(size: tuple[int, int]) -> None:
+    image = torch.rand(2, *size, 3, device="cuda")
+    render = (image + 0.1 * torch.randn_like(image)).clamp(0, 1)
+    error, edges = scores.error_and_edges(render, image)
+    exact = scores.error_map(render.double(), image.double()).float()
+    torch.testing.assert_close(error, exact, atol=2e-5, rtol=0)
+    torch.testing.assert_close(edges, scores.edge_map(image), atol=1e-6, rtol=0)
 
 
 def test_error_map_weighs_l1_and_dissimilarity_and_is_zero_for_equal_images() -> None:

@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from gs_densify.errors import StrategyError
 from gs_densify.strategies.base import Strategy
+from gs_densify.training import resolution
 from gs_densify.training.config import RenderOptions, TrainConfig
 from gs_densify.training.miniature import Miniature, load_miniature, make_trainer
 from gs_densify.training.strategy_host import StrategyHost
@@ -70,22 +71,27 @@ def test_gradients_of_steps_rendered_together_are_the_sum_of_theirs(miniature: M
         assert (found - expected).norm() <= 1e-4 * expected.norm(), name
 
 
-def test_the_first_steps_see_half_the_size_where_that_is_asked_for(miniature: Miniature) -> None:
+def test_the_first_steps_see_reduced_photos_where_that_is_asked_for(
+    miniature: Miniature, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolution, "SMALLEST_SIDE", 12)  # the miniature has 48x32 pixels
     sizes: list[tuple[int, ...]] = []
 
     class Sizes(Strategy):
         def step_post_backward(self, params: Any, optimizers: Any, state: Any, step: int, info: Any,
                                packed: bool = False) -> None:  # fmt: skip
-            sizes.append((info["width"], info["height"], *info["image"].shape[1:3]))
+            assert info["image"].shape[1:3] == (info["height"], info["width"])
+            sizes.append((info["width"], info["height"], info["reduction"]))
 
-    render = RenderOptions(half_until=0.5)
-    config = TrainConfig(scene="tiny", strategy="default", steps=6, render=render)
+    render = RenderOptions(coarse_until=0.5)
+    config = TrainConfig(scene="tiny", strategy="default", steps=20, render=render)
     trainer = make_trainer(config, miniature, StrategyHost("sizes", Sizes()))
     with tqdm(disable=True) as bar:
-        trainer.run(6, lambda row: None, bar)
+        trainer.run(20, lambda row: None, bar)
     width, height = trainer.views.sizes[0]
-    assert sizes[:3] == [(width // 2, height // 2, height // 2, width // 2)] * 3
-    assert sizes[3:] == [(width, height, height, width)] * 3
+    steps_reduced = sizes.count((width // 2, height // 2, 2))
+    assert 1 <= steps_reduced <= 9
+    assert sizes[steps_reduced:] == [(width, height, 1)] * (20 - steps_reduced)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_views_streamed_ahead_are_those_asked_for() -> None:
         torch.testing.assert_close(images.cpu(), expected)
 
 
-def test_half_the_size_is_the_mean_of_four_pixels_seen_by_the_same_camera() -> None:
+def test_reduced_views_are_means_of_blocks_seen_by_the_same_camera() -> None:
     views, photos = _views([(9, 6)] * 2)
     masks = [np.ones((6, 9), dtype=bool) for _ in photos]
     masks[1][2, 3] = False
@@ -159,7 +159,7 @@ def test_half_the_size_is_the_mean_of_four_pixels_seen_by_the_same_camera() -> N
     views = [dataclasses.replace(view, K=K) for view in views]
     store = ViewStore(views, photos, torch.device("cpu"), budget=1e9, masks=masks)
     whole = store.batch([0, 1])
-    half = whole.halved()
+    half = whole.reduced(2)
     assert half.size == (4, 3)
     for image, photo in zip(half.images, photos, strict=True):
         blocks = torch.from_numpy(photo[:, :8].reshape(3, 2, 4, 2, 3)).double()
@@ -170,6 +170,8 @@ def test_half_the_size_is_the_mean_of_four_pixels_seen_by_the_same_camera() -> N
     point = torch.tensor([0.3, -0.2, 2.0])
     projected, smaller = (batch.Ks[0] @ point for batch in (whole, half))
     torch.testing.assert_close(smaller[:2] / smaller[2], projected[:2] / projected[2] / 2)
+    assert whole.reduced(3).size == (3, 2)
+    assert whole.reduced(1) is whole
 
 
 @pytest.mark.gpu
