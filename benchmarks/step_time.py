@@ -14,6 +14,7 @@ Needs a CUDA device. Prints JSON; `--kernels` adds the kernels that take longest
 """
 
 import argparse
+import dataclasses
 import json
 import time
 from collections import defaultdict
@@ -29,7 +30,7 @@ from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.rendering.base import render_splats
 from gs_densify.splats.model import create_optimizers
 from gs_densify.training.build import build_trainer
-from gs_densify.training.config import TrainConfig
+from gs_densify.training.config import LearningRates, TrainConfig
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.losses import photometric_loss
 from gs_densify.training.strategy_host import StrategyHost
@@ -38,6 +39,11 @@ from gs_densify.training.trainer import Trainer
 
 SH_STEP = 4000
 """A step at which all SH degrees are in use and no strategy has stopped watching."""
+
+STILL = LearningRates(
+    **dict.fromkeys(("means", "scales", "quats", "opacities", "sh0", "shN"), 1e-9), means_final=1.0
+)
+"""Every loop must render the same Gaussians, also the one that is timed last."""
 
 
 def cloud(loaded: LoadedScene, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -88,11 +94,11 @@ def trainer_step(trainer: Trainer, log_every: int) -> Callable[[int], None]:
 
 def bare_step(trainer: Trainer, *, foreach: bool, absgrad: bool) -> Callable[[int], None]:
     splats = trainer.splats
-    rates = {name: 1e-6 for name in splats}
+    rates = {name: 1e-9 for name in splats}
     optimizers = create_optimizers(splats, rates)
     if foreach:
         optimizers = {
-            name: torch.optim.Adam([value], lr=1e-6, foreach=True, fused=False)
+            name: torch.optim.Adam([value], lr=1e-9, foreach=True, fused=False)
             for name, value in splats.items()
         }
 
@@ -197,7 +203,7 @@ def measure(
     strategy = strategy_for(config)
     strategy.refine_start_iter = 10**9
     row: dict[str, Any] = {"gaussians": count}
-    trainer = make(config, loaded, count, strategy)
+    trainer = make(dataclasses.replace(config, lr=STILL), loaded, count, strategy)
     steps = arguments.steps
     row["bare"] = timed(bare_step(trainer, foreach=False, absgrad=False), steps)
     row["bare_absgrad"] = timed(bare_step(trainer, foreach=False, absgrad=True), steps)

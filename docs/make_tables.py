@@ -3,12 +3,19 @@
     python docs/make_tables.py
 
 A table stands between `<!-- records A B ... -->` and `<!-- end of records -->`: a row for each
-evaluation that the named records of benchmarks/records have stored.
+evaluation that the named records of benchmarks/records have stored. One between
+`<!-- options FILE -->` and `<!-- end of options -->` has a row for each name in the lines of FILE,
+which benchmarks/strategies.py has written: the mean over seeds, and how far it is from the first
+row's.
 """
 
+import json
 import os
 import re
+from collections import defaultdict
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 from gs_densify.results import Results, load_results
 
@@ -19,6 +26,11 @@ HEAD = """\
 | strategy | steps | PSNR | SSIM | LPIPS (alex) | Gaussians | training time |
 |---|---|---|---|---|---|---|
 """
+OPTIONS_HEAD = """\
+| | seeds | PSNR | SSIM | LPIPS (alex) | Gaussians | training time |
+|---|---|---|---|---|---|---|
+"""
+_OPTIONS = re.compile(r"(<!-- options ([^>]*?) -->\n).*?(<!-- end of options -->)", re.DOTALL)
 _TABLE = re.compile(r"(<!-- records ([^>]*?) -->\n).*?(<!-- end of records -->)", re.DOTALL)
 
 
@@ -50,13 +62,46 @@ def _cell(value: float | None, form: str) -> str:
     return "not measured" if value is None else form.format(value)
 
 
+def option_rows(file: str) -> str:
+    """A row for each name: means over the seeds, and differences from the first row."""
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in (RECORDS / file).read_text(encoding="utf-8").splitlines():
+        run = json.loads(line)
+        groups[run["name"]].append(run)
+    base = next(iter(groups.values()))
+    return "".join(
+        f"| {' | '.join(_option_cells(n, runs, base))} |\n" for n, runs in groups.items()
+    )
+
+
+def _option_cells(name: str, runs: list[dict[str, Any]], base: list[dict[str, Any]]) -> list[str]:
+    def cell(key: str, digits: int) -> str:
+        value = mean(run[key] for run in runs)
+        if runs is base:
+            return f"{value:.{digits}f}"
+        return f"{value:.{digits}f} ({value - mean(run[key] for run in base):+.{digits}f})"
+
+    return [
+        f"`{name}`",
+        ", ".join(str(run["seed"]) for run in runs),
+        cell("psnr", 2),
+        cell("ssim", 4),
+        cell("lpips_alex", 4),
+        f"{mean(run['num_gaussians'] for run in runs) / 1e6:.2f} M",
+        f"{mean(run['train_seconds'] for run in runs):.1f} s",
+    ]
+
+
 def filled(page: Path) -> str:
     """The text of a page with its tables made anew."""
+
+    def options(match: re.Match[str]) -> str:
+        return match[1] + OPTIONS_HEAD + option_rows(match[2].strip()) + match[3]
 
     def table(match: re.Match[str]) -> str:
         return match[1] + HEAD + "".join(rows(name, page) for name in match[2].split()) + match[3]
 
-    return _TABLE.sub(table, page.read_text(encoding="utf-8"))
+    return _OPTIONS.sub(options, _TABLE.sub(table, page.read_text(encoding="utf-8")))
 
 
 def main() -> None:

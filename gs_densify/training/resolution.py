@@ -17,7 +17,7 @@ from torch import Tensor
 from gs_densify.errors import ConfigError
 
 MAX_REDUCTION = 4
-SMALLEST_SIDE = 48
+SMALLEST_SIDE = 32
 """Pixels that a side of a reduced photo keeps: SSIM's window has 11."""
 
 
@@ -50,7 +50,7 @@ def coarse_to_fine(
     if not factors:
         raise ConfigError(
             f"--render.coarse-until has no effect: a photo has a side of {smallest} px, and"
-            f" {2 * SMALLEST_SIDE} are needed to halve it; leave the option out"
+            f" {2 * SMALLEST_SIDE} are needed to halve it; give --render.coarse-until 0"
         )
     shares = torch.stack([spectrum_shares(photo, tuple(factors)) for photo in photos]).mean(dim=0)
     return ResolutionSchedule(

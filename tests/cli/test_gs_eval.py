@@ -284,8 +284,8 @@ def test_a_ply_of_another_trainer_is_scored(tiny: Path, finished_run: Path, tmp_
 
 
 RECORDS = [
-    Path(__file__).parents[2] / f"benchmarks/records/bonsai800_{strategy}_30k_h100"
-    for strategy in ("adaptive", "default")
+    Path(__file__).parents[2] / f"benchmarks/records/bonsai800_{name}_h100"
+    for name in ("adaptive_30k", "default_30k_first")
 ]
 
 

@@ -40,7 +40,7 @@ def test_coarser_photos_come_first_and_the_whole_spectrum_at_last() -> None:
 
 def test_it_is_off_by_default_and_refused_for_tiny_photos() -> None:
     assert coarse_to_fine([], [(40, 30)], until=0).reduction(0) == 1
-    with pytest.raises(ConfigError, match="has no effect: a photo has a side of 30 px, and 96"):
+    with pytest.raises(ConfigError, match="has no effect: a photo has a side of 30 px, and 64"):
         coarse_to_fine([torch.rand(30, 40, 3)], [(40, 30)], until=10)
-    halved = coarse_to_fine([torch.rand(100, 130, 3)], [(130, 100)], until=10)
+    halved = coarse_to_fine([torch.rand(90, 130, 3)], [(130, 90)], until=10)
     assert halved.reduction(0) == 2
