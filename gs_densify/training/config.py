@@ -149,8 +149,8 @@ class TrainConfig:
     that benchmark's cv-3dgs-densification task (factor 8, AdamW, no recipes), with its lines on
     stdout. Single options can still be changed."""
     preset: PresetName | None = None
-    """Length and budget of the run, whatever the strategy: quality (its own), balanced (two thirds
-    of the steps, at most 1 M Gaussians), fast (a third, at most 1 M), compact (at most 0.47 M)."""
+    """Length and budget of the run, whatever the strategy: quality (its own), balanced (0.6
+    of the steps, at most 1 M Gaussians), fast (0.3, at most 1 M), compact (at most 0.47 M)."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to train; auto takes a GPU when there is one."""
     steps: int = 30_000

@@ -88,13 +88,12 @@ _TRAINING: Mapping[ProtocolName, Mapping[str, Any]] = {
 _FROZEN_LOOPS = ("mls-bench",)  # protocols in which a strategy cannot bring trainer settings
 
 
-_LENGTHS: Mapping[PresetName, float] = {"balanced": 2 / 3, "fast": 1 / 3}
+_LENGTHS: Mapping[PresetName, float] = {"balanced": 0.6, "fast": 0.3}
 """Share of the steps that a `--preset` trains; every schedule is scaled with them."""
 
+_RATES = ("means", "scales", "quats", "opacities", "sh0", "shN")
 _LENGTH_EXPONENT = -0.5
-_LENGTH_RATES = ("means", "scales", "shN")
-"""Learning rates that a shorter preset raises, by the length to that power: what is drawn by noise
-from step to step goes as far in fewer steps. The others gained nothing."""
+"""Power of its length by which a shorter preset multiplies all learning rates."""
 
 _SHORT_SETTINGS: Mapping[str, Any] = {"loss.ssim": 0.3, "render.coarse_until": 0.25}
 """What the presets of a shorter length set besides; docs/performance.md has what each gives."""
@@ -190,7 +189,7 @@ def _with_preset(config: TrainConfig, preset: PresetName) -> TrainConfig:
     }
     if length < 1:
         settings |= _SHORT_SETTINGS
-        for name in _LENGTH_RATES:
+        for name in _RATES:
             settings[f"lr.{name}"] = getattr(config.lr, name) * length**_LENGTH_EXPONENT
     if preset in _BUDGETS:
         settings["max_gaussians"] = _BUDGETS[preset]

@@ -34,7 +34,7 @@ def test_each_scene_has_a_script(scene: str, tmp_path: Path) -> None:
 
 def test_a_preset_shortens_them(tmp_path: Path) -> None:
     done = call("train_garden.sh", "--preset", "fast", cwd=tmp_path)
-    assert parse_train_arguments(done.stdout.splitlines()).steps == 10_000
+    assert parse_train_arguments(done.stdout.splitlines()).steps == 9_000
 
 
 def test_the_strategy_is_a_variable_or_an_option(tmp_path: Path) -> None:

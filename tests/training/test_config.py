@@ -99,15 +99,15 @@ def test_a_preset_or_protocol_that_the_file_takes_back_is_refused(tmp_path: Path
     saved = tmp_path / "config.yml"
     save_config(parse_train_arguments(["--scene", "garden", "--preset", "balanced"]), saved)
     given = ["--config", str(saved)]
-    assert parse_train_arguments([*given, "--preset", "balanced"]).steps == 20_000
+    assert parse_train_arguments([*given, "--preset", "balanced"]).steps == 18_000
     assert parse_train_arguments([*given, "--protocol", "default"]).protocol == "default"
     with pytest.raises(
-        ConfigError, match=r"--preset fast makes steps 10000, but .*config\.yml sets"
+        ConfigError, match=r"--preset fast makes steps 9000, but .*config\.yml sets"
     ):
         parse_train_arguments([*given, "--preset", "fast"])
     with pytest.raises(ConfigError, match=r"--protocol inria makes data\.image_source found"):
         parse_train_arguments([*given, "--protocol", "inria"])
-    saved.write_text("scene: garden\nlog-every: 7\nsteps: 10000\n")
+    saved.write_text("scene: garden\nlog-every: 7\nsteps: 9000\n")
     assert parse_train_arguments([*given, "--preset", "fast"]).log_every == 7
 
 
@@ -158,15 +158,18 @@ def test_every_option_says_what_it_means() -> None:
 
 def test_a_preset_sets_length_and_budget_and_flags_count_for_more(tmp_path: Path) -> None:
     fast = parse_train_arguments(["--scene", "garden", "--preset", "fast"])
-    assert (fast.steps, fast.max_gaussians) == (10_000, 1_000_000)
-    assert fast.schedule_factor == pytest.approx(1 / 3)
-    assert strategy_for(fast).refine_stop_iter == 5000
+    assert (fast.steps, fast.max_gaussians) == (9_000, 1_000_000)
+    assert fast.schedule_factor == pytest.approx(0.3)
+    assert strategy_for(fast).refine_stop_iter == 4500
+    assert fast.lr.scales == pytest.approx(5e-3 / 0.3**0.5)
+    assert (fast.loss.ssim, fast.render.coarse_until) == (0.3, 0.25)
     longer = parse_train_arguments(["--scene", "garden", "--preset", "fast", "--steps", "12000"])
     assert longer.steps == 12_000
     tiny = parse_train_arguments(["--scene", "tiny", "--preset", "balanced"])
-    assert tiny.steps == 667
-    assert tiny.schedule_factor == pytest.approx(2 / 90)
+    assert tiny.steps == 600
+    assert tiny.schedule_factor == pytest.approx(0.02)
     compact = parse_train_arguments(["--scene", "garden", "--preset", "compact"])
+    assert (compact.lr.scales, compact.loss.ssim) == (5e-3, 0.2), "of full length"
     assert (compact.steps, strategy_for(compact).max_gaussians) == (30_000, 470_000)
     save_config(fast, tmp_path / "config.yml")
     assert parse_train_arguments(["--config", str(tmp_path / "config.yml")]) == fast
