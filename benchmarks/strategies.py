@@ -1,6 +1,6 @@
 """Trains a list of configurations one after the other in one process: a JSON line for each run.
 
-    python benchmarks/strategies.py OUT --seeds 42 1 "NAME: --scene bonsai --strategy mcmc ..." ...
+    python benchmarks/strategies.py OUT --seed 42 --seed 1 "NAME: --scene bonsai ..." ...
 
 Runs land in OUT/NAME_SEED, the lines also in OUT/runs.jsonl. A run that fails is reported in its
 line, and the others go on. The first run pays for what is compiled at first use: put a short one
@@ -60,12 +60,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("configurations", nargs="+")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[42])
+    parser.add_argument("--seed", action="append", type=int, help="again for each; default: 42")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     with (arguments.out / "runs.jsonl").open("a", encoding="utf-8") as file:
         for text in arguments.configurations:
-            for seed in arguments.seeds:
+            for seed in arguments.seed or [42]:
                 found = json.dumps(row(arguments.out, text, seed))
                 print(found, flush=True)
                 print(found, file=file, flush=True)

@@ -42,7 +42,7 @@ def rows(name: str, page: Path) -> str:
     for record in results.evaluations:
         scores = record.scores
         cells = [
-            f"[`{results.strategy.name}`]({folder})" + _of_more(results, record.step),
+            f"[{_label(results)}]({folder})" + _of_more(results, record.step),
             f"{record.step:,}",
             _cell(scores.psnr, "{:.2f}"),
             _cell(scores.ssim, "{:.4f}").lstrip("0"),
@@ -52,6 +52,12 @@ def rows(name: str, page: Path) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |\n")
     return "".join(lines)
+
+
+def _label(results: Results) -> str:
+    preset = results.config.get("preset")
+    label = f"`{results.strategy.name}`" + (f" `--preset {preset}`" if preset else "")
+    return label + ("" if results.seed == 42 else f", seed {results.seed}")
 
 
 def _of_more(results: Results, step: int) -> str:

@@ -66,7 +66,7 @@ class AdaptiveStrategy(Strategy):
     """Step from which nothing is refined or reset any more."""
     refine_every: int = 100
     """Steps between refinements."""
-    observations: int = 20
+    observations: int = 15
     """Views between two refinements whose gradients and errors are gathered: a ranking needs no
     more, and steps in between cost nothing extra."""
     growth_limit: float = 0.3
