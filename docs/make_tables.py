@@ -5,8 +5,8 @@
 A table stands between `<!-- records A B ... -->` and `<!-- end of records -->`: a row for each
 evaluation that the named records of benchmarks/records have stored. One between
 `<!-- options FILE -->` and `<!-- end of options -->` has a row for each name in the lines of FILE,
-which benchmarks/strategies.py has written: the mean over seeds, and how far it is from the first
-row's.
+which benchmarks/strategies.py has written: the mean over its seeds, and how far it is from the
+first row's over the same seeds.
 """
 
 import json
@@ -69,11 +69,12 @@ def _cell(value: float | None, form: str) -> str:
 
 
 def option_rows(file: str) -> str:
-    """A row for each name: means over the seeds, and differences from the first row."""
+    """A row for each name: means over its seeds, and differences from the first row's of these."""
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in (RECORDS / file).read_text(encoding="utf-8").splitlines():
         run = json.loads(line)
-        groups[run["name"]].append(run)
+        if "failed" not in run:
+            groups[run["name"]].append(run)
     base = next(iter(groups.values()))
     return "".join(
         f"| {' | '.join(_option_cells(n, runs, base))} |\n" for n, runs in groups.items()
@@ -81,11 +82,16 @@ def option_rows(file: str) -> str:
 
 
 def _option_cells(name: str, runs: list[dict[str, Any]], base: list[dict[str, Any]]) -> list[str]:
+    seeds = {run["seed"] for run in runs}
+    compared = [run for run in base if run["seed"] in seeds]
+
     def cell(key: str, digits: int) -> str:
+        if any(run[key] is None for run in [*runs, *compared]):
+            return "not measured"
         value = mean(run[key] for run in runs)
-        if runs is base:
+        if runs is base or not compared:
             return f"{value:.{digits}f}"
-        return f"{value:.{digits}f} ({value - mean(run[key] for run in base):+.{digits}f})"
+        return f"{value:.{digits}f} ({value - mean(run[key] for run in compared):+.{digits}f})"
 
     return [
         f"`{name}`",

@@ -1,14 +1,15 @@
 """gs-train: train a scene under a strategy and score it on held-out views."""
 
+import time
 from collections.abc import Sequence
 
-from gs_densify.cli import STARTED
 from gs_densify.cli.app import run_command
 from gs_densify.cli.arguments import PROGRAM, parse_train_arguments, wants_dry_run
 
 
 def command(argv: Sequence[str]) -> None:
     """Parse, train, and say where the files are."""
+    started = time.perf_counter()
     config = parse_train_arguments(argv)
     # Imported late: --help and a wrong option answer without torch.
     if wants_dry_run(argv):
@@ -19,7 +20,7 @@ def command(argv: Sequence[str]) -> None:
     from gs_densify.cli.summary import scores_text
     from gs_densify.training.run import train
 
-    results, folder = train(config, [PROGRAM, *argv], STARTED)
+    results, folder = train(config, [PROGRAM, *argv], started)
     print(scores_text(results.scores, results.unavailable, results.protocol.name))
     print(
         f"{results.counts.final:,} Gaussians, {results.wall_time.train:.1f} s of training on"

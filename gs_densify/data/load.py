@@ -143,8 +143,9 @@ def choose_photos(root: Path, downscale: int, options: PhotoOptions) -> PhotoSou
     wanted = options.image_source == "resized"
     if wanted and downscale == 1:
         raise SceneError(
-            "--data.image-source resized has no effect at --downscale 1, where images/ is used as"
-            " found; expected a factor of 2 or more; give one, or leave the option out."
+            "--data.image-source (gs-eval: --image-source) resized has no effect at --downscale 1,"
+            " where images/ is used as found; expected a factor of 2 or more; give one, or leave"
+            " the option out."
         )
     is_made = wanted or (options.image_source == "auto" and downscale > 1 and not folder.is_dir())
     if is_made:

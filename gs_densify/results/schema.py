@@ -76,7 +76,7 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class WallTime:
-    """Seconds; `first_step` and `total` since the command began, Python's imports included."""
+    """Seconds; `first_step` and `total` since gs-train began, or `train()` was called."""
 
     load: float
     train: float

@@ -47,6 +47,7 @@ from gs_densify.strategies.base import Strategy
 from gs_densify.strategies.ops import Optimizers, Params, State
 
 MIN_REFINEMENTS = 120
+"""That a shorter schedule keeps, unless they would come closer than `scaled_steps` lets them."""
 
 _GRADIENT = ("grad_sum", "grad_max", "seen", "agreed")
 _ERROR = ("error_sum", "error_max", "error_seen")
@@ -66,9 +67,9 @@ class AdaptiveStrategy(Strategy):
     """Step from which nothing is refined or reset any more."""
     refine_every: int = 100
     """Steps between refinements."""
-    observations: int = 15
-    """Views between two refinements whose gradients and errors are gathered: a ranking needs no
-    more, and steps in between cost nothing extra."""
+    observations: int = 18
+    """Steps between two refinements, evenly spaced, whose gradients and errors are gathered; steps
+    in between cost nothing extra."""
     growth_limit: float = 0.3
     """Most births of one refinement, as a share of the Gaussians."""
     max_blend: float = 0.3
@@ -157,8 +158,9 @@ class AdaptiveStrategy(Strategy):
 
     def needs_absgrad(self, step: int) -> bool:
         """At the steps of growth that are observed."""
-        every = max(1, self.refine_every // self.observations)
-        return step < self.refine_stop_iter and step % every == 0
+        every = self.refine_every
+        is_observed = step % every * self.observations % every < self.observations
+        return step < self.refine_stop_iter and is_observed
 
     def num_attributed_maps(self, step: int) -> int:
         """Error and plain weight, at the steps that are observed."""
@@ -319,6 +321,9 @@ class AdaptiveStrategy(Strategy):
 
 def error_weights(render: Tensor, image: Tensor, edge_weight: float) -> Tensor:
     """Error maps [C,H,W] with mean 1 in each photo, raised at the photo's edges."""
+    if edge_weight == 0:
+        error = scores.error_map(render, image)
+        return error / error.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)
     error, edges = scores.error_and_edges(render, image)
     error = error / error.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)
     mean = edges.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, the grey of PIL's mode "L"
 _TAPS, _SIGMA = 11, 1.5  # the window of SSIM
+_SSIM_WEIGHT = 0.2  # of 3DGS's loss
 _C1, _C2 = 0.01**2, 0.03**2
 _ALPHA_MIN = 1 / 255  # rasterisers drop contributions below this
 _MAX_EXTENT = 3.33  # standard deviations, within which gsplat keeps every Gaussian
@@ -66,7 +67,7 @@ def dissimilarity_map(first: Tensor, second: Tensor) -> Tensor:
     return (1 - luminance * (2 * covariance + _C2) / (variances + _C2)).mean(dim=1)
 
 
-def error_map(render: Tensor, image: Tensor, ssim_weight: float = 0.2) -> Tensor:
+def error_map(render: Tensor, image: Tensor, ssim_weight: float = _SSIM_WEIGHT) -> Tensor:
     """The photometric loss of 3DGS pixel by pixel [C,H,W]: (1 - w) L1 + w (1 - SSIM)."""
     l1 = (render - image).abs().mean(dim=-1)
     if ssim_weight == 0:
@@ -74,13 +75,11 @@ def error_map(render: Tensor, image: Tensor, ssim_weight: float = 0.2) -> Tensor
     return torch.lerp(l1, dissimilarity_map(render, image), ssim_weight)
 
 
-def error_and_edges(
-    render: Tensor, image: Tensor, ssim_weight: float = 0.2
-) -> tuple[Tensor, Tensor]:
+def error_and_edges(render: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
     """`error_map`, and `edge_map` of the photo: on CUDA in two launches."""
     if not (_HAS_TRITON and render.is_cuda and render.dtype == image.dtype == torch.float32):
-        return error_map(render, image, ssim_weight), edge_map(image)
-    return _fused_maps(render, image, ssim_weight)
+        return error_map(render, image), edge_map(image)
+    return _fused_maps(render, image)
 
 
 def min_max_normalized(values: Tensor) -> Tensor:
@@ -151,7 +150,9 @@ def random_views(count: int, n: int) -> list[int]:
     return torch.randperm(count)[:n].tolist()
 
 
-def _fused_maps(render: Tensor, image: Tensor, ssim_weight: float) -> tuple[Tensor, Tensor]:
+def _fused_maps(
+    render: Tensor, image: Tensor, ssim_weight: float = _SSIM_WEIGHT
+) -> tuple[Tensor, Tensor]:
     from gs_densify.strategies import scores_triton
 
     return scores_triton.error_and_edges(

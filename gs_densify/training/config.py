@@ -150,7 +150,9 @@ class TrainConfig:
     stdout. Single options can still be changed."""
     preset: PresetName | None = None
     """Length and budget of the run, whatever the strategy: quality (its own), balanced (0.6
-    of the steps, at most 1 M Gaussians), fast (0.3, at most 1 M), compact (at most 0.47 M)."""
+    of the steps, at most 1 M Gaussians), fast (0.3, at most 1 M), compact (at most 0.47 M). The two
+    shorter ones set loss.ssim 0.3 and render.coarse-until 0.25 and raise all learning rates by 1 /
+    sqrt(0.6 or 0.3)."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to train; auto takes a GPU when there is one."""
     steps: int = 30_000

@@ -12,6 +12,7 @@ from gs_densify.results.files import atomic_write
 from gs_densify.strategies.plugin import parse_reference
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.flags import parse
+from gs_densify.training.retired import translate_retired
 
 
 def to_mapping(config: TrainConfig) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise ConfigError(f"--config {path}: 'strategy' must be a name, or a mapping with 'name'")
     if "name" in strategy:
         strategy["name"] = _beside(path, strategy["name"])
+    translate_retired(values, f"--config {path}")
     return values
 
 

@@ -9,7 +9,7 @@ Unlike there, the last stretch, between t_2 and `until`, is at full size already
 and the learning rate of the means decays from the first step, as without.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -33,26 +33,38 @@ class ResolutionSchedule:
         return next((factor for bound, factor in self._bounds if step < bound), 1)
 
 
-def coarse_to_fine(
-    photos: Sequence[Tensor], sizes: Sequence[tuple[int, int]], until: float
-) -> ResolutionSchedule:
-    """The schedule for photos [H,W,3] with values in [0,1], some of those of `sizes` (W, H).
-
-    `until` is the step by which the whole spectrum is seen; 0: from the first step on.
+def possible_reductions(sizes: Iterable[tuple[int, int]]) -> tuple[int, ...]:
+    """The factors, falling, by which photos of all `sizes` (W, H) can be reduced.
 
     Raises:
         ConfigError: where the smallest photo is too small to be reduced at all.
     """
-    if until == 0:
-        return ResolutionSchedule()
     smallest = min(min(size) for size in sizes)
-    factors = range(min(MAX_REDUCTION, smallest // SMALLEST_SIDE), 1, -1)
+    factors = tuple(range(min(MAX_REDUCTION, smallest // SMALLEST_SIDE), 1, -1))
     if not factors:
         raise ConfigError(
-            f"--render.coarse-until has no effect: a photo has a side of {smallest} px, and"
-            f" {2 * SMALLEST_SIDE} are needed to halve it; give --render.coarse-until 0"
+            "--render.coarse-until (--preset fast and balanced set it) has no effect: a photo has a"
+            f" side of {smallest} px, and {2 * SMALLEST_SIDE} are needed to halve it; give"
+            " --render.coarse-until 0"
         )
-    shares = torch.stack([spectrum_shares(photo, tuple(factors)) for photo in photos]).mean(dim=0)
+    return factors
+
+
+def coarse_to_fine(
+    photos: Iterable[Tensor], sizes: Iterable[tuple[int, int]], until: float
+) -> ResolutionSchedule:
+    """The schedule for photos [H,W,3] with values in [0,1], some of those of `sizes` (W, H).
+
+    `until` is the step by which the whole spectrum is seen; 0: from the first step on, and the
+    photos are not looked at.
+
+    Raises:
+        ConfigError: as `possible_reductions`.
+    """
+    if until == 0:
+        return ResolutionSchedule()
+    factors = possible_reductions(sizes)
+    shares = torch.stack([spectrum_shares(photo, factors) for photo in photos]).mean(dim=0)
     return ResolutionSchedule(
         [(until * share, factor) for share, factor in zip(shares.tolist(), factors, strict=True)]
     )
@@ -64,9 +76,8 @@ def spectrum_shares(photo: Tensor, factors: tuple[int, ...]) -> Tensor:
     Its mean, a constant, is left out: the first Gaussians have it already.
     """
     grey = photo.mean(dim=-1)
-    amplitudes = torch.fft.rfft2(grey - grey.mean()).abs()
-    rows = torch.fft.fftfreq(grey.shape[0], device=grey.device).abs()[:, None]
-    columns = torch.fft.rfftfreq(grey.shape[1], device=grey.device)[None]
-    highest = torch.maximum(rows, columns)
+    amplitudes = torch.fft.fft2(grey - grey.mean()).abs()
+    rows, columns = (torch.fft.fftfreq(n, device=grey.device).abs() for n in grey.shape)
+    highest = torch.maximum(rows[:, None], columns[None])
     kept = torch.stack([amplitudes[highest <= 0.5 / factor].sum() for factor in factors])
     return kept / amplitudes.sum().clamp_min(1e-12)

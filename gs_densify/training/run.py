@@ -43,6 +43,7 @@ from gs_densify.training.mls_bench import MlsBenchLines, lines_of
 from gs_densify.training.presets import protocol_name
 from gs_densify.training.profiling import profiled
 from gs_densify.training.progress import shows_progress
+from gs_densify.training.resolution import possible_reductions
 from gs_densify.training.scoring import protocol_of, score
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.strategy_setup import strategy_for
@@ -67,6 +68,8 @@ def train(
     make_rasterizer(device)  # says now, not after loading, what is missing
     run_folder.check_free(config.out)  # so does this
     loaded = load(config)
+    if config.render.coarse_until:
+        possible_reductions((view.width, view.height) for view in loaded.scene.train_views)
     folder = run_folder.create_folder(config.out, run_folder.default_folder(config))
     run = _Run(config, folder, loaded, device, list(command), started, lines)
     scene = loaded.scene

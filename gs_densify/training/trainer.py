@@ -58,7 +58,7 @@ class Trainer:
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
         self._resolution = coarse_to_fine(
-            views.sample(_SPECTRUM_VIEWS) if config.render.coarse_until else [],
+            views.sample(_SPECTRUM_VIEWS),
             views.sizes,
             config.render.coarse_until * config.steps,
         )

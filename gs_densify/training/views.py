@@ -1,7 +1,7 @@
 """Training views on the device: cameras as tensors, photos as uint8, batches without waiting."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,11 +104,10 @@ class ViewStore:
         if isinstance(self._photos, HostMemory):
             self._photos.prefetch(indices)
 
-    def sample(self, most: int) -> list[Tensor]:
-        """Up to `most` photos [H,W,3] in [0,1], evenly over the views."""
-        count = len(self)
-        chosen = range(0, count, max(1, -(-count // most)))
-        return [self.batch([index]).images[0] for index in chosen]
+    def sample(self, most: int) -> Iterator[Tensor]:
+        """Up to `most` photos [H,W,3] in [0,1], evenly over the views, one at a time."""
+        for index in range(0, len(self), -(-len(self) // most)):
+            yield self.batch([index]).images[0]
 
     def batch(self, indices: list[int]) -> Batch:
         """The views `indices`, which must be of one size."""

@@ -10,7 +10,7 @@ import pytest
 from commands import SMOKE, refusal, run
 
 from gs_densify.cli.eval import command
-from gs_densify.errors import ConfigError, ResultError
+from gs_densify.errors import ConfigError, ResultError, SceneError
 from gs_densify.results import Scores, load_evaluation, load_json, load_per_view, load_results
 from gs_densify.splats.ply import load_ply, save_ply
 
@@ -202,6 +202,20 @@ def test_other_files_are_refused_by_the_command(copy: Path, tiny: Path, tmp_path
     alone.parent.mkdir(parents=True)
     shutil.copyfile(copy / "checkpoints/step_000040.pt", alone)
     assert "no config.yml beside it" in refusal(run("gs-eval", alone, cwd=tmp_path))
+
+
+def test_photos_that_a_protocol_lacks_are_made_where_that_is_asked_for(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    smaller = [finished_run, "--protocol", "inria", "--downscale", "2"]
+    with pytest.raises(SceneError, match=r"--image-source resized\) to make them"):
+        scored(*smaller, out=tmp_path / "a")
+    assert scored(*smaller, "--image-source", "resized", out=tmp_path / "b").psnr
+    protocol = load_evaluation(tmp_path / "b/evaluation.json").protocol
+    assert protocol.name == "inria (changed: data.image_source)"
+    assert (protocol.image_source, protocol.downscale) == ("resized", 2)
+    with pytest.raises(SceneError, match=r"gs-eval: --image-source\) resized has no effect at"):
+        scored(finished_run, "--image-source", "resized", out=tmp_path / "c")
 
 
 def test_a_run_with_another_split_is_not_scored_under_a_protocol(copy: Path) -> None:

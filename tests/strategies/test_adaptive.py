@@ -29,24 +29,24 @@ class _Means2d:
         pass
 
 
-def _info(count: int, step: int, *, attributed: bool = True) -> dict:
+def _info(count: int, step: int, *, attributed: bool = True, reduction: int = 1) -> dict:
     generator = torch.Generator().manual_seed(step)
     radii = torch.ones(1, count, 2, dtype=torch.int32)
     radii[0, ::7] = 0
     gradient = 1e-4 * torch.rand(1, count, 2, generator=generator) * (radii > 0)
     info = {"means2d": _Means2d(gradient), "radii": radii, "gaussian_ids": None}
-    info |= {"width": 96, "height": 64, "n_cameras": 1}
+    info |= {"width": 96, "height": 64, "n_cameras": 1, "reduction": reduction}
     if attributed:
         info["attributed"] = torch.rand(count, 2, generator=generator)
     return info
 
 
-def _run(strategy: AdaptiveStrategy, steps: int, *, attributed: bool = True):
+def _run(strategy: AdaptiveStrategy, steps: int, **options):
     params, optimizers, _ = trained(COUNT)
     state = strategy.initialize_state(scene_scale=5.0)
     counts = []
     for step in range(steps):
-        info = _info(len(params["means"]), step, attributed=attributed)
+        info = _info(len(params["means"]), step, **options)
         torch.manual_seed(step)
         strategy.step_pre_backward(params, optimizers, state, step, info)
         strategy.step_post_backward(params, optimizers, state, step, info)
@@ -74,6 +74,11 @@ def test_the_budget_is_reached_on_the_root_curve_and_never_passed() -> None:
     assert target_count(100, 500, 0.25) == 300
     assert (target_count(100, 500, -1), target_count(100, 500, 2)) == (100, 500)
     assert target_count(100, 500, 0.25, reduction=2) == round(100 + 200 / 2**1.75)
+
+
+def test_fewer_are_born_while_photos_are_reduced() -> None:
+    full, half, quarter = (_run(_short(), 40, reduction=k)[1][-1] for k in (1, 2, 4))
+    assert quarter < half < full
 
 
 @pytest.mark.parametrize(
@@ -208,7 +213,7 @@ def test_a_shorter_schedule_refines_less_often_rather_than_closer(factor, every)
     assert scaled.refine_stop_iter == 15_000 * factor
     assert scaled.reset_every == 3000 * factor
     observed = [step for step in range(3 * every) if scaled.needs_absgrad(step)]
-    assert min(scaled.observations, every) <= len(observed) / 3 < 2 * scaled.observations
+    assert len(observed) == 3 * min(scaled.observations, every)
 
 
 def test_a_percentile_of_clones_without_clones_is_refused() -> None:

@@ -76,9 +76,36 @@ def test_flags_count_for_more_than_the_file_and_the_file_for_more_than_presets(
     assert config.lr.means == 1.6e-3, "the tiny preset's rate stays"
 
 
+RECORDS = Path(__file__).parents[2] / "benchmarks" / "records"
+
+
+@pytest.mark.parametrize("record", sorted(path.name for path in RECORDS.glob("*/")))
+def test_configurations_of_recorded_runs_are_still_read(record: str) -> None:
+    path = RECORDS / record / "config.yml"
+    config = parse_train_arguments(["--config", str(path)])
+    assert from_mapping(read_mapping(path), str(path)).steps == config.steps
+
+
+@pytest.mark.parametrize(
+    ("text", "late_sum"),
+    [
+        ("strategy: {name: adaptive, late_updates: false}", 0),
+        ("strategy: {name: adaptive, late_updates: true}", 5),
+        ("schedule_factor: 0.25\nstrategy: {late-updates: true}", 20),  # 5 once it is scaled
+    ],
+)
+def test_options_of_earlier_versions_mean_what_they_did(
+    text: str, late_sum: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.yml"
+    path.write_text(f"scene: tiny\nrender: {{half_until: 0.0}}\n{text}\n")
+    assert parse_train_arguments(["--config", str(path)]).strategy_options["late_sum"] == late_sum
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("scene: tiny\nrender: {half_until: 0.1}\n", "half_until is gone; use render.coarse_until"),
         ("scene: tiny\nstepz: 5\n", "Unrecognized options: --stepz"),
         ("scene: tiny\nsteps: many\n", "Error parsing --steps"),
         ("- a\n", "holds no 'option: value' lines"),
@@ -161,7 +188,11 @@ def test_a_preset_sets_length_and_budget_and_flags_count_for_more(tmp_path: Path
     assert (fast.steps, fast.max_gaussians) == (9_000, 1_000_000)
     assert fast.schedule_factor == pytest.approx(0.3)
     assert strategy_for(fast).refine_stop_iter == 4500
-    assert fast.lr.scales == pytest.approx(5e-3 / 0.3**0.5)
+    own = parse_train_arguments(["--scene", "garden", "--preset", "quality"])
+    for name in ("means", "scales", "quats", "opacities", "sh0", "shN"):
+        rate = getattr(own.lr, name)
+        assert getattr(fast.lr, name) == pytest.approx(rate / 0.3**0.5), name
+    assert fast.lr.means_final == own.lr.means_final
     assert (fast.loss.ssim, fast.render.coarse_until) == (0.3, 0.25)
     longer = parse_train_arguments(["--scene", "garden", "--preset", "fast", "--steps", "12000"])
     assert longer.steps == 12_000

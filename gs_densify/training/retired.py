@@ -1,0 +1,32 @@
+"""Options of earlier versions in configurations that they saved. Imports no torch."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from gs_densify.errors import ConfigError
+
+
+def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
+    """Replace options that are gone by what means the same now, in place.
+
+    Raises:
+        ConfigError: one that nothing means any more.
+    """
+    render, strategy = values.get("render"), values.get("strategy")
+    if isinstance(render, dict) and _taken(render, "half_until"):
+        raise ConfigError(
+            f"{where}: render.half_until is gone; use render.coarse_until, which reduces photos by"
+            " 4, 3 and 2, each for its share of their spectrum"
+        )
+    if isinstance(strategy, dict) and strategy.get("name", "adaptive") == "adaptive":
+        late = _taken(strategy, "late_updates")
+        if late is not None:
+            # It summed 5 and 20 steps, however long the schedule; late_sum scales with it.
+            factor = float(values.get("schedule_factor", 1.0))
+            strategy.setdefault("late_sum", round(5 / factor) if late else 0)
+
+
+def _taken(options: dict[str, Any], name: str) -> Any:
+    """The value of an option, which is removed; None where it is not there."""
+    value = options.pop(name, None)
+    return options.pop(name.replace("_", "-"), None) if value is None else value
