@@ -79,9 +79,10 @@ def test_flags_count_for_more_than_the_file_and_the_file_for_more_than_presets(
 RECORDS = Path(__file__).parents[2] / "benchmarks" / "records"
 
 
-@pytest.mark.parametrize("record", sorted(path.name for path in RECORDS.glob("*/")))
-def test_configurations_of_recorded_runs_are_still_read(record: str) -> None:
-    path = RECORDS / record / "config.yml"
+@pytest.mark.parametrize(
+    "path", sorted(RECORDS.glob("*/config.yml")), ids=lambda path: path.parent.name
+)
+def test_configurations_of_recorded_runs_are_still_read(path: Path) -> None:
     config = parse_train_arguments(["--config", str(path)])
     assert from_mapping(read_mapping(path), str(path)).steps == config.steps
 
