@@ -30,7 +30,7 @@ from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.rendering.base import render_splats
 from gs_densify.splats.model import create_optimizers
 from gs_densify.training.build import build_trainer
-from gs_densify.training.config import LearningRates, TrainConfig
+from gs_densify.training.config import RATES, LearningRates, TrainConfig
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.losses import photometric_loss
 from gs_densify.training.strategy_host import StrategyHost
@@ -40,9 +40,7 @@ from gs_densify.training.trainer import Trainer
 SH_STEP = 4000
 """A step at which all SH degrees are in use and no strategy has stopped watching."""
 
-STILL = LearningRates(
-    **dict.fromkeys(("means", "scales", "quats", "opacities", "sh0", "shN"), 1e-9), means_final=1.0
-)
+STILL = LearningRates(**dict.fromkeys(RATES, 1e-9), means_final=1.0)
 """Every loop must render the same Gaussians, also the one that is timed last."""
 
 
@@ -94,8 +92,7 @@ def trainer_step(trainer: Trainer, log_every: int) -> Callable[[int], None]:
 
 def bare_step(trainer: Trainer, *, foreach: bool, absgrad: bool) -> Callable[[int], None]:
     splats = trainer.splats
-    rates = {name: 1e-9 for name in splats}
-    optimizers = create_optimizers(splats, rates)
+    optimizers = create_optimizers(splats, dict.fromkeys(splats, 1e-9))
     if foreach:
         optimizers = {
             name: torch.optim.Adam([value], lr=1e-9, foreach=True, fused=False)

@@ -7,7 +7,6 @@ Triton kernel does it where there is one; elsewhere torch does, tile by tile.
 gsplat 1.5.3 has neither; at a threshold (1/255, 1e-4) float32 programs may decide differently.
 """
 
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
@@ -15,8 +14,7 @@ from torch import Tensor
 
 from gs_densify.rendering.compositing import blending_weights
 from gs_densify.rendering.tiles import TileLists
-
-_HAS_TRITON = find_spec("triton") is not None  # it comes with torch for CUDA on Linux
+from gs_densify.splats.kernels import HAS_TRITON
 
 
 class Contributions(NamedTuple):
@@ -111,7 +109,7 @@ def contributors_torch(
 
 
 def _implementation(rows: Rows) -> Any:
-    if rows.means2d.is_cuda and _HAS_TRITON:
+    if rows.means2d.is_cuda and HAS_TRITON:
         from gs_densify.rendering.contributors_triton import contributors_triton
 
         return contributors_triton

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -19,9 +18,9 @@ from gs_densify.rendering.colors import (
     in_one,
     view_colors,
 )
+from gs_densify.splats.kernels import HAS_TRITON
 
 TILE_SIZE = 16
-_HAS_TRITON = find_spec("triton") is not None  # it comes with torch for CUDA on Linux
 
 
 class GsplatRasterizer:
@@ -186,7 +185,7 @@ def _seen_colors(
     means: Tensor, colors: Colors, viewmats: Tensor, radii: Tensor, sh_degree: int | None
 ) -> Tensor:
     """RGB [C, N, 3]; anything where a camera does not draw the Gaussian."""
-    if _HAS_TRITON and isinstance(colors, tuple) and sh_degree:
+    if HAS_TRITON and isinstance(colors, tuple) and sh_degree:
         from gs_densify.rendering.colors_triton import ViewColors
 
         return ViewColors.apply(means, *colors, camera_centres(viewmats), radii, sh_degree)

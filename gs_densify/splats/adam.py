@@ -7,14 +7,13 @@ without waiting for the GPU; so does torch's own step unless it is fused.
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
-_HAS_TRITON = find_spec("triton") is not None  # it comes with torch for CUDA on Linux
+from gs_densify.splats.kernels import HAS_TRITON
 
 
 class _Step(NamedTuple):
@@ -75,7 +74,7 @@ def _is_plain_adam(optimizer: Optimizer) -> bool:
 
 
 def _runs_kernels(parameter: Tensor) -> bool:
-    return parameter.is_cuda and _HAS_TRITON
+    return parameter.is_cuda and HAS_TRITON
 
 
 def _step_with_kernel(optimizers: Sequence[Optimizer], visible: Tensor | None) -> None:

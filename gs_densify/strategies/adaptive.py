@@ -322,12 +322,14 @@ class AdaptiveStrategy(Strategy):
 def error_weights(render: Tensor, image: Tensor, edge_weight: float) -> Tensor:
     """Error maps [C,H,W] with mean 1 in each photo, raised at the photo's edges."""
     if edge_weight == 0:
-        error = scores.error_map(render, image)
-        return error / error.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+        return _over_mean(scores.error_map(render, image))
     error, edges = scores.error_and_edges(render, image)
-    error = error / error.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-    mean = edges.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-    return error * (1 + edge_weight * edges / mean)
+    return _over_mean(error) * (1 + edge_weight * _over_mean(edges))
+
+
+def _over_mean(maps: Tensor) -> Tensor:
+    """Maps [C,H,W] scaled to mean 1 in each photo; zeros stay."""
+    return maps / maps.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)
 
 
 def blended(total: Tensor, largest: Tensor, seen: Tensor, max_blend: float) -> Tensor:

@@ -6,20 +6,20 @@ a score per Gaussian where the trainer attributes it (see `base.Strategy.attribu
 
 import math
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gs_densify.splats.kernels import HAS_TRITON
+
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, the grey of PIL's mode "L"
 _TAPS, _SIGMA = 11, 1.5  # the window of SSIM
 _SSIM_WEIGHT = 0.2  # of 3DGS's loss
-_C1, _C2 = 0.01**2, 0.03**2
+SSIM_CONSTANTS = _C1, _C2 = 0.01**2, 0.03**2
 _ALPHA_MIN = 1 / 255  # rasterisers drop contributions below this
 _MAX_EXTENT = 3.33  # standard deviations, within which gsplat keeps every Gaussian
-_HAS_TRITON = find_spec("triton") is not None  # it comes with torch for CUDA on Linux
 
 
 def luma(images: Tensor) -> Tensor:
@@ -53,6 +53,14 @@ def find_edges_map(images: Tensor) -> Tensor:
     return (9 * grey[:, 1:-1, 1:-1] - block).clamp(0, 1)
 
 
+@lru_cache(maxsize=1)
+def ssim_window() -> tuple[float, ...]:
+    """Weights of a Gaussian at the taps of SSIM's window; their sum is 1."""
+    x = torch.arange(_TAPS, dtype=torch.float64) - _TAPS // 2
+    weights = torch.exp(-(x**2) / (2 * _SIGMA**2))
+    return tuple((weights / weights.sum()).tolist())
+
+
 def dissimilarity_map(first: Tensor, second: Tensor) -> Tensor:
     """(1 - SSIM) [C,H,W], the mean over the channels of two [C,H,W,3], in [0,2].
 
@@ -77,7 +85,7 @@ def error_map(render: Tensor, image: Tensor, ssim_weight: float = _SSIM_WEIGHT) 
 
 def error_and_edges(render: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
     """`error_map`, and `edge_map` of the photo: on CUDA in two launches."""
-    if not (_HAS_TRITON and render.is_cuda and render.dtype == image.dtype == torch.float32):
+    if not (HAS_TRITON and render.is_cuda and render.dtype == image.dtype == torch.float32):
         return error_map(render, image), edge_map(image)
     return _fused_maps(render, image)
 
@@ -159,8 +167,8 @@ def _fused_maps(
         render,
         image,
         ssim_weight=ssim_weight,
-        window=_window(),
-        constants=(_C1, _C2),
+        window=ssim_window(),
+        constants=SSIM_CONSTANTS,
         luma=_LUMA,
     )
 
@@ -178,19 +186,12 @@ def _blur(images: Tensor) -> Tensor:
     return down @ images @ across.T
 
 
-@lru_cache(maxsize=1)
-def _window() -> tuple[float, ...]:
-    """The weights of SSIM's window."""
-    weights = [math.exp(-((tap - _TAPS // 2) ** 2) / (2 * _SIGMA**2)) for tap in range(_TAPS)]
-    return tuple(weight / sum(weights) for weight in weights)
-
-
 @lru_cache(maxsize=32)
 def _blur_matrix(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """[size,size]: what a column is multiplied with to be blurred, its ends repeated."""
     rows = torch.arange(size)
     matrix = torch.zeros(size, size, dtype=torch.float64)
-    for tap, weight in enumerate(_window()):
+    for tap, weight in enumerate(ssim_window()):
         columns = (rows + tap - _TAPS // 2).clamp(0, size - 1)
         matrix.index_put_((rows, columns), torch.tensor(weight, dtype=torch.float64), True)
     return matrix.to(device=device, dtype=dtype)

@@ -16,6 +16,8 @@ from gs_densify.results.protocol import Quantisation, SsimBorders
 
 PresetName = Literal["quality", "balanced", "fast", "compact"]
 ProtocolName = Literal["default", "inria", "gsplat", "nerfbaselines", "mls-bench"]
+RATES = ("means", "scales", "quats", "opacities", "sh0", "shN")
+"""The learning rates among `LearningRates`, one for each parameter of a Gaussian."""
 LPIPS_NAMES = ("lpips_alex", "lpips_vgg", "lpips_vgg_01")
 
 
@@ -218,8 +220,7 @@ class TrainConfig:
     def _ranges(self) -> list[tuple[str, float, float, float]]:
         tiny = 1e-12
         rates = [
-            (f"lr.{name}", getattr(self.lr, name), 0.0, _ANY)
-            for name in ("means", "scales", "quats", "opacities", "sh0", "shN", "weight_decay")
+            (f"lr.{name}", getattr(self.lr, name), 0.0, _ANY) for name in (*RATES, "weight_decay")
         ]
         return [
             *rates,

@@ -15,7 +15,7 @@ from gs_densify.training.config import TrainConfig
 from gs_densify.training.device import pick_device, wait_for
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.strategy_host import StrategyHost
-from gs_densify.training.strategy_setup import strategy_for
+from gs_densify.training.strategy_setup import BUDGET_OPTIONS, strategy_for
 from gs_densify.training.trainer import Trainer
 
 _STEPS = {"cuda": (10, 30), "cpu": (1, 2)}
@@ -68,7 +68,7 @@ def forecast(config: TrainConfig) -> Forecast:
 def _limit(config: TrainConfig, strategy: Any) -> int | None:
     limits = [
         config.max_gaussians,
-        *(getattr(strategy, n, 0) for n in ("max_gaussians", "cap_max")),
+        *(getattr(strategy, name, 0) for name in BUDGET_OPTIONS),
     ]
     return min((limit for limit in limits if limit), default=None)
 

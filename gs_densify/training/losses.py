@@ -1,24 +1,16 @@
 """The photometric loss of 3DGS: L1 and SSIM."""
 
 from functools import lru_cache
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError
+from gs_densify.splats.kernels import HAS_TRITON
+from gs_densify.strategies.scores import SSIM_CONSTANTS, ssim_window
 
-_TAPS, _SIGMA = 11, 1.5
-_C1, _C2 = 0.01**2, 0.03**2
-_HAS_TRITON = find_spec("triton") is not None  # it comes with torch for CUDA on Linux
-
-
-@lru_cache(maxsize=1)
-def _window() -> tuple[float, ...]:
-    """Weights of a Gaussian at the taps; their sum is 1."""
-    x = torch.arange(_TAPS, dtype=torch.float64) - _TAPS // 2
-    weights = torch.exp(-(x**2) / (2 * _SIGMA**2))
-    return tuple((weights / weights.sum()).tolist())
+_TAPS = len(ssim_window())
+_C1, _C2 = SSIM_CONSTANTS
 
 
 @lru_cache(maxsize=32)
@@ -26,7 +18,7 @@ def _blur_matrix(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """[size, size - 10]: what a row is multiplied by to be blurred where the window fits."""
     matrix = torch.zeros(size, size - _TAPS + 1, device=device, dtype=dtype)
     columns = torch.arange(size - _TAPS + 1, device=device)
-    for i, weight in enumerate(_window()):
+    for i, weight in enumerate(ssim_window()):
         matrix[columns + i, columns] = weight
     return matrix
 
@@ -74,7 +66,7 @@ def photometric_loss(
             f"photos of {width}x{height} are smaller than SSIM's {_TAPS}x{_TAPS} window; use a"
             " smaller --downscale, or --loss.ssim 0"
         )
-    fused = render.is_cuda and _HAS_TRITON
+    fused = render.is_cuda and HAS_TRITON
     loss_of = _fused_loss if fused else _plain_loss
     loss, l1, dissimilarity = loss_of(render, image, ssim_weight)
     if counted < 1:
@@ -91,4 +83,4 @@ def _plain_loss(render: Tensor, image: Tensor, ssim_weight: float) -> tuple[Tens
 def _fused_loss(render: Tensor, image: Tensor, ssim_weight: float) -> tuple[Tensor, Tensor, Tensor]:
     from gs_densify.training.ssim_triton import PhotometricLoss
 
-    return PhotometricLoss.apply(render, image, ssim_weight, _window(), _C1, _C2)
+    return PhotometricLoss.apply(render, image, ssim_weight, ssim_window(), _C1, _C2)

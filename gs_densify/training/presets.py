@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 from gs_densify.data.presets import PRESETS
 from gs_densify.errors import ConfigError
 from gs_densify.strategies.schedule import can_be_scaled
-from gs_densify.training.config import PresetName, ProtocolName, TrainConfig
+from gs_densify.training.config import RATES, PresetName, ProtocolName, TrainConfig
 from gs_densify.training.config_file import with_overrides
 
 SCENE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -91,7 +91,6 @@ _FROZEN_LOOPS = ("mls-bench",)  # protocols in which a strategy cannot bring tra
 _LENGTHS: Mapping[PresetName, float] = {"balanced": 0.6, "fast": 0.3}
 """Share of the steps that a `--preset` trains; every schedule is scaled with them."""
 
-_RATES = ("means", "scales", "quats", "opacities", "sh0", "shN")
 _LENGTH_EXPONENT = -0.5
 """Power of its length by which a shorter preset multiplies all learning rates."""
 
@@ -189,7 +188,7 @@ def _with_preset(config: TrainConfig, preset: PresetName) -> TrainConfig:
     }
     if length < 1:
         settings |= _SHORT_SETTINGS
-        for name in _RATES:
+        for name in RATES:
             settings[f"lr.{name}"] = getattr(config.lr, name) * length**_LENGTH_EXPONENT
     if preset in _BUDGETS:
         settings["max_gaussians"] = _BUDGETS[preset]

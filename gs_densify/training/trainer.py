@@ -120,8 +120,7 @@ class Trainer:
         with section("data"):
             indices, together = self.sampler.take(min(room, host.steps_together(step)))
             batch = self.views.batch(indices)
-            reduction = self._resolution.reduction(step)
-            batch = batch.reduced(reduction)
+            batch = batch.reduced(self._resolution.reduction(step))
             self._prefetch(step + together, room - together)
         with section("render"):
             num_maps = host.num_attributed_maps(step)
@@ -135,7 +134,6 @@ class Trainer:
         with section("strategy"):
             means_lr = self._set_means_lr(step)
             info = self._completed_info(output, render, batch, means_lr)
-            info["reduction"] = reduction
             host.pre_backward(self.splats, self.optimizers, step, info)
             # The loss is a mean over the views: of several steps, their sum is wanted.
             total = together * self._with_regularisers(loss, step)
@@ -195,6 +193,7 @@ class Trainer:
             "means_lr": means_lr,
             "image": batch.images,
             "render": render,
+            "reduction": batch.reduction,
             "views": batch.indices,
             "num_train_views": len(self.views),
             "probe": self._probe,

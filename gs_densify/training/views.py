@@ -25,6 +25,8 @@ class Batch:
     """[C,H,W,1] bool, True where a pixel counts; None where all do."""
     counted: float = 1.0
     """Share of the pixels that count, above 0."""
+    reduction: int = 1
+    """By how much the photos are reduced; 1: full size."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -47,6 +49,7 @@ class Batch:
             Ks=torch.cat([self.Ks[:, :2] / factor, self.Ks[:, 2:]], dim=1),
             images=_blocks(self.images, factor).mean(dim=(2, 4)),
             masks=masks,
+            reduction=factor,
         )
 
     def composited(self, render: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
 """SH colours: Triton kernels against autograd through the basis, interpreted and on a GPU."""
 
 import os
-import subprocess
-import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -50,14 +49,8 @@ def check_kernels(
         torch.testing.assert_close(value, other)
 
 
-def test_kernels_agree_with_autograd_when_interpreted() -> None:
-    pytest.importorskip("triton", reason="triton is not installed (it comes with torch for CUDA)")
-    code = _INTERPRETED.format(folder=os.path.dirname(__file__))
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+def test_kernels_agree_with_autograd_when_interpreted(interpret: Callable[..., None]) -> None:
+    interpret("-c", _INTERPRETED.format(folder=os.path.dirname(__file__)))
 
 
 @pytest.mark.gpu

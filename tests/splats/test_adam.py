@@ -1,8 +1,6 @@
 """The optimisers' step against torch's own, on every path; `adam_cases` has what must hold."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,16 +15,8 @@ def test_torchs_path(case: str) -> None:
     CASES[case]("cpu")
 
 
-def test_the_kernel_when_interpreted() -> None:
-    pytest.importorskip("triton", reason="triton is not installed (it comes with torch for CUDA)")
-    script = Path(__file__).with_name("adam_cases.py")
-    done = subprocess.run(
-        [sys.executable, script],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_kernel_when_interpreted(interpret: Callable[..., None]) -> None:
+    interpret(Path(__file__).with_name("adam_cases.py"))
 
 
 @pytest.mark.gpu

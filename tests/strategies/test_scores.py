@@ -1,9 +1,7 @@
 """Maps against PIL, torchmetrics and hand values; normalisations and choices as defined."""
 
 import math
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -76,13 +74,8 @@ for shape, weight in (((2, 13, 90, 3), 0.2), ((1, 5, 7, 3), 1.0)):
 """
 
 
-def test_triton_maps_agree_with_torch_when_interpreted() -> None:
-    pytest.importorskip("triton", reason="triton is not installed (it comes with torch for CUDA)")
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", _INTERPRETED], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+def test_triton_maps_agree_with_torch_when_interpreted(interpret: Callable[..., None]) -> None:
+    interpret("-c", _INTERPRETED)
 
 
 @pytest.mark.gpu

@@ -1,8 +1,6 @@
 """The photometric loss against torchmetrics, finite differences, and its own Triton kernels."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -100,13 +98,8 @@ with torch.no_grad():
 """
 
 
-def test_triton_kernels_agree_with_torch_when_interpreted() -> None:
-    pytest.importorskip("triton", reason="triton is not installed (it comes with torch for CUDA)")
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", _INTERPRETED], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+def test_triton_kernels_agree_with_torch_when_interpreted(interpret: Callable[..., None]) -> None:
+    interpret("-c", _INTERPRETED)
 
 
 @pytest.mark.gpu

@@ -1,0 +1,6 @@
+"""Whether kernels of our own can be compiled."""
+
+from importlib.util import find_spec
+
+HAS_TRITON = find_spec("triton") is not None
+"""It comes with torch for CUDA on Linux; without it CUDA takes the torch paths."""
