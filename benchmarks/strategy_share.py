@@ -4,7 +4,9 @@
 
 Trains to step `--at`, then goes on from there, again and again, in turns with the strategy (its
 statistics, attributed maps and refinements) and with none. With it the number of Gaussians grows
-during these steps, which is counted as the strategy's cost too. Needs a CUDA device; prints JSON.
+during these steps; steps without it are timed with the model before and with the one after them,
+so that rendering more Gaussians is not taken for the strategy's work (`share_with_growth` compares
+with the model before alone). Needs a CUDA device; prints JSON.
 """
 
 import argparse
@@ -64,25 +66,29 @@ def measure(
     with tqdm(total=arguments.at, disable=True) as bar:
         trainer.run(arguments.at, lambda row: None, bar)
     saved = copied(trainer.state_dict())
-    times: dict[str, list[float]] = {"with": [], "without": []}
+    times: dict[str, list[float]] = {"before": [], "with": [], "after": []}
     gaussians: dict[str, int] = {}
     for _ in range(arguments.repeats):
+        start = saved
         for kind in times:
-            trainer.load_state_dict(copied(saved))  # type: ignore[arg-type]
             host.strategy = strategy if kind == "with" else Strategy()
-            timed_steps(trainer, arguments.at, 20)
-            trainer.load_state_dict(copied(saved))  # type: ignore[arg-type]
-            times[kind].append(timed_steps(trainer, arguments.at, arguments.steps))
+            first = int(start["step"])  # type: ignore[call-overload]
+            trainer.load_state_dict(copied(start))  # type: ignore[arg-type]
+            timed_steps(trainer, first, 20)
+            trainer.load_state_dict(copied(start))  # type: ignore[arg-type]
+            times[kind].append(timed_steps(trainer, first, arguments.steps))
             gaussians[kind] = len(trainer.splats["means"])
-    with_, without = (statistics.median(times[kind]) for kind in ("with", "without"))
+            if kind == "with":
+                start = copied({**trainer.state_dict(), "step": first + arguments.steps})
+    before, with_, after = (statistics.median(times[kind]) for kind in times)
     return {
         "strategy": name,
         "gpu": torch.cuda.get_device_name(),
         "at": arguments.at,
-        "gaussians_at": len(saved["splats"]["means"]),  # type: ignore[index]
-        "gaussians_after": gaussians,
+        "gaussians": gaussians,
         "milliseconds": times,
-        "share_of_a_step": 1 - without / with_,
+        "share_of_a_step": 1 - (before + after) / 2 / with_,
+        "share_with_growth": 1 - before / with_,
     }
 
 

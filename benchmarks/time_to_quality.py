@@ -71,7 +71,7 @@ def main() -> None:
         results = run(arguments.out / name, flags.split(), arguments.every)
         found[name] = summary(results, arguments.marks)
         print(json.dumps({name: found[name]["seconds_to"]}), flush=True)
-    (arguments.out / "time_to_quality.json").write_text(json.dumps(found, indent=2) + "\n")
+        (arguments.out / "time_to_quality.json").write_text(json.dumps(found, indent=2) + "\n")
     try:
         plot(found, arguments.out / "time_to_quality.png")
     except ImportError:

@@ -64,7 +64,7 @@ def _is_drawn(radii, rows, inside):
     return inside & (across > 0) & (down > 0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def _colors(
     means, centres, sh0, shN, radii, out, count, stride,
     DEGREE: tl.constexpr, BLOCK: tl.constexpr,
@@ -157,10 +157,10 @@ def _pulled(x, y, z, vr, vg, vb, row, mask, DEGREE: tl.constexpr):
     return vx, vy, vz
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count", "n_cameras"])
 def _gradients(
-    means, centres, shN, radii, colors, v_colors, v_means, v_sh0, v_shN, count, stride,
-    N_CAMERAS: tl.constexpr, DEGREE: tl.constexpr, BLOCK: tl.constexpr, REST: tl.constexpr,
+    means, centres, shN, radii, colors, v_colors, v_means, v_sh0, v_shN, count, stride, n_cameras,
+    DEGREE: tl.constexpr, BLOCK: tl.constexpr, REST: tl.constexpr,
 ):  # fmt: skip
     """Gradients of means, sh0 and shN, summed over the cameras that draw the Gaussian."""
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -172,7 +172,8 @@ def _gradients(
     rest = tl.zeros([BLOCK, REST], v_shN.dtype.element_ty)
     sum_r = tl.zeros([BLOCK], v_shN.dtype.element_ty)
     sum_g, sum_b, sum_x, sum_y, sum_z = sum_r, sum_r, sum_r, sum_r, sum_r
-    for camera in range(N_CAMERAS):
+    camera = 0
+    while camera < n_cameras:  # Triton's interpreter has no `range` of an argument
         mask = _is_drawn(radii + 2 * camera * count, rows, inside)
         x, y, z, inverse = _direction(means, centres + 3 * camera, rows, mask)
         seen = colors + 3 * (camera * count + rows)
@@ -198,6 +199,7 @@ def _gradients(
         rest += basis * tl.where(
             channel == 0, vr[:, None], tl.where(channel == 1, vg[:, None], vb[:, None])
         )
+        camera += 1
     tl.store(v_sh0 + 3 * rows, sum_r, mask=inside)
     tl.store(v_sh0 + 3 * rows + 1, sum_g, mask=inside)
     tl.store(v_sh0 + 3 * rows + 2, sum_b, mask=inside)
@@ -247,6 +249,6 @@ class ViewColors(torch.autograd.Function):
         count, stride = len(means), 3 * shN.shape[1]
         _gradients[(triton.cdiv(count, _BLOCK),)](
             means, centres, shN, radii, colors, grads[0].contiguous(), v_means, v_sh0, v_shN,
-            count, stride, N_CAMERAS=len(centres), DEGREE=ctx.degree, BLOCK=_BLOCK, REST=_REST,
+            count, stride, len(centres), DEGREE=ctx.degree, BLOCK=_BLOCK, REST=_REST,
         )  # fmt: skip
         return v_means, v_sh0, v_shN, None, None, None

@@ -4,6 +4,7 @@ The kernel's Adam keeps the state of torch.optim.Adam, with `step` on the host, 
 without waiting for the GPU; so does torch's own step unless it is fused.
 """
 
+import inspect
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,28 @@ from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from gs_densify.splats.kernels import HAS_TRITON
+
+
+class _WithoutCompiler:
+    """Methods of an optimiser as they were before torch decorated them for torch.compile.
+
+    At their first call the decorated ones import torch's compiler, which takes one to four seconds.
+    """
+
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    state_dict = inspect.unwrap(Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+
+
+class QuickAdam(_WithoutCompiler, Adam):
+    """torch.optim.Adam."""
+
+
+class QuickAdamW(_WithoutCompiler, AdamW):
+    """torch.optim.AdamW."""
+
+
+_PLAIN = (Adam, AdamW, QuickAdam, QuickAdamW)
 
 
 class _Step(NamedTuple):
@@ -57,7 +80,7 @@ def update(optimizers: Mapping[str, Optimizer], visible: Tensor | None = None) -
 
 def _is_plain_adam(optimizer: Optimizer) -> bool:
     """Whether the kernel gives what `optimizer.step()` would."""
-    if type(optimizer) not in (Adam, AdamW) or len(parameters := _parameters(optimizer)) != 1:
+    if type(optimizer) not in _PLAIN or len(parameters := _parameters(optimizer)) != 1:
         return False
     group, parameter = optimizer.param_groups[0], parameters[0]
     tensors = (parameter, *optimizer.state.get(parameter, {}).values())

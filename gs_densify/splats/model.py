@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from gs_densify.errors import SceneError
+from gs_densify.splats import adam
 from gs_densify.splats.sh import num_sh_bases, rgb_to_sh0
 from gs_densify.splats.types import Splats
 
@@ -93,9 +94,9 @@ def create_optimizers(
     (Malladi et al., arXiv 2205.10287; gsplat's trainer does the same).
     """
     betas = (1 - batch_size * (1 - 0.9), 1 - batch_size * (1 - 0.999))
-    adam = torch.optim.AdamW if weight_decay else torch.optim.Adam
+    kind = adam.QuickAdamW if weight_decay else adam.QuickAdam
     return {
-        name: adam(
+        name: kind(
             [{"params": parameter, "name": name}],
             lr=learning_rates[name] * math.sqrt(batch_size),
             betas=betas,

@@ -210,13 +210,19 @@ class AdaptiveStrategy(Strategy):
     def _observe(self, params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
         statistics.zeros_like_rows(state, (*self._statistics, "quality"), params["means"])
         num = ops.count(params)
-        seen = statistics.visible(info)
-        grads = statistics.pixel_gradients(info, absolute=True) * seen
-        state["grad_sum"] += statistics.sum_over_views(grads, info, num, packed=packed)
-        state["seen"] += statistics.sum_over_views(seen.float(), info, num, packed=packed)
-        latest = statistics.max_over_views(grads, info, num, packed=packed)
-        torch.maximum(state["grad_max"], latest, out=state["grad_max"])
+        statistics.accumulate_gradients(
+            state,
+            num,
+            info,
+            absolute=True,
+            packed=packed,
+            total="grad_sum",
+            views="seen",
+            largest="grad_max",
+        )
         if not self.use_error:
+            seen = statistics.visible(info)
+            grads = statistics.pixel_gradients(info, absolute=True) * seen
             is_high = (grads > upper_quarter(grads, seen)) & seen
             state["agreed"] += statistics.sum_over_views(is_high.float(), info, num, packed=packed)
 

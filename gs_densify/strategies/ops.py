@@ -51,9 +51,7 @@ def duplicate(params: Params, optimizers: Optimizers, state: State, mask: Tensor
     chosen = chosen_rows(params, mask)
     if len(chosen) == 0:
         return
-    old = torch.arange(count(params), device=chosen.device)
-    parents = torch.cat([old, chosen])
-    _gather(params, optimizers, state, parents, moments=torch.cat([old, _none(chosen)]))
+    _gather(params, optimizers, state, None, chosen)
 
 
 @torch.no_grad()
@@ -90,9 +88,9 @@ def split(
 @torch.no_grad()
 def remove(params: Params, optimizers: Optimizers, state: State, mask: Tensor) -> None:
     """Drop the Gaussians in `mask` [N]."""
-    if len(chosen_rows(params, mask)) == 0:
-        return
-    _gather(params, optimizers, state, torch.where(~mask)[0])
+    dropped = chosen_rows(params, mask)
+    if len(dropped) > 0:
+        _gather(params, optimizers, state, torch.where(~mask)[0], dropped[:0])
 
 
 @torch.no_grad()
@@ -184,10 +182,7 @@ def sample_add(
     sampled = sample_with_replacement(params["opacities"].flatten().sigmoid(), n)
     for name, value in _shared_among_copies(params, sampled, binoms, min_opacity).items():
         params[name][sampled] = value
-    old = torch.arange(count(params), device=sampled.device)
-    kept = torch.cat([old, _none(sampled)])
-    parents = torch.cat([old, sampled])
-    _gather(params, optimizers, state, parents, moments=kept, statistics=kept)
+    _gather(params, optimizers, state, None, sampled, copies_statistics=False)
 
 
 @torch.no_grad()
@@ -218,10 +213,8 @@ def replace_by_children(
     """
     is_kept = torch.ones(count(params), dtype=torch.bool, device=chosen.device)
     is_kept[chosen] = False
-    rest = torch.where(is_kept)[0]
-    parents = torch.cat([rest, chosen, chosen])
-    moments = torch.cat([rest, _none(chosen), _none(chosen)])
-    _gather(params, optimizers, state, parents, moments=moments, tail=values)
+    children = torch.cat([chosen, chosen])
+    _gather(params, optimizers, state, torch.where(is_kept)[0], children, tail=values)
 
 
 @torch.no_grad()
@@ -327,57 +320,56 @@ def chosen_rows(params: Params, mask: Tensor) -> Tensor:
     return torch.where(mask)[0]
 
 
-def _none(rows: Tensor) -> Tensor:
-    """As many 'no source row' markers as `rows` has entries."""
-    return torch.full_like(rows, -1)
-
-
-def _take(tensor: Tensor, rows: Tensor) -> Tensor:
-    """Rows of `tensor`; zeros where the index is -1."""
-    is_new = (rows < 0).reshape(-1, *[1] * (tensor.dim() - 1))
-    return tensor[rows.clamp_min(0)].masked_fill_(is_new, 0)
+def _joined(tensor: Tensor, kept: Tensor | None, added: Tensor, *, copies: bool) -> Tensor:
+    """Rows `kept` (None: all) of `tensor`, then rows `added`, or zeros in place of these."""
+    num = len(tensor) if kept is None else len(kept)
+    new = tensor.new_empty(num + len(added), *tensor.shape[1:])
+    if kept is None:
+        new[:num] = tensor
+    else:
+        torch.index_select(tensor, 0, kept, out=new[:num])
+    new[num:] = tensor[added] if copies else 0
+    return new
 
 
 def _gather(
     params: Params,
     optimizers: Optimizers,
     state: State,
-    parents: Tensor,
+    kept: Tensor | None,
+    added: Tensor,
     *,
-    moments: Tensor | None = None,
-    statistics: Tensor | None = None,
+    copies_statistics: bool = True,
     tail: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Make row i of every parameter a copy of row `parents[i]`.
+    """Let rows `kept` (None: all) stay, and append copies of rows `added`.
 
-    `moments` and `statistics` name source rows for the optimisers' moments and for the tensors in
-    `state` (-1: zero); both default to `parents`. `tail` overrides the last rows of parameters.
+    The copies' moments are zero; so are their statistics in `state`, if they are not copied too.
+    `tail` overrides the last rows of parameters.
     """
     before = count(params)
-    moments = parents if moments is None else moments
-    statistics = parents if statistics is None else statistics
     for name, old in list(params.items()):
-        value = old.detach()[parents]
+        value = _joined(old.detach(), kept, added, copies=True)
         if tail is not None and name in tail:
             value[len(value) - len(tail[name]) :] = tail[name].to(value.dtype)
         new = torch.nn.Parameter(value, requires_grad=old.requires_grad)
         params[name] = new
         if name in optimizers:
-            _move_optimizer(optimizers[name], old, new, moments)
+            _move_optimizer(optimizers[name], old, new, kept, added)
     for key, value in state.items():
         if isinstance(value, Tensor) and value.dim() > 0 and len(value) == before:
-            state[key] = _take(value, statistics)
+            state[key] = _joined(value, kept, added, copies=copies_statistics)
 
 
 def _move_optimizer(
-    optimizer: torch.optim.Optimizer, old: Tensor, new: Tensor, rows: Tensor
+    optimizer: torch.optim.Optimizer, old: Tensor, new: Tensor, kept: Tensor | None, added: Tensor
 ) -> None:
-    """Let `optimizer` train `new` in place of `old`, with the moments of the old `rows`."""
+    """Let `optimizer` train `new` in place of `old`, with the moments of the rows that stay."""
     _hand_over(optimizer, old, new)
     entries = optimizer.state.get(new, {})
     for key, value in entries.items():
         if isinstance(value, Tensor) and value.shape == old.shape:
-            entries[key] = _take(value, rows)
+            entries[key] = _joined(value, kept, added, copies=False)
 
 
 def _hand_over(optimizer: torch.optim.Optimizer, old: Tensor, new: Tensor) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gs_densify.splats.kernels import HAS_TRITON
+
 
 def pixel_gradients(info: dict[str, Any], *, absolute: bool) -> Tensor:
     """Norms of the image-plane gradients in half-image units, [C,N] or [nnz] when packed.
@@ -13,11 +15,18 @@ def pixel_gradients(info: dict[str, Any], *, absolute: bool) -> Tensor:
     The scaling is that of 3DGS's thresholds: a gradient with respect to normalised device
     coordinates, and of one view's mean loss, whatever the batch.
     """
-    means2d = info["means2d"]
-    grads = means2d.absgrad if absolute else means2d.grad
-    # Plain numbers, since a tensor made of them would wait for the GPU at every step.
-    across, down = (info["n_cameras"] * info[side] / 2.0 for side in ("width", "height"))
+    grads, (across, down) = _gradients(info, absolute), _to_half_images(info)
     return torch.hypot(grads[..., 0] * across, grads[..., 1] * down)
+
+
+def _gradients(info: dict[str, Any], absolute: bool) -> Tensor:
+    means2d = info["means2d"]
+    return means2d.absgrad if absolute else means2d.grad
+
+
+def _to_half_images(info: dict[str, Any]) -> tuple[float, float]:
+    """Plain numbers, since a tensor made of them would wait for the GPU at every step."""
+    return info["n_cameras"] * info["width"] / 2.0, info["n_cameras"] * info["height"] / 2.0
 
 
 def visible(info: dict[str, Any]) -> Tensor:
@@ -59,9 +68,33 @@ def accumulate_gradients(
     *,
     absolute: bool,
     packed: bool,
+    total: str = "grad2d",
+    views: str = "count",
+    largest: str | None = None,
 ) -> None:
-    """Add a step to `grad2d` [N], sums of gradient norms, and `count` [N], views that saw."""
+    """Add a step to statistics [N] of `state`, named by the last three arguments.
+
+    Args:
+        state: has the statistics.
+        count: N.
+        info: of the rasteriser, after the backward pass.
+        absolute: of absolute gradients.
+        packed: whether `info` has a row for each pair of a view and a Gaussian that it draws.
+        total: sums of the norms that `pixel_gradients` gives, over the views that draw a Gaussian.
+        views: how many these are.
+        largest: the largest of the norms; None keeps none.
+    """
+    grads = _gradients(info, absolute)
+    if HAS_TRITON and grads.is_cuda and not packed:
+        from gs_densify.strategies.statistics_triton import accumulate
+
+        highest = None if largest is None else state[largest]
+        accumulate(grads, info["radii"], _to_half_images(info), state[total], state[views], highest)
+        return
     seen = visible(info)
-    grads = pixel_gradients(info, absolute=absolute) * seen
-    state["grad2d"] += sum_over_views(grads, info, count, packed=packed)
-    state["count"] += sum_over_views(seen.float(), info, count, packed=packed)
+    norms = pixel_gradients(info, absolute=absolute) * seen
+    state[total] += sum_over_views(norms, info, count, packed=packed)
+    state[views] += sum_over_views(seen.float(), info, count, packed=packed)
+    if largest is not None:
+        latest = max_over_views(norms, info, count, packed=packed)
+        torch.maximum(state[largest], latest, out=state[largest])

@@ -48,6 +48,7 @@ from gs_densify.training.scoring import protocol_of, score
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.strategy_setup import strategy_for
 from gs_densify.training.trainer import Trainer
+from gs_densify.training.warm_up import warming_up
 
 _REMEDIES = "use --max-gaussians, a larger --downscale, or a smaller --data.image-budget"
 
@@ -67,7 +68,8 @@ def train(
     lines = lines_of(config)
     make_rasterizer(device)  # says now, not after loading, what is missing
     run_folder.check_free(config.out)  # so does this
-    loaded = load(config)
+    with warming_up(device):
+        loaded = load(config)
     if config.render.coarse_until:
         possible_reductions((view.width, view.height) for view in loaded.scene.train_views)
     folder = run_folder.create_folder(config.out, run_folder.default_folder(config))

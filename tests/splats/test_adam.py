@@ -1,5 +1,7 @@
 """The optimisers' step against torch's own, on every path; `adam_cases` has what must hold."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,3 +51,26 @@ def test_a_mask_that_does_not_fit_is_refused_and_nothing_is_stepped() -> None:
         adam.update(run.optimizers, torch.ones(N, dtype=torch.int64))
     assert all(torch.equal(value, before[name]) for name, value in run.tensors())
     assert all(parameter.grad is not None for parameter in run.params.values())
+
+
+MADE_SAVED_AND_LOADED = """
+import sys, torch
+from gs_densify.splats.model import create_optimizers
+
+splats = {"means": torch.nn.Parameter(torch.zeros(4, 3))}
+ours = create_optimizers(splats, {"means": 0.1}, weight_decay=float(sys.argv[1]))["means"]
+ours.load_state_dict(ours.state_dict())
+assert "torch._dynamo" not in sys.modules
+kind = torch.optim.AdamW if float(sys.argv[1]) else torch.optim.Adam
+group = {key: value for key, value in ours.param_groups[0].items() if key not in ("params", "name")}
+group.pop("decoupled_weight_decay")
+theirs = kind([{"params": splats["means"], "name": "means"}], **group)
+assert isinstance(ours, kind) and ours.state_dict() == theirs.state_dict()
+"""
+
+
+@pytest.mark.parametrize("weight_decay", ["0", "0.1"])
+def test_optimisers_are_torchs_but_do_not_load_its_compiler(weight_decay: str) -> None:
+    command = [sys.executable, "-c", MADE_SAVED_AND_LOADED, weight_decay]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
