@@ -2,8 +2,8 @@
 
     python docs/make_tables.py
 
-A table stands between `<!-- records A B ... -->` and `<!-- end of records -->`: a row for each
-evaluation that the named records of benchmarks/records have stored. One between
+A table stands between `<!-- records A B@STEP ... -->` and `<!-- end of records -->`: a row for each
+named record of benchmarks/records, of its last evaluation or of the one at STEP. One between
 `<!-- options FILE -->` and `<!-- end of options -->` has a row for each name in the lines of FILE,
 which benchmarks/strategies.py has written: the mean over its seeds, and how far it is from the
 first row's over the same seeds.
@@ -34,24 +34,24 @@ _OPTIONS = re.compile(r"(<!-- options ([^>]*?) -->\n).*?(<!-- end of options -->
 _TABLE = re.compile(r"(<!-- records ([^>]*?) -->\n).*?(<!-- end of records -->)", re.DOTALL)
 
 
-def rows(name: str, page: Path) -> str:
-    """A row for each evaluation of a record; the first links to it."""
+def row(entry: str, page: Path) -> str:
+    """The row of `NAME` or `NAME@STEP`, linked to its record."""
+    name, _, step = entry.partition("@")
     results = load_results(RECORDS / name / "results.json")
     folder = os.path.relpath(RECORDS / name, page.parent)
-    lines = []
-    for record in results.evaluations:
-        scores = record.scores
-        cells = [
-            f"[{_label(results)}]({folder})" + _of_more(results, record.step),
-            f"{record.step:,}",
-            _cell(scores.psnr, "{:.2f}"),
-            _cell(scores.ssim, "{:.4f}").lstrip("0"),
-            _cell(scores.lpips_alex, "{:.4f}").lstrip("0"),
-            f"{record.num_gaussians / 1e6:.2f} M",
-            f"{record.train_seconds:.1f} s",
-        ]
-        lines.append(f"| {' | '.join(cells)} |\n")
-    return "".join(lines)
+    wanted = int(step or results.steps)
+    record = next(one for one in results.evaluations if one.step == wanted)
+    scores = record.scores
+    cells = [
+        f"[{_label(results)}]({folder})" + _of_more(results, record.step),
+        f"{record.step:,}",
+        _cell(scores.psnr, "{:.2f}"),
+        _cell(scores.ssim, "{:.4f}").lstrip("0"),
+        _cell(scores.lpips_alex, "{:.4f}").lstrip("0"),
+        f"{record.num_gaussians / 1e6:.2f} M",
+        f"{record.train_seconds:.1f} s",
+    ]
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _label(results: Results) -> str:
@@ -111,7 +111,7 @@ def filled(page: Path) -> str:
         return match[1] + OPTIONS_HEAD + option_rows(match[2].strip()) + match[3]
 
     def table(match: re.Match[str]) -> str:
-        return match[1] + HEAD + "".join(rows(name, page) for name in match[2].split()) + match[3]
+        return match[1] + HEAD + "".join(row(entry, page) for entry in match[2].split()) + match[3]
 
     return _OPTIONS.sub(options, _TABLE.sub(table, page.read_text(encoding="utf-8")))
 
