@@ -37,6 +37,22 @@ def timed_steps(trainer: Trainer, first: int, steps: int) -> float:
     return 1e3 * (time.perf_counter() - started) / steps
 
 
+def single_steps(trainer: Trainer, first: int, steps: int) -> dict[str, float]:
+    """Milliseconds of steps that are waited for: ordinary ones, refinements, and the ones after.
+
+    A step after a refinement finds no memory of the right sizes.
+    """
+    times: dict[str, list[float]] = {"ordinary": [], "refinement": [], "after_refinement": []}
+    kind = "ordinary"
+    for step in range(first, first + steps):
+        count = len(trainer.splats["means"])
+        time_ = timed_steps(trainer, step, 1)
+        is_refinement = len(trainer.splats["means"]) != count
+        times["refinement" if is_refinement else kind].append(time_)
+        kind = "after_refinement" if is_refinement else "ordinary"
+    return {kind: statistics.median(values) for kind, values in times.items() if values}
+
+
 def copied(value: object) -> object:
     """A copy that training cannot change."""
     if isinstance(value, torch.Tensor):
@@ -80,6 +96,9 @@ def measure(
             gaussians[kind] = len(trainer.splats["means"])
             if kind == "with":
                 start = copied({**trainer.state_dict(), "step": first + arguments.steps})
+    host.strategy = strategy
+    trainer.load_state_dict(copied(saved))  # type: ignore[arg-type]
+    single = single_steps(trainer, arguments.at, arguments.steps)
     before, with_, after = (statistics.median(times[kind]) for kind in times)
     return {
         "strategy": name,
@@ -87,6 +106,7 @@ def measure(
         "at": arguments.at,
         "gaussians": gaussians,
         "milliseconds": times,
+        "waited_for": single,
         "share_of_a_step": 1 - (before + after) / 2 / with_,
         "share_with_growth": 1 - before / with_,
     }
