@@ -18,7 +18,7 @@ from gs_densify.strategies.registry import (
     options_of,
     recipe_of,
 )
-from gs_densify.training import config_file
+from gs_densify.training import config_file, run_folder
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.flags import parse
 from gs_densify.training.presets import strategy_defaults, trainer_defaults
@@ -72,6 +72,36 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
     options = options_of(parsed.options)
     build_strategy(name, options)
     return dataclasses.replace(parsed.train, strategy_options=options)
+
+
+def parse_resumed(argv: Sequence[str]) -> TrainConfig | None:
+    """The configuration of the run that --resume names, `out` being its folder; None without it.
+
+    Raises:
+        ConfigError: other options stand beside --resume, or there is no run to go on with.
+    """
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument("--resume", type=Path)
+    early.add_argument("-h", "--help", action="store_true")
+    try:
+        known, others = early.parse_known_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise ConfigError(f"{error.argument_name}: a value is missing") from None
+    run: Path | None = known.resume
+    if run is None or known.help:
+        return None
+    if others:
+        raise ConfigError(
+            f"--resume goes on with the options in {run / run_folder.CONFIG}; leave out {others[0]}"
+        )
+    config = run / run_folder.CONFIG
+    if not config.is_file():
+        raise ConfigError(
+            f"--resume {run}: no {run_folder.CONFIG}; name the folder that gs-train wrote"
+        )
+    if (run / run_folder.RESULTS).exists():
+        raise ConfigError(f"--resume {run}: this run is complete; score it again with gs-eval")
+    return dataclasses.replace(parse_train_arguments(["--config", str(config)]), out=run)
 
 
 def wants_dry_run(argv: Sequence[str]) -> bool:
@@ -138,6 +168,10 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
         "Load the scene, time a few steps, print photos, Gaussians, expected memory and time,"
         " and write nothing."
     )
+    help_resume = (
+        "Folder of a run that was interrupted: finish it from its last checkpoint, with the options"
+        " that it has."
+    )
     help_config = "YAML file with options, as saved in a run's folder; flags count for more."
     fields: list[Any] = [
         (
@@ -155,6 +189,11 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
         (
             "config_file",
             Annotated[Path | None, tyro.conf.arg(name="config", help=help_config)],
+            None,
+        ),
+        (
+            "resume",
+            Annotated[Path | None, tyro.conf.arg(help=help_resume)],
             None,
         ),
         (

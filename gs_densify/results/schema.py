@@ -76,7 +76,11 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class WallTime:
-    """Seconds; `first_step` and `total` since gs-train began, or `train()` was called."""
+    """Seconds; `first_step` and `total` since gs-train began, or `train()` was called.
+
+    Of a run that was resumed `load` is the last process's, `first_step` the first one's, and the
+    others are sums, without what was lost after the last checkpoint.
+    """
 
     load: float
     train: float
@@ -126,6 +130,8 @@ class Results:
     created: str
     """UTC, ISO 8601."""
     command: list[str]
+    resumed_at: list[int] = field(default_factory=list)
+    """Steps from which an interrupted run went on in another process."""
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:

@@ -25,7 +25,9 @@ def latest_checkpoint(run: Path) -> Path:
     """The checkpoint of the most steps; ResultError where there is none."""
     found = sorted((run / "checkpoints").glob("step_*.pt"))
     if not found:
-        raise ResultError(f"{run}: no checkpoints/step_*.pt; is it the folder of a run?")
+        raise ResultError(
+            f"{run}: no checkpoints/step_*.pt; is it the folder of a run that has saved one?"
+        )
     return found[-1]
 
 

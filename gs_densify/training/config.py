@@ -169,6 +169,9 @@ class TrainConfig:
     """Never more Gaussians than this, whatever the strategy (default: the strategy's own limit)."""
     log_every: int = 100
     """Steps between lines of metrics.jsonl."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints from which --resume can go on; the newest is kept, beside those of
+    --evaluation.steps and the last."""
     profile: tuple[int, int] | None = None
     """Trace the steps from the first number up to the second, for example 3000 3020, into
     profile/: a trace for Perfetto or chrome://tracing, and a table of the longest operations."""
@@ -231,6 +234,7 @@ class TrainConfig:
             ("max-gaussians", _or_one(self.max_gaussians), 1, _ANY),
             ("batch-size", self.batch_size, 1, _MOST_VIEWS),
             ("log-every", self.log_every, 1, _ANY),
+            ("checkpoint-every", _or_one(self.checkpoint_every), 1, self.steps),
             ("downscale", _or_one(self.downscale), 1, _ANY),
             ("init.opacity", self.init.opacity, 1e-4, 1 - 1e-4),
             ("init.scale", self.init.scale, 1e-6, _ANY),

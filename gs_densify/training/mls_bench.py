@@ -16,9 +16,10 @@ TRAIN_EVERY = 5000
 class MlsBenchLines:
     """Prints through `write`, one line a call."""
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    def __init__(self, write: Callable[[str], object], *, step: int = 0) -> None:
+        """Lines of the progress up to `step` were printed before."""
         self._write = write
-        self._printed = 0
+        self._printed = step // TRAIN_EVERY
 
     def loaded(self, num_train: int, num_test: int, scene_scale: float) -> None:
         """After the scene was read; `scene_scale` in world units, margin included."""
@@ -52,10 +53,10 @@ class MlsBenchLines:
         )
 
 
-def lines_of(config: TrainConfig) -> MlsBenchLines:
+def lines_of(config: TrainConfig, *, step: int = 0) -> MlsBenchLines:
     """Lines to stdout under that protocol; under any other they go nowhere."""
     if config.protocol == "mls-bench":
-        return MlsBenchLines(lambda line: print(line, flush=True))
+        return MlsBenchLines(lambda line: print(line, flush=True), step=step)
     return MlsBenchLines(lambda line: None)
 
 

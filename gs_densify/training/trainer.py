@@ -175,11 +175,17 @@ class Trainer:
         """Which Gaussians [N] any view drew whose gradients the parameters hold."""
         means = self.splats["means"]
         drawn = (info["radii"] > 0).all(-1).any(0)
-        # A strategy's operations put other parameters in place, and drop the gradients so far.
-        if self._drawn is not None and self._drawn[0] is means:
-            drawn |= self._drawn[1]
+        before = self._drawn_so_far()
+        if before is not None:
+            drawn |= before
         self._drawn = (means, drawn)
         return drawn
+
+    def _drawn_so_far(self) -> Tensor | None:
+        """None where a strategy's operations put other parameters in place, without gradients."""
+        if self._drawn is None or self._drawn[0] is not self.splats["means"]:
+            return None
+        return self._drawn[1]
 
     def _zero_channels(self, count: int) -> Tensor:
         means = self.splats["means"]
@@ -264,6 +270,11 @@ class Trainer:
             "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
             "strategy_state": dict(self.host.state),
             "sampler": self.sampler.state_dict(),
+            # Amid steps whose gradients are summed.
+            "gradients": {
+                name: value.grad for name, value in self.splats.items() if value.grad is not None
+            },
+            "drawn": self._drawn_so_far(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -272,10 +283,14 @@ class Trainer:
         restored = model.to_parameters(state["splats"], device)
         for name, optimizer in self.optimizers.items():
             self.splats[name] = restored[name]
+            if name in state["gradients"]:
+                restored[name].grad = state["gradients"][name].to(device, copy=True)
             optimizer.param_groups[0]["params"] = [restored[name]]
             optimizer.state.clear()
             optimizer.load_state_dict(state["optimizers"][name])
         self.host.state = dict(state["strategy_state"])
+        drawn = state["drawn"]
+        self._drawn = None if drawn is None else (restored["means"], drawn.to(device))
         self.sampler.load_state_dict(state["sampler"])
         self.progress = Progress(
             step=state["step"],

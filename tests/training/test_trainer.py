@@ -8,7 +8,10 @@ from tqdm import tqdm
 from gs_densify.errors import StrategyError
 from gs_densify.strategies.base import Strategy
 from gs_densify.training import resolution
-from gs_densify.training.config import RenderOptions, TrainConfig
+from gs_densify.training.checkpoint import restore_random_state
+from gs_densify.training.config import LearningRates, RenderOptions, TrainConfig
+from gs_densify.training.contract_rules import first_difference
+from gs_densify.training.contract_subject import restored, stored
 from gs_densify.training.miniature import Miniature, load_miniature, make_trainer
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.trainer import Trainer
@@ -69,6 +72,32 @@ def test_gradients_of_steps_rendered_together_are_the_sum_of_theirs(miniature: M
         assert expected is not None and found is not None
         assert expected.norm() > 0
         assert (found - expected).norm() <= 1e-4 * expected.norm(), name
+
+
+@pytest.mark.parametrize("visible_only", [False, True])
+def test_a_checkpoint_amid_summed_gradients_resumes_to_the_same_bits(
+    miniature: Miniature, visible_only: bool
+) -> None:
+    lr = LearningRates(visible_only=visible_only)
+    config = TrainConfig(scene="tiny", strategy="default", steps=16, log_every=6, lr=lr)
+
+    def advanced(trainer: Trainer, until: int) -> Trainer:
+        with tqdm(disable=True) as bar:
+            trainer.run(until, lambda row: None, bar)
+        return trainer
+
+    def new() -> Trainer:
+        return make_trainer(config, miniature, StrategyHost("summing", Summing(together=1)))
+
+    trainer = advanced(new(), 6)  # updates after 4 and 8
+    assert trainer.splats["means"].grad is not None
+    saved = restored(stored(trainer))
+    whole, resumed = advanced(trainer, 16), new()
+    resumed.load_state_dict(saved)
+    restore_random_state(saved["random"])
+    assert (
+        first_difference(restored(stored(whole)), restored(stored(advanced(resumed, 16)))) is None
+    )
 
 
 def test_the_first_steps_see_reduced_photos_where_that_is_asked_for(
