@@ -93,6 +93,15 @@ class GsplatRasterizer:
         return RenderOutput(image, alpha, info, extra)
 
 
+def start(device: torch.device) -> None:
+    """Make a CUDA context and import gsplat's extension, which the first image would do otherwise.
+
+    Where gsplat was never compiled for this torch, that happens here and takes minutes.
+    """
+    torch.zeros(1, device=device)
+    import gsplat.cuda._backend  # noqa: F401
+
+
 Shapes = tuple[Tensor, Tensor, Tensor, Tensor]
 Rendered = tuple[Tensor, Tensor, dict[str, Any]]
 

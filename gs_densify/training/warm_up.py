@@ -1,15 +1,13 @@
 """What the first step needs besides photos, made ready while they are decoded."""
 
-import importlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
 
+from gs_densify.rendering import gsplat_cuda
 from gs_densify.splats.kernels import HAS_TRITON
-
-_SLOW = ("gsplat.cuda._backend", *(("triton",) if HAS_TRITON else ()))
 
 
 @contextmanager
@@ -25,6 +23,6 @@ def warming_up(device: torch.device) -> Iterator[None]:
 
 
 def _warm_up(device: torch.device) -> None:
-    torch.zeros(1, device=device)  # makes the context
-    for name in _SLOW:
-        importlib.import_module(name)
+    gsplat_cuda.start(device)
+    if HAS_TRITON:
+        import triton  # noqa: F401
