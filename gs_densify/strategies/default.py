@@ -120,10 +120,9 @@ class DefaultStrategy(Strategy):
         is_split = is_high & ~is_small
         if step < self.refine_scale2d_stop_iter:
             is_split |= state["radii"] > self.grow_scale2d
-        ops.duplicate(params, optimizers, state, is_clone)
-        # The clones were appended: they are new and do not split in the same refinement.
-        is_split = torch.cat([is_split, is_split.new_zeros(ops.count(params) - len(is_split))])
-        ops.split(params, optimizers, state, is_split, revised_opacity=self.revised_opacity)
+        ops.clone_and_split(
+            params, optimizers, state, is_clone, is_split, revised_opacity=self.revised_opacity
+        )
 
     def _prune(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
         is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa

@@ -190,10 +190,7 @@ class MiniSplattingStrategy(Strategy):
             urgency=torch.maximum(gradient / self.grow_grad2d, state["area"] / self.blur_area),
             room=self.max_gaussians - ops.count(params),
         )
-        ops.duplicate(params, optimizers, state, is_clone)
-        # The clones were appended: they are new and do not split in the same refinement.
-        is_split = torch.cat([is_split, is_split.new_zeros(ops.count(params) - len(is_split))])
-        ops.split(params, optimizers, state, is_split)
+        ops.clone_and_split(params, optimizers, state, is_clone, is_split)
         is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
         if step > self.prune_scale3d_start_iter:
             is_weak |= ops.largest_scale(params) > self.prune_scale3d * state["scene_scale"]

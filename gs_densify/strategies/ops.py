@@ -66,9 +66,32 @@ def split(
 
     The order becomes `[others, first children, second children]`.
     """
-    chosen = chosen_rows(params, mask)
-    if len(chosen) == 0:
+    clone_and_split(params, optimizers, state, torch.zeros_like(mask), mask, revised_opacity)
+
+
+@torch.no_grad()
+def clone_and_split(
+    params: Params,
+    optimizers: Optimizers,
+    state: State,
+    is_clone: Tensor,
+    is_split: Tensor,
+    revised_opacity: bool = False,
+) -> None:
+    """`duplicate` the Gaussians in `is_clone` [N] and `split` those in `is_split` [N], in one pass.
+
+    The order becomes `[others, copies, first children, second children]`.
+    """
+    clones, chosen = chosen_rows(params, is_clone), chosen_rows(params, is_split)
+    if len(clones) + len(chosen) == 0:
         return
+    kept = torch.where(~is_split)[0] if len(chosen) else None
+    children = _children(params, chosen, revised_opacity)
+    _gather(params, optimizers, state, kept, torch.cat([clones, chosen, chosen]), tail=children)
+
+
+def _children(params: Params, chosen: Tensor, revised_opacity: bool) -> dict[str, Tensor]:
+    """Values of the 2M children of rows `chosen` [M] that are not their parents'."""
     scales = params["scales"][chosen].exp()
     noise = torch.randn(2, len(chosen), 3, device=chosen.device, dtype=scales.dtype)
     offsets = torch.einsum(
@@ -82,7 +105,7 @@ def split(
         opacities = revised_opacity_of(params["opacities"][chosen].sigmoid())
         repeats = [2] + [1] * (opacities.dim() - 1)
         values["opacities"] = inverse_sigmoid(opacities).repeat(repeats)
-    replace_by_children(params, optimizers, state, chosen, values)
+    return values
 
 
 @torch.no_grad()

@@ -212,10 +212,7 @@ class TamingStrategy(Strategy):
         is_clone, is_split = chosen_to_grow(
             gradient >= self.grow_grad2d, is_small, state["importance"], wanted
         )
-        ops.duplicate(params, optimizers, state, is_clone)
-        # The clones were appended: they are new and do not split in the same refinement.
-        is_split = torch.cat([is_split, is_split.new_zeros(ops.count(params) - len(is_split))])
-        ops.split(params, optimizers, state, is_split)
+        ops.clone_and_split(params, optimizers, state, is_clone, is_split)
 
     def _prune(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
         is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa

@@ -47,6 +47,25 @@ def test_duplicate_split_and_remove_equal_gsplats(share: float) -> None:
     _assert_same(*_both("split", mask=_mask(50, share), revised_opacity=True))
 
 
+@pytest.mark.parametrize("shares", [(0.3, 0.2), (0.3, 0.0), (0.0, 0.2), (0.0, 0.0), (1.0, 1.0)])
+def test_clone_and_split_is_gsplats_duplicate_and_then_its_split(
+    shares: tuple[float, float],
+) -> None:
+    draws = torch.rand(50, generator=torch.Generator().manual_seed(5))
+    is_clone, is_split = draws < shares[0], draws > 1 - shares[1]
+    params, optimizers, state = trained(50)
+    torch.manual_seed(7)
+    ours.clone_and_split(params, optimizers, state, is_clone, is_split, revised_opacity=True)
+    found = snapshot(params, optimizers, state)
+    params, optimizers, state = trained(50)
+    state = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}
+    torch.manual_seed(7)
+    theirs.duplicate(params, optimizers, state, is_clone)
+    is_split = torch.cat([is_split, is_split.new_zeros(len(params["means"]) - 50)])
+    theirs.split(params, optimizers, state, is_split, revised_opacity=True)
+    _assert_same(found, snapshot(params, optimizers, state))
+
+
 def test_reset_opa_equals_gsplats() -> None:
     _assert_same(*_both("reset_opa", value=0.05))
 
