@@ -37,6 +37,8 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
     """The resolved configuration of a command line; exits after `--help`."""
     early = _read_early(argv)
     values = {} if early.config is None else config_file.read_mapping(early.config)
+    for key in values.keys() & {"config", "resume", "dry_run", "dry-run"}:
+        raise ConfigError(f"--config {early.config}: '{key}' is for the command line alone")
     options_in_file = dict(values.pop("strategy", {}))
     name = options_in_file.pop("name", None)
     name = early.strategy or name or _default_of("strategy")
@@ -99,8 +101,6 @@ def parse_resumed(argv: Sequence[str]) -> TrainConfig | None:
         raise ConfigError(
             f"--resume {run}: no {run_folder.CONFIG}; name the folder that gs-train wrote"
         )
-    if (run / run_folder.RESULTS).exists():
-        raise ConfigError(f"--resume {run}: this run is complete; score it again with gs-eval")
     return dataclasses.replace(parse_train_arguments(["--config", str(config)]), out=run)
 
 

@@ -85,16 +85,29 @@ def accumulate_gradients(
         largest: the largest of the norms; None keeps none.
     """
     grads = _gradients(info, absolute)
-    if HAS_TRITON and grads.is_cuda and not packed:
+    highest = None if largest is None else state[largest]
+    if not packed and _fit_the_kernel(grads, count, state[total], state[views], highest):
         from gs_densify.strategies.statistics_triton import accumulate
 
-        highest = None if largest is None else state[largest]
         accumulate(grads, info["radii"], _to_half_images(info), state[total], state[views], highest)
         return
     seen = visible(info)
     norms = pixel_gradients(info, absolute=absolute) * seen
     state[total] += sum_over_views(norms, info, count, packed=packed)
     state[views] += sum_over_views(seen.float(), info, count, packed=packed)
-    if largest is not None:
+    if highest is not None:
         latest = max_over_views(norms, info, count, packed=packed)
-        torch.maximum(state[largest], latest, out=state[largest])
+        torch.maximum(highest, latest, out=highest)
+
+
+def _fit_the_kernel(grads: Tensor, count: int, *statistics: Tensor | None) -> bool:
+    """Whether the kernel, which reads and writes plain rows of float32, gives what torch would."""
+    return (
+        (HAS_TRITON and grads.is_cuda and grads.dtype == torch.float32)
+        and grads.shape[1] == count
+        and all(
+            one.shape == (count,) and one.dtype == torch.float32 and one.is_contiguous()
+            for one in statistics
+            if one is not None
+        )
+    )

@@ -1,8 +1,9 @@
 """Checkpoints: all that a run needs to go on exactly where it was."""
 
-import os
+import io
 import pickle
 import random
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from gs_densify.errors import ResultError
+from gs_densify.errors import ResultError, StrategyError
+from gs_densify.results import atomic_write
 from gs_densify.splats.model import NAMES
 
 FORMAT = 1
+
+NOT_STORABLE = (pickle.PicklingError, pickle.UnpicklingError, AttributeError, TypeError)
+"""What torch raises of contents that a checkpoint cannot hold, or not give back."""
+
+_DAMAGED = (
+    *(zipfile.BadZipFile, RuntimeError, EOFError, ValueError, LookupError, OSError),
+    *(TypeError, AttributeError, NotImplementedError),
+)
 
 
 def checkpoint_path(run: Path, step: int) -> Path:
@@ -21,9 +31,20 @@ def checkpoint_path(run: Path, step: int) -> Path:
     return run / "checkpoints" / f"step_{step:06d}.pt"
 
 
+def step_of(path: Path) -> int:
+    """The steps of the model in a file that `checkpoint_path` names."""
+    return int(path.stem.removeprefix("step_"))
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run, by their steps."""
+    found = (run / "checkpoints").glob("step_*.pt")
+    return sorted((path for path in found if path.stem[5:].isdecimal()), key=step_of)
+
+
 def latest_checkpoint(run: Path) -> Path:
     """The checkpoint of the most steps; ResultError where there is none."""
-    found = sorted((run / "checkpoints").glob("step_*.pt"))
+    found = checkpoints(run)
     if not found:
         raise ResultError(
             f"{run}: no checkpoints/step_*.pt; is it the folder of a run that has saved one?"
@@ -31,23 +52,51 @@ def latest_checkpoint(run: Path) -> Path:
     return found[-1]
 
 
+def remove_unfinished(run: Path) -> None:
+    """Remove what a process left that was killed while it wrote a checkpoint."""
+    for path in (run / "checkpoints").glob(".step_*.pt.*"):
+        path.unlink()
+
+
 def save_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
-    """Write `contents` atomically; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save({"format": FORMAT, **contents}, temporary)
-    os.replace(temporary, path)
+    """Write `contents` atomically: the file appears whole, and on the disk, or not at all.
+
+    Raises:
+        ResultError: it cannot be written.
+    """
+    try:
+        with atomic_write(path) as file:
+            torch.save({"format": FORMAT, **contents}, file)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # torch's own, of a disk that is full
+        raise ResultError(f"{path}: cannot be written ({_first_line(error)})") from None
 
 
-def load_checkpoint(path: Path, device: torch.device | str) -> dict[str, Any]:
-    """What `save_checkpoint` wrote, on `device`; ResultError when damaged or of another version."""
+def load_checkpoint(path: Path, device: torch.device | str | None) -> dict[str, Any]:
+    """What `save_checkpoint` wrote, on `device`; None: each tensor where it was, if that is there.
+
+    Raises:
+        ResultError: it is damaged or of another version.
+    """
     if not path.is_file():
         raise ResultError(f"{path}: there is no such checkpoint")
     try:
-        contents = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ResultError(f"{path}: damaged, or no checkpoint ({reason})") from None
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()  # torch compares no check sums
+        if damaged is not None:
+            raise ValueError(f"{damaged} has another check sum")
+        place: Any = _where_it_was if device is None else device
+        contents = torch.load(path, map_location=place, weights_only=True)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except pickle.UnpicklingError:
+        raise ResultError(
+            f"{path}: damaged, or it holds something besides tensors, numbers, texts, lists and"
+            " dicts, which is not read"
+        ) from None
+    except _DAMAGED as error:
+        raise ResultError(f"{path}: damaged, or no checkpoint ({_first_line(error)})") from None
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise ResultError(f"{path}: not a checkpoint of format {FORMAT}")
     missing = [name for name in NAMES if name not in contents.get("splats", {})]
@@ -56,22 +105,50 @@ def load_checkpoint(path: Path, device: torch.device | str) -> dict[str, Any]:
     return contents
 
 
-def random_state() -> dict[str, Any]:
-    """The states of every global random generator."""
+def _where_it_was(storage: Any, location: str) -> Any:
+    """For torch.load: None lets it take the place that a tensor had."""
+    return None if torch.cuda.is_available() or location == "cpu" else storage
+
+
+def require_storable(state: Mapping[str, Any]) -> None:
+    """StrategyError where a checkpoint could not give back what is in a strategy's `state`."""
+    buffer = io.BytesIO()
+    try:
+        torch.save(dict(state), buffer)
+        buffer.seek(0)
+        torch.load(buffer, weights_only=True)
+    except NOT_STORABLE as error:
+        raise not_storable(error) from error
+
+
+def not_storable(error: Exception) -> StrategyError:
+    """What `error`, one of NOT_STORABLE, means."""
+    return StrategyError(
+        "a checkpoint cannot hold what is in `state`; keep tensors, numbers, texts, and lists or"
+        f" dicts of them there ({_first_line(error)})"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The states of the global random generators, and of the one of a CUDA device."""
     version, keys, position, has_gauss, cached = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         "numpy": [version, torch.from_numpy(np.asarray(keys)), position, has_gauss, cached],
         "python": random.getstate(),
     }
 
 
-def restore_random_state(state: Mapping[str, Any]) -> None:
+def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
     """Undo everything drawn since `random_state` was taken."""
     torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
     version, keys, *rest = state["numpy"]
     np.random.set_state((version, keys.cpu().numpy(), *rest))
     version, numbers, gauss = state["python"]

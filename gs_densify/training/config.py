@@ -213,12 +213,23 @@ class TrainConfig:
             raise ConfigError(
                 f"--profile is {first} {last}; it must be two rising steps from 0 to {self.steps}"
             )
-        between = [step for step in self.evaluation.steps if first < step < last]
+        between = [step for step in self.stops if first < step < last]
         if between:  # there would be two traces, and one place for them
             raise ConfigError(
-                f"--profile {first} {last} has an evaluation after step {between[0]} inside; trace"
-                " steps before or after it"
+                f"--profile {first} {last} has an evaluation or a checkpoint after step"
+                f" {between[0]} inside; trace steps before or after it"
             )
+
+    @property
+    def scored_steps(self) -> tuple[int, ...]:
+        """Steps after which held-out views are scored, rising; the last step is one."""
+        return tuple(sorted({*self.evaluation.steps, self.steps}))
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """Steps after which a checkpoint is saved, rising; all that are scored are among them."""
+        every = self.checkpoint_every or self.steps
+        return tuple(sorted({*self.scored_steps, *range(every, self.steps, every)}))
 
     def _ranges(self) -> list[tuple[str, float, float, float]]:
         tiny = 1e-12

@@ -143,7 +143,7 @@ def _resumes(subject: Subject) -> str | None:
     contents = restored(subject.snapshots[HALF])
     trainer, _ = subject.start()
     trainer.load_state_dict(contents)
-    restore_random_state(contents["random"])
+    restore_random_state(contents["random"], trainer.splats["means"].device)
     subject.advance(trainer, STEPS)
     where = f"after {HALF} steps and {STEPS - HALF} more from a checkpoint"
     return _compared(subject.snapshots[STEPS], stored(trainer), where)

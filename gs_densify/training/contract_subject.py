@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ from tqdm import tqdm
 from gs_densify.errors import StrategyError
 from gs_densify.results import MetricsRow
 from gs_densify.strategies import ops
-from gs_densify.training.checkpoint import random_state
+from gs_densify.training.checkpoint import NOT_STORABLE, not_storable, random_state
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.contract_rules import StepRecord
 from gs_densify.training.miniature import Miniature, make_trainer
@@ -108,12 +107,13 @@ class Subject:
 
 def stored(trainer: Trainer) -> bytes:
     """All that a checkpoint holds, but for the time that it took."""
-    contents = {**trainer.state_dict(), "random": random_state(), "train_seconds": 0.0}
+    device = trainer.splats["means"].device
+    contents = {**trainer.state_dict(), "random": random_state(device), "train_seconds": 0.0}
     buffer = io.BytesIO()
     try:
         torch.save(contents, buffer)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise _not_storable(error) from error
+    except NOT_STORABLE as error:
+        raise not_storable(error) from error
     return buffer.getvalue()
 
 
@@ -121,16 +121,8 @@ def restored(contents: bytes) -> dict[str, Any]:
     """What `stored` took, read as a checkpoint is: without running code."""
     try:
         return torch.load(io.BytesIO(contents), weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _not_storable(error) from error
-
-
-def _not_storable(error: Exception) -> StrategyError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return StrategyError(
-        "a checkpoint cannot hold what is in `state`; keep tensors, numbers, texts, and lists or"
-        f" dicts of them there ({reason})"
-    )
+    except NOT_STORABLE as error:
+        raise not_storable(error) from error
 
 
 def described(error: Exception) -> str:

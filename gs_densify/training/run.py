@@ -15,18 +15,26 @@ from gs_densify.training import record, run_folder
 from gs_densify.training.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
+    remove_unfinished,
     restore_random_state,
 )
 from gs_densify.training.config import TrainConfig
-from gs_densify.training.config_file import save_config
-from gs_densify.training.device import pick_device
+from gs_densify.training.config_file import save_config, to_mapping
+from gs_densify.training.device import memory_shortage, pick_device
 from gs_densify.training.load import LoadedScene, load
-from gs_densify.training.mls_bench import lines_of
 from gs_densify.training.resolution import possible_reductions
 from gs_densify.training.run_process import RunProcess
-from gs_densify.training.run_state import Clock, RunState, state_in
+from gs_densify.training.run_state import (
+    RunState,
+    digest,
+    require_same,
+    require_same_scene,
+    state_in,
+)
 from gs_densify.training.strategy_setup import strategy_for
 from gs_densify.training.warm_up import warming_up
+
+_FREE = "before the first step; free the GPU of what else runs there, and resume again"
 
 
 def train(
@@ -36,20 +44,25 @@ def train(
 
     `started` is when the command began, of `time.perf_counter`; None: now.
     """
-    clock = Clock(time.perf_counter() if started is None else started)
+    started = time.perf_counter() if started is None else started
     device = _checked_device(config)
     strategy = strategy_for(config)
-    lines = lines_of(config)
     run_folder.check_free(config.out)  # now, not after loading
     loaded = _load(config, device)
     folder = run_folder.create_folder(config.out, run_folder.default_folder(config))
     state = RunState(
-        command=list(command), strategy=config.strategy, num_initial=len(loaded.scene.points)
+        command=list(command),
+        config=to_mapping(config),
+        device=device.type,
+        scene=digest(loaded.scene),
+        num_initial=0,
     )
-    run = RunProcess(config, folder, loaded, device, state, clock, lines)
-    trainer = run.make_trainer(strategy)
-    save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
-    return run.finish(trainer), folder
+    with run_folder.locked(folder):
+        run = RunProcess(config, folder, loaded, device, state, started)
+        trainer = run.make_trainer(strategy)
+        state.num_initial = len(trainer.splats["means"])
+        save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
+        return run.finish(trainer), folder
 
 
 def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, Path]:
@@ -58,27 +71,35 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
     On a CPU its results are those of a run that was never interrupted.
 
     Raises:
-        ResultError: the run is complete, or has no checkpoint from which it can go on.
+        ConfigError: the run is complete or in use, or options, device or scene are not its own.
+        ResultError: there is no checkpoint from which it can go on.
     """
     started = time.perf_counter() if started is None else started
     folder = config.out
     assert folder is not None
-    path = latest_checkpoint(folder)
-    device = _checked_device(config)
-    strategy = strategy_for(config)
-    contents = load_checkpoint(path, device)
-    state, step = state_in(contents, path), contents["step"]
-    state.resumed_at.append(step)
-    config = dataclasses.replace(config, strategy=state.strategy)  # in what is written
-    loaded = _load(config, device)
-    clock = Clock(started, before=state.total_seconds)
-    run = RunProcess(config, folder, loaded, device, state, clock, lines_of(config, step=step))
-    trainer = run.make_trainer(strategy)
-    trainer.load_state_dict(contents)
-    restore_random_state(contents["random"])
-    contents.clear()
-    print(f"{folder}: goes on after step {step}", file=sys.stderr)
-    return run.finish(trainer), folder
+    with run_folder.locked(folder):
+        run_folder.check_unfinished(folder)
+        remove_unfinished(folder)
+        path = latest_checkpoint(folder)
+        device = _checked_device(config)
+        strategy = strategy_for(config)
+        with memory_shortage(lambda: _FREE):
+            contents = load_checkpoint(path, None)
+        state = state_in(contents, path)
+        require_same(state, folder, config=to_mapping(config), device=device.type)
+        loaded = _load(config, device)
+        require_same_scene(state, folder, loaded.scene)
+        state.resumed_at.append(contents["step"])
+        # What is written names the strategy as the command did; its file may be gone.
+        config = dataclasses.replace(config, strategy=state.config["strategy"]["name"])
+        run = RunProcess(config, folder, loaded, device, state, started)
+        trainer = run.make_trainer(strategy)
+        with memory_shortage(lambda: _FREE):
+            trainer.load_state_dict(contents)
+        restore_random_state(contents["random"], device)
+        contents.clear()
+        print(f"{folder}: goes on after step {trainer.progress.step}", file=sys.stderr)
+        return run.finish(trainer), folder
 
 
 def _checked_device(config: TrainConfig) -> torch.device:

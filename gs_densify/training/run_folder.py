@@ -1,9 +1,12 @@
 """The folder of a run: where it is, what lies in it, and that it is never written over."""
 
 import dataclasses
+import fcntl
+import os
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -32,6 +35,25 @@ def check_free(out: Path | None) -> None:
         f"--out {out} holds {what} already; nothing was changed: choose another folder,"
         " or remove it first"
     )
+
+
+def check_unfinished(run: Path) -> None:
+    """ConfigError where a run is complete."""
+    if (run / RESULTS).exists():
+        raise ConfigError(f"{run}: this run is complete; score it again with gs-eval")
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keep other processes from training in a run's folder; ConfigError where one does."""
+    descriptor = os.open(run, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ConfigError(f"{run}: another process trains in this folder; let it finish") from None
+    finally:
+        os.close(descriptor)
 
 
 def create_folder(out: Path | None, default: Path) -> Path:

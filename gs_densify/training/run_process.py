@@ -1,12 +1,12 @@
 """One process of a run: it trains to the last step and writes every file but the configuration."""
 
 import dataclasses
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from gs_densify.data.export_cameras import inria_cameras
+from gs_densify.errors import StrategyError
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.results import (
     Counts,
@@ -31,16 +32,22 @@ from gs_densify.results.compat import save_compat
 from gs_densify.splats.ply import save_ply
 from gs_densify.training import record, run_folder
 from gs_densify.training.build import SCENE_SCALE_MARGIN, build_trainer
-from gs_densify.training.checkpoint import checkpoint_path, random_state, save_checkpoint
+from gs_densify.training.checkpoint import (
+    checkpoint_path,
+    checkpoints,
+    random_state,
+    require_storable,
+    save_checkpoint,
+    step_of,
+)
 from gs_densify.training.config import TrainConfig
-from gs_densify.training.config_file import to_mapping
 from gs_densify.training.device import memory_shortage
 from gs_densify.training.load import LoadedScene
-from gs_densify.training.mls_bench import MlsBenchLines
+from gs_densify.training.mls_bench import lines_of
 from gs_densify.training.presets import protocol_name
 from gs_densify.training.profiling import profiled
 from gs_densify.training.progress import shows_progress
-from gs_densify.training.run_state import Clock, RunState, larger
+from gs_densify.training.run_state import RunState
 from gs_densify.training.scoring import protocol_of, score
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.trainer import Trainer
@@ -58,11 +65,13 @@ class RunProcess:
         loaded: LoadedScene,
         device: torch.device,
         state: RunState,
-        clock: Clock,
-        lines: MlsBenchLines,
+        started: float,
     ) -> None:
+        """`started` is when the process was asked to begin, of `time.perf_counter`."""
         self.config, self.folder, self.loaded, self.device = config, folder, loaded, device
-        self.state, self.clock, self.lines = state, clock, lines
+        self.state, self.started = state, started
+        self.seconds_before = state.total_seconds
+        self.lines = lines_of(config, step=max(state.resumed_at, default=0))
 
     def make_trainer(self, strategy: Any) -> Trainer:
         """A trainer at step 0."""
@@ -101,32 +110,31 @@ class RunProcess:
         try:
             yield
         except KeyboardInterrupt:
-            if any(self.folder.glob("checkpoints/step_*.pt")):
-                print(f"to go on: gs-train --resume {self.folder}", file=sys.stderr)
+            if checkpoints(self.folder):
+                print(
+                    f"to go on: gs-train --resume {shlex.quote(str(self.folder))}", file=sys.stderr
+                )
             raise
 
     def _train_and_evaluate(self, trainer: Trainer) -> Evaluation:
-        """To the last step, with a checkpoint at every stop; the last evaluation."""
-        config, start = self.config, trainer.progress.step
-        scored = {*config.evaluation.steps, config.steps}
-        every = config.checkpoint_every or config.steps
-        stops = [0, *sorted({*scored, *range(every, config.steps, every)})]
-        evaluation: Evaluation
+        """To the last step, with a checkpoint at every stop; the last evaluation.
+
+        What is checkpointed and what is scored at a step is the same model. A run that goes on from
+        a checkpoint that was still to be scored begins with that.
+        """
+        config, state, start = self.config, self.state, trainer.progress.step
+        evaluation: Evaluation | None = None
 
         def on_log(row: MetricsRow) -> None:
-            if row.step == stop and stop in scored:
-                self.state.pending = row  # waits for its PSNR
+            if row.step == stop and stop in config.scored_steps:
+                state.pending = row  # waits for its PSNR
             else:
                 log.append(row)
             self.lines.progress(row)
 
-        # What is checkpointed and what is scored at a step is the same model; a run that goes on
-        # from a checkpoint that was to be scored begins with that.
-        kept = start - (start in scored)
+        kept = None if start == 0 else start if state.pending is None else start - 1
         with (
-            MetricsLog(
-                self.folder / run_folder.METRICS, resume_step=kept if start else None
-            ) as log,
+            MetricsLog(self.folder / run_folder.METRICS, resume_step=kept) as log,
             tqdm(
                 total=config.steps,
                 initial=start,
@@ -136,21 +144,16 @@ class RunProcess:
                 dynamic_ncols=True,
             ) as bar,
         ):
-            for before, stop in pairwise(stops):
+            for stop in (stop for stop in config.stops if stop >= start):
                 if stop > start:
                     self._train(trainer, stop, on_log, bar)
                     self._save(trainer)
-                    if before not in scored:
-                        checkpoint_path(self.folder, before).unlink(missing_ok=True)
-                if stop >= start and stop in scored:
+                if state.pending is not None:
                     evaluation = self._evaluate(trainer)
-                    log.append(self._completed_row(evaluation))
+                    log.append(dataclasses.replace(state.pending, psnr=evaluation.scores.psnr))
+                    state.pending = None
+        assert evaluation is not None  # the last stop is scored
         return evaluation
-
-    def _completed_row(self, evaluation: Evaluation) -> MetricsRow:
-        row, self.state.pending = self.state.pending, None
-        assert row is not None
-        return dataclasses.replace(row, psnr=evaluation.scores.psnr)
 
     def _train(
         self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm
@@ -165,23 +168,42 @@ class RunProcess:
         trainer.run(until, on_log, bar)
 
     def _save(self, trainer: Trainer) -> None:
-        started = time.perf_counter()
+        """Write a checkpoint, and remove those before that were not scored."""
+        started, step = time.perf_counter(), trainer.progress.step
+        self._update_state(trainer)
         contents = {
-            **trainer.state_dict(),
-            "random": random_state(),
-            "run": dataclasses.asdict(self._noted(trainer)),
+            **self._storable(trainer.state_dict()),
+            "random": random_state(self.device),
+            "run": dataclasses.asdict(self.state),
         }
-        save_checkpoint(checkpoint_path(self.folder, trainer.progress.step), contents)
+        save_checkpoint(checkpoint_path(self.folder, step), contents)
+        for path in checkpoints(self.folder):
+            if step_of(path) < step and step_of(path) not in self.config.scored_steps:
+                path.unlink()
         self.state.evaluate_seconds += time.perf_counter() - started
 
-    def _noted(self, trainer: Trainer) -> RunState:
-        """The state, with times and memory until now."""
+    def _storable(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """The trainer's state; without the strategy's where that cannot be stored.
+
+        Raises:
+            StrategyError: it cannot be stored, and --checkpoint-every asks for runs to go on from.
+        """
+        try:
+            require_storable(state_dict["strategy_state"])
+        except StrategyError as error:
+            if self.config.checkpoint_every is not None:
+                raise
+            print(f"checkpoints of this run cannot be resumed: {error}", file=sys.stderr)
+            return {**state_dict, "strategy_state": None}
+        return state_dict
+
+    def _update_state(self, trainer: Trainer) -> None:
+        """Times and memory until now."""
         state, first = self.state, trainer.progress.first_step_at
         if state.first_step is None and first is not None:
-            state.first_step = self.clock.since_start(first)
-        state.total_seconds = self.clock.total()
-        state.peak_memory = larger(state.peak_memory, record.peak_memory(self.device))
-        return state
+            state.first_step = first - self.started
+        state.total_seconds = self.seconds_before + time.perf_counter() - self.started
+        state.note_memory(record.peak_memory(self.device))
 
     def _evaluate(self, trainer: Trainer) -> Evaluation:
         started = time.perf_counter()
@@ -244,14 +266,14 @@ class RunProcess:
         )
 
     def _results(self, trainer: Trainer, evaluation: Evaluation) -> Results:
-        config, state = self.config, self._noted(trainer)
-        assert state.peak_memory is not None
+        self._update_state(trainer)
+        config, state = self.config, self.state
         return Results(
             scene=self.loaded.scene.name,
             strategy=StrategyRecord(name=config.strategy, options=config.strategy_options),
             seed=config.seed,
             steps=config.steps,
-            config=to_mapping(config),
+            config=state.config,
             protocol=protocol_of(
                 config, self.loaded.scene, self.device, seed=config.seed, steps=config.steps
             ),

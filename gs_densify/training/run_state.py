@@ -1,14 +1,18 @@
 """What a run has to keep besides its model, so that another process can finish it."""
 
 import dataclasses
-import time
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gs_densify.errors import ResultError
+from gs_densify.data.scene import Scene
+from gs_densify.errors import ConfigError, ResultError
 from gs_densify.results import EvaluationRecord, MetricsRow, PeakMemory
 from gs_densify.results.decode import decode
+
+_MAY_CHANGE = ("out", "scene", "data_root", "device", "strategy.name", "evaluation.lpips_weights")
+"""Options that say where things are; what is there is compared where it matters."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -16,8 +20,12 @@ class RunState:
     """Of all processes so far. Every checkpoint has it, as plain values."""
 
     command: list[str]
-    strategy: str
-    """As the command named it; its file may be gone."""
+    config: dict[str, Any]
+    """As `config_file.to_mapping` gives it."""
+    device: str
+    """cuda or cpu."""
+    scene: str
+    """See `digest`."""
     num_initial: int
     """Gaussians before the first step."""
     evaluations: list[EvaluationRecord] = dataclasses.field(default_factory=list)
@@ -25,47 +33,82 @@ class RunState:
     """The row of the checkpoint's step, where the evaluation that completes it is still to come."""
     evaluate_seconds: float = 0.0
     total_seconds: float = 0.0
+    """Since the command, without the time between processes."""
     first_step: float | None = None
     """Seconds from the command to the end of the first step."""
-    peak_memory: PeakMemory | None = None
+    peak_memory: PeakMemory = dataclasses.field(
+        default_factory=lambda: PeakMemory(device=None, host=None)
+    )
     resumed_at: list[int] = dataclasses.field(default_factory=list)
     """Steps from which another process went on."""
 
-
-class Clock:
-    """Seconds of this process and of those before it."""
-
-    def __init__(self, started: float, before: float = 0.0) -> None:
-        self._started, self._before = started, before
-
-    def total(self) -> float:
-        """Since the command that began the run, without the time in between processes."""
-        return self._before + time.perf_counter() - self._started
-
-    def since_start(self, at: float) -> float:
-        """From the start of this process to `at`, of `time.perf_counter`."""
-        return at - self._started
+    def note_memory(self, now: PeakMemory) -> None:
+        """Keep the larger of two peaks, part by part."""
+        self.peak_memory = PeakMemory(
+            device=_larger(self.peak_memory.device, now.device),
+            host=_larger(self.peak_memory.host, now.host),
+        )
 
 
-def larger(first: PeakMemory | None, second: PeakMemory) -> PeakMemory:
-    """The larger of two peaks, part by part."""
-    if first is None:
-        return second
-    return PeakMemory(
-        device=max((x for x in (first.device, second.device) if x is not None), default=None),
-        host=max((x for x in (first.host, second.host) if x is not None), default=None),
-    )
+def _larger(first: int | None, second: int | None) -> int | None:
+    return max((one for one in (first, second) if one is not None), default=None)
 
 
 def state_in(checkpoint: Mapping[str, Any], path: Path) -> RunState:
     """The state that a checkpoint holds.
 
     Raises:
-        ResultError: it holds none.
+        ResultError: it holds none, or its run cannot go on.
     """
     if "run" not in checkpoint:
         raise ResultError(
             f"{path}: written by a version whose runs cannot be resumed; train again, or score it"
             " with gs-eval"
         )
+    if checkpoint["strategy_state"] is None:
+        raise ResultError(
+            f"{path}: saved without the strategy's state, which holds what a checkpoint cannot;"
+            " gs-strategies check says what"
+        )
     return decode(RunState, checkpoint["run"], f"{path}: run")
+
+
+def digest(scene: Scene) -> str:
+    """Of the names, sizes and split of a scene's photos and the number of its points."""
+    held_out = {view.name for view in scene.test_views}
+    views = [(view.name, view.width, view.height, view.name in held_out) for view in scene.views]
+    return hashlib.sha256(repr((views, len(scene.points))).encode()).hexdigest()
+
+
+def require_same(state: RunState, folder: Path, *, config: Mapping[str, Any], device: str) -> None:
+    """ConfigError where options or the kind of device are not those that the run began with."""
+    then, now = _by_dotted_name(state.config), _by_dotted_name(config)
+    for name in sorted(then.keys() | now.keys()):
+        if name not in _MAY_CHANGE and then.get(name) != now.get(name):
+            raise ConfigError(
+                f"--resume {folder}: its config.yml has {name} {now.get(name)}, but the run began"
+                f" with {then.get(name)}; put it back, or train anew"
+            )
+    if state.device != device:
+        raise ConfigError(
+            f"--resume {folder}: the run began on {state.device}, and would go on on {device};"
+            " finish it on such a machine, or train anew"
+        )
+
+
+def require_same_scene(state: RunState, folder: Path, scene: Scene) -> None:
+    """ConfigError where photos, split or points are not those that the run began with."""
+    if state.scene != digest(scene):
+        raise ConfigError(
+            f"--resume {folder}: the scene {scene.name} now has {len(scene.views)} photos and"
+            f" {len(scene.points)} points, not those, or not in the sizes, that the run began"
+            " with; put them back, or train anew"
+        )
+
+
+def _by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= _by_dotted_name(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat

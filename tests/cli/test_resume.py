@@ -1,6 +1,8 @@
 """gs-train --resume: a run that was cut off ends as if it had never been."""
 
+import fcntl
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from commands import refusal, run
+from PIL import Image
 
 STOPPING = """
 import os
@@ -101,31 +104,109 @@ def test_a_checkpoint_that_was_to_be_scored_is_scored_first(whole: Path, tmp_pat
         (folder / "results.json").unlink()
 
 
-def test_what_cannot_be_resumed_is_refused_and_left_as_it_is(whole: Path, tmp_path: Path) -> None:
-    def refused(*arguments: object) -> str:
-        return refusal(run("gs-train", *arguments, cwd=tmp_path))
+def refused(folder: Path, *arguments: object) -> str:
+    return refusal(run("gs-train", *arguments, cwd=folder))
 
-    assert "--resume: a value is missing" in refused("--resume")
-    assert "no config.yml; name the folder" in refused("--resume", "nothing")
-    assert f"--resume {whole}: this run is complete" in refused("--resume", whole)
+
+@pytest.fixture
+def unfinished(whole: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
     (folder / "results.json").unlink()
-    assert "leave out --seed" in refused("--resume", "run", "--seed", "3")
-    assert "leave out --dry-run" in refused("--resume", "run", "--dry-run")
-    last = folder / "checkpoints" / "step_000060.pt"
+    return folder
+
+
+def test_what_is_no_unfinished_run_is_refused(whole: Path, tmp_path: Path) -> None:
+    assert "--resume: a value is missing" in refused(tmp_path, "--resume")
+    assert "no config.yml; name the folder" in refused(tmp_path, "--resume", "nothing")
+    assert f"{whole}: this run is complete" in refused(tmp_path, "--resume", whole)
+    flags = ["--scene", "tiny", *FLAGS]
+    assert "--checkpoint-every is 61; it must be between 1 and 60" in refused(
+        tmp_path, *flags, "--checkpoint-every", 61
+    )
+    assert "an evaluation or a checkpoint after step 15 inside" in refused(
+        tmp_path, *flags, "--checkpoint-every", 15, "--profile", 10, 20
+    )
+    (tmp_path / "options.yml").write_text("resume: run\n")
+    assert "'resume' is for the command line alone" in refused(
+        tmp_path, *flags, "--config", "options.yml"
+    )
+
+
+def test_a_run_goes_on_as_it_began_or_not_at_all(unfinished: Path, tiny: Path) -> None:
+    folder, config = unfinished.parent, unfinished / "config.yml"
+    before = (unfinished / "metrics.jsonl").read_bytes()
+    assert "leave out --seed" in refused(folder, "--resume", "run", "--seed", "3")
+    assert "leave out --dry-run" in refused(folder, "--resume", "run", "--dry-run")
+    text = config.read_text()
+    for old, new, said in (
+        ("\nsteps: 60\n", "\nsteps: 90\n", "has steps 90, but the run began with 60"),
+        ("\nseed: 42\n", "\nseed: 1\n", "has seed 1, but the run began with 42"),
+        ("consistency: 0.75", "consistency: 0.5", "has strategy.consistency 0.5"),
+    ):
+        assert old in text
+        config.write_text(text.replace(old, new))
+        assert said in refused(folder, "--resume", "run")
+    smaller = folder / "smaller"
+    shutil.copytree(tiny, smaller)
+    for path in (smaller / "images").iterdir():
+        photo = Image.open(path)
+        photo.resize((photo.width // 2, photo.height // 2)).save(path)
+    config.write_text(text.replace(f"scene: {tiny}", f"scene: {smaller}"))
+    assert "not those, or not in the sizes, that the run began with" in refused(
+        folder, "--resume", "run"
+    )
+    config.write_text(text)
+    held = os.open(unfinished, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    assert "another process trains in this folder" in refused(folder, "--resume", "run")
+    os.close(held)
+    assert (unfinished / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_checkpoint_from_which_no_run_can_go_on_is_refused(unfinished: Path) -> None:
+    folder, last = unfinished.parent, unfinished / "checkpoints" / "step_000060.pt"
     contents = torch.load(last, weights_only=True)
     state = contents.pop("run")
-    torch.save(contents, last)
-    assert "whose runs cannot be resumed" in refused("--resume", "run")
-    torch.save({**contents, "run": {**state, "evaluations": 3}}, last)
-    assert "run: evaluations: 3 is not a list" in refused("--resume", "run")
+    for changed, said in (
+        (contents, "whose runs cannot be resumed"),
+        ({**contents, "run": {**state, "evaluations": 3}}, "run: evaluations: 3 is not a list"),
+        ({**contents, "run": {**state, "device": "cuda"}}, "began on cuda, and would go on on cpu"),
+    ):
+        torch.save(changed, last)
+        assert said in refused(folder, "--resume", "run")
     last.write_bytes(last.read_bytes()[:1000])
-    before = (folder / "metrics.jsonl").read_bytes()
-    assert "step_000060.pt: damaged" in refused("--resume", "run")
-    shutil.rmtree(folder / "checkpoints")
-    assert "a run that has saved one?" in refused("--resume", "run")
-    assert (folder / "metrics.jsonl").read_bytes() == before
-    assert "--checkpoint-every is 61; it must be between 1 and 60" in refused(
-        "--scene", "tiny", *FLAGS, "--checkpoint-every", 61
-    )
+    assert "step_000060.pt: damaged" in refused(folder, "--resume", "run")
+    shutil.rmtree(last.parent)
+    assert "a run that has saved one?" in refused(folder, "--resume", "run")
+
+
+UNSTORABLE = """
+from collections import deque
+from dataclasses import dataclass
+
+from gs_densify.strategies.base import Strategy
+
+
+@dataclass
+class UnstorableStrategy(Strategy):
+    \"\"\"Keeps what a checkpoint cannot give back.\"\"\"
+
+    def initialize_state(self, scene_scale=1.0):
+        return {"recent": deque([1, 2])}
+"""
+
+
+def test_a_state_that_cannot_be_stored_is_said_when_the_first_checkpoint_is_written(
+    tiny: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "odd.py").write_text(UNSTORABLE)
+    flags = ["--scene", tiny, "--strategy", "odd.py", *FLAGS, "--steps", 4]
+    flags += ["--schedule-factor", 1]
+    done = run("gs-train", *flags, "--checkpoint-every", 2, cwd=tmp_path)
+    assert "a checkpoint cannot hold what is in `state`" in refusal(done, 3)
+    done = run("gs-train", *flags, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "checkpoints of this run cannot be resumed: a checkpoint cannot hold" in done.stderr
+    (tmp_path / "run" / "results.json").unlink()
+    assert "saved without the strategy's state" in refused(tmp_path, "--resume", "run")

@@ -105,3 +105,17 @@ def test_the_kernel_on_a_gpu() -> None:
     expected = accumulated([step()], absolute=True)
     for name in NAMES:
         torch.testing.assert_close(state[name].cpu(), expected[name])
+
+
+@pytest.mark.gpu
+def test_statistics_that_the_kernel_cannot_take_are_torchs() -> None:
+    info = step("cuda")
+    columns = torch.zeros(N, 2, device="cuda", dtype=torch.float64)
+    state = {"grad2d": columns[:, 0], "count": columns[:, 1]}
+    statistics.accumulate_gradients(state, N, info, absolute=False, packed=False)
+    expected = accumulated([step()], absolute=False)
+    for i, name in enumerate(state):
+        torch.testing.assert_close(columns[:, i].cpu().float(), expected[name])
+    state["count"] = torch.zeros(N // 2, device="cuda")
+    with pytest.raises(RuntimeError, match="size"):
+        statistics.accumulate_gradients(state, N, info, absolute=False, packed=False)

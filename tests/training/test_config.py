@@ -41,7 +41,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
         ({"steps": 10, "profile": (4, 11)}, "two rising steps from 0 to 10"),
         (
             {"steps": 10, "profile": (4, 9), "evaluation": EvaluationOptions(steps=(4, 6, 9))},
-            "an evaluation after step 6 inside",
+            "an evaluation or a checkpoint after step 6 inside",
         ),
         (
             {"lr": LearningRates(visible_only=True), "render": RenderOptions(packed=True)},
