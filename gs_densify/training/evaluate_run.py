@@ -21,7 +21,7 @@ from gs_densify.splats.model import to_parameters
 from gs_densify.splats.transform import transform_splats
 from gs_densify.training import run_folder
 from gs_densify.training.config_file import to_mapping
-from gs_densify.training.device import memory_shortage, pick_device
+from gs_densify.training.device import memory_shortage, pick_device, suit_threads
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.model_file import OpenedModel
 from gs_densify.training.scoring import protocol_of, score
@@ -44,6 +44,7 @@ def evaluate_model(
     config, run = model.config, model.run
     device = pick_device(config.device)
     loaded = load(config, test_only=True)
+    suit_threads(device, [(view.width, view.height) for view in loaded.scene.views])
     folder = run_folder.create_folder(out, _default_folder(model))
     with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
         splats = _in_scene(model, loaded, device)

@@ -20,7 +20,7 @@ from gs_densify.training.checkpoint import (
 )
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.config_file import save_config, to_mapping
-from gs_densify.training.device import memory_shortage, pick_device
+from gs_densify.training.device import memory_shortage, pick_device, suit_threads
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.resolution import possible_reductions
 from gs_densify.training.run_process import RunProcess
@@ -114,6 +114,8 @@ def _checked_device(config: TrainConfig) -> torch.device:
 def _load(config: TrainConfig, device: torch.device) -> LoadedScene:
     with warming_up(device):
         loaded = load(config)
+    sizes = [(view.width, view.height) for view in loaded.scene.views]
+    suit_threads(device, sizes)
     if config.render.coarse_until:
-        possible_reductions((view.width, view.height) for view in loaded.scene.train_views)
+        possible_reductions([(view.width, view.height) for view in loaded.scene.train_views])
     return loaded
