@@ -84,6 +84,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(it, status, start, stop)
 
     def _answer(self, it: Behaviour, status: int, start: int, stop: int) -> None:
+        is_probe = stop - start <= 1
+        # Before the client hears anything: its next request, on another thread, has the next cut.
+        cut = it.cut_after.pop(0) if it.cut_after and not is_probe else stop - start
         self.send_response(status)
         self.send_header("Content-Length", str(stop - start))
         if status == 206:
@@ -94,8 +97,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             digest = base64.b64encode(hashlib.md5(it.data).digest()).decode()
             self.send_header("x-goog-hash", f"crc32c=AAAAAA==,md5={digest}")
         self.end_headers()
-        is_probe = stop - start <= 1
-        cut = it.cut_after.pop(0) if it.cut_after and not is_probe else stop - start
         with contextlib.suppress(ConnectionError):  # clients stop reading where they like
             for at in range(start, min(stop, start + cut), 8192):
                 self.wfile.write(it.data[at : min(at + 8192, stop, start + cut)])
