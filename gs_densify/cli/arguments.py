@@ -85,10 +85,7 @@ def parse_resumed(argv: Sequence[str]) -> TrainConfig | None:
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("--resume", type=Path)
     early.add_argument("-h", "--help", action="store_true")
-    try:
-        known, others = early.parse_known_args(list(argv))
-    except argparse.ArgumentError as error:
-        raise ConfigError(f"{error.argument_name}: a value is missing") from None
+    known, others = _parse_known(early, argv)
     run: Path | None = known.resume
     if run is None or known.help:
         return None
@@ -120,8 +117,14 @@ def _read_early(argv: Sequence[str]) -> argparse.Namespace:
     early.add_argument("--dry-run", action="store_true")
     early.add_argument("--downscale")
     early.add_argument("-h", "--help", action="store_true")
+    return _parse_known(early, argv)[0]
+
+
+def _parse_known(
+    parser: argparse.ArgumentParser, argv: Sequence[str]
+) -> tuple[argparse.Namespace, list[str]]:
     try:
-        return early.parse_known_args(list(argv))[0]
+        return parser.parse_known_args(list(argv))
     except argparse.ArgumentError as error:
         raise ConfigError(f"{error.argument_name}: a value is missing") from None
 
@@ -134,9 +137,9 @@ def _check_choices(
     after: TrainConfig,
 ) -> None:
     """Refuse a --protocol or --preset of which the file takes a setting back."""
-    in_file = _by_dotted_name(values)
-    plain = _by_dotted_name(config_file.to_mapping(before))
-    for name, value in _by_dotted_name(config_file.to_mapping(after)).items():
+    in_file = config_file.by_dotted_name(values)
+    plain = config_file.by_dotted_name(config_file.to_mapping(before))
+    for name, value in config_file.by_dotted_name(config_file.to_mapping(after)).items():
         is_chosen = name not in ("protocol", "preset") and value != plain[name]
         if is_chosen and in_file.get(name, value) != value:
             flags = " ".join(f"--{choice} {chosen}" for choice, chosen in given.items())
@@ -144,15 +147,6 @@ def _check_choices(
                 f"{flags} makes {name} {value}, but {file} sets it to {in_file[name]}; remove that"
                 " line from the file, or leave the option out"
             )
-
-
-def _by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The innermost values of a nested mapping."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}".replace("-", "_")
-        flat |= _by_dotted_name(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return flat
 
 
 def _whole(value: Any) -> int | None:

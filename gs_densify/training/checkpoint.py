@@ -17,8 +17,7 @@ from gs_densify.splats.model import NAMES
 
 FORMAT = 1
 
-NOT_STORABLE = (pickle.PicklingError, pickle.UnpicklingError, AttributeError, TypeError)
-"""What torch raises of contents that a checkpoint cannot hold, or not give back."""
+_NOT_STORABLE = (pickle.PicklingError, pickle.UnpicklingError, AttributeError, TypeError)
 
 _DAMAGED = (
     *(zipfile.BadZipFile, RuntimeError, EOFError, ValueError, LookupError, OSError),
@@ -110,19 +109,25 @@ def _where_it_was(storage: Any, location: str) -> Any:
     return None if torch.cuda.is_available() or location == "cpu" else storage
 
 
-def require_storable(state: Mapping[str, Any]) -> None:
-    """StrategyError where a checkpoint could not give back what is in a strategy's `state`."""
+def to_bytes(contents: Mapping[str, Any]) -> bytes:
+    """`contents` as a checkpoint holds them; StrategyError where it cannot."""
     buffer = io.BytesIO()
     try:
-        torch.save(dict(state), buffer)
-        buffer.seek(0)
-        torch.load(buffer, weights_only=True)
-    except NOT_STORABLE as error:
-        raise not_storable(error) from error
+        torch.save(dict(contents), buffer)
+    except _NOT_STORABLE as error:
+        raise _not_storable(error) from error
+    return buffer.getvalue()
 
 
-def not_storable(error: Exception) -> StrategyError:
-    """What `error`, one of NOT_STORABLE, means."""
+def from_bytes(contents: bytes) -> dict[str, Any]:
+    """What `to_bytes` took, read as a checkpoint is: without running code."""
+    try:
+        return torch.load(io.BytesIO(contents), weights_only=True)
+    except _NOT_STORABLE as error:
+        raise _not_storable(error) from error
+
+
+def _not_storable(error: Exception) -> StrategyError:
     return StrategyError(
         "a checkpoint cannot hold what is in `state`; keep tensors, numbers, texts, and lists or"
         f" dicts of them there ({_first_line(error)})"

@@ -91,6 +91,15 @@ def flags_of(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     return flags
 
 
+def by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The innermost values of a nested mapping."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("-", "_")
+        flat |= by_dotted_name(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
 def with_overrides(config: TrainConfig, overrides: Mapping[str, Any]) -> TrainConfig:
     """`config` with values replaced by dotted name, e.g. {"init.opacity": 0.5}."""
     for dotted, value in overrides.items():

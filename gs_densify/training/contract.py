@@ -22,7 +22,7 @@ from gs_densify.strategies.registry import (
     require_device,
 )
 from gs_densify.strategies.schedule import can_be_scaled
-from gs_densify.training.checkpoint import restore_random_state
+from gs_densify.training.checkpoint import from_bytes, restore_random_state
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.config_file import with_overrides
 from gs_densify.training.contract_rules import (
@@ -36,7 +36,6 @@ from gs_densify.training.contract_subject import (
     STEPS,
     Subject,
     described,
-    restored,
     stored,
 )
 from gs_densify.training.miniature import load_miniature
@@ -140,7 +139,7 @@ def _repeats(subject: Subject) -> str | None:
 
 
 def _resumes(subject: Subject) -> str | None:
-    contents = restored(subject.snapshots[HALF])
+    contents = from_bytes(subject.snapshots[HALF])
     trainer, _ = subject.start()
     trainer.load_state_dict(contents)
     restore_random_state(contents["random"], trainer.splats["means"].device)
@@ -219,7 +218,7 @@ _CHECKS: tuple[tuple[str, Callable[[Subject], str | None]], ...] = (
 
 
 def _compared(one: bytes, other: bytes, when: str) -> str | None:
-    difference = first_difference(restored(one), restored(other))
+    difference = first_difference(from_bytes(one), from_bytes(other))
     return f"{when}: {difference}" if difference else None
 
 

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from gs_densify.errors import StrategyError
 from gs_densify.results import MetricsRow
 from gs_densify.strategies import ops
-from gs_densify.training.checkpoint import NOT_STORABLE, not_storable, random_state
+from gs_densify.training.checkpoint import random_state, to_bytes
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.contract_rules import StepRecord
 from gs_densify.training.miniature import Miniature, make_trainer
@@ -108,21 +107,7 @@ class Subject:
 def stored(trainer: Trainer) -> bytes:
     """All that a checkpoint holds, but for the time that it took."""
     device = trainer.splats["means"].device
-    contents = {**trainer.state_dict(), "random": random_state(device), "train_seconds": 0.0}
-    buffer = io.BytesIO()
-    try:
-        torch.save(contents, buffer)
-    except NOT_STORABLE as error:
-        raise not_storable(error) from error
-    return buffer.getvalue()
-
-
-def restored(contents: bytes) -> dict[str, Any]:
-    """What `stored` took, read as a checkpoint is: without running code."""
-    try:
-        return torch.load(io.BytesIO(contents), weights_only=True)
-    except NOT_STORABLE as error:
-        raise not_storable(error) from error
+    return to_bytes({**trainer.state_dict(), "random": random_state(device), "train_seconds": 0.0})
 
 
 def described(error: Exception) -> str:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
+from gs_densify.data.scene import View
 from gs_densify.errors import BackendError
 
 _FEW_PIXELS = 40_000
@@ -31,13 +32,13 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
 
 
-def suit_threads(device: torch.device, sizes: Iterable[tuple[int, int]]) -> None:
-    """Use one thread for pictures as small as `sizes` (width, height) on a CPU.
+def suit_threads(device: torch.device, views: Iterable[View]) -> None:
+    """Use one thread for views that are small, on a CPU.
 
     Several save a fifth of the time on a machine of their own, and wait for one another for many
     times that beside another job. OMP_NUM_THREADS, where it is set, counts for more.
     """
-    is_small = max(width * height for width, height in sizes) <= _FEW_PIXELS
+    is_small = max(view.width * view.height for view in views) <= _FEW_PIXELS
     if device.type == "cpu" and is_small and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
 

@@ -44,7 +44,7 @@ def evaluate_model(
     config, run = model.config, model.run
     device = pick_device(config.device)
     loaded = load(config, test_only=True)
-    suit_threads(device, [(view.width, view.height) for view in loaded.scene.views])
+    suit_threads(device, loaded.scene.views)
     folder = run_folder.create_folder(out, _default_folder(model))
     with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
         splats = _in_scene(model, loaded, device)

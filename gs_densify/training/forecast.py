@@ -12,7 +12,7 @@ from gs_densify.strategies.base import Strategy
 from gs_densify.strategies.registry import require_device
 from gs_densify.training.build import build_trainer
 from gs_densify.training.config import TrainConfig
-from gs_densify.training.device import pick_device, wait_for
+from gs_densify.training.device import pick_device, suit_threads, wait_for
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.strategy_setup import BUDGET_OPTIONS, strategy_for
@@ -47,6 +47,7 @@ def forecast(config: TrainConfig) -> Forecast:
     require_device(config.strategy, device.type)
     strategy = strategy_for(config)
     loaded = load(config)
+    suit_threads(device, loaded.scene.views)
     first = len(loaded.scene.points)
     last = _limit(config, strategy)
     first = first if last is None else min(first, last)

@@ -114,8 +114,7 @@ def _checked_device(config: TrainConfig) -> torch.device:
 def _load(config: TrainConfig, device: torch.device) -> LoadedScene:
     with warming_up(device):
         loaded = load(config)
-    sizes = [(view.width, view.height) for view in loaded.scene.views]
-    suit_threads(device, sizes)
+    suit_threads(device, loaded.scene.views)
     if config.render.coarse_until:
         possible_reductions([(view.width, view.height) for view in loaded.scene.train_views])
     return loaded

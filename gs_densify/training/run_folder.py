@@ -48,10 +48,13 @@ def locked(run: Path) -> Iterator[None]:
     """Keep other processes from training in a run's folder; ConfigError where one does."""
     descriptor = os.open(run, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{run}: another process trains in this folder; let it finish"
+            ) from None
         yield
-    except BlockingIOError:
-        raise ConfigError(f"{run}: another process trains in this folder; let it finish") from None
     finally:
         os.close(descriptor)
 

@@ -35,10 +35,11 @@ from gs_densify.training.build import SCENE_SCALE_MARGIN, build_trainer
 from gs_densify.training.checkpoint import (
     checkpoint_path,
     checkpoints,
+    from_bytes,
     random_state,
-    require_storable,
     save_checkpoint,
     step_of,
+    to_bytes,
 )
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.device import memory_shortage
@@ -189,7 +190,7 @@ class RunProcess:
             StrategyError: it cannot be stored, and --checkpoint-every asks for runs to go on from.
         """
         try:
-            require_storable(state_dict["strategy_state"])
+            from_bytes(to_bytes(state_dict["strategy_state"]))
         except StrategyError as error:
             if self.config.checkpoint_every is not None:
                 raise

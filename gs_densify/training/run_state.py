@@ -10,6 +10,7 @@ from gs_densify.data.scene import Scene
 from gs_densify.errors import ConfigError, ResultError
 from gs_densify.results import EvaluationRecord, MetricsRow, PeakMemory
 from gs_densify.results.decode import decode
+from gs_densify.training.config_file import by_dotted_name
 
 _MAY_CHANGE = ("out", "scene", "data_root", "device", "strategy.name", "evaluation.lpips_weights")
 """Options that say where things are; what is there is compared where it matters."""
@@ -82,7 +83,7 @@ def digest(scene: Scene) -> str:
 
 def require_same(state: RunState, folder: Path, *, config: Mapping[str, Any], device: str) -> None:
     """ConfigError where options or the kind of device are not those that the run began with."""
-    then, now = _by_dotted_name(state.config), _by_dotted_name(config)
+    then, now = by_dotted_name(state.config), by_dotted_name(config)
     for name in sorted(then.keys() | now.keys()):
         if name not in _MAY_CHANGE and then.get(name) != now.get(name):
             raise ConfigError(
@@ -104,11 +105,3 @@ def require_same_scene(state: RunState, folder: Path, scene: Scene) -> None:
             f" {len(scene.points)} points, not those, or not in the sizes, that the run began"
             " with; put them back, or train anew"
         )
-
-
-def _by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        flat |= _by_dotted_name(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return flat

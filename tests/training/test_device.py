@@ -1,5 +1,8 @@
 """What a run asks of the machine."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
@@ -28,7 +31,8 @@ def test_small_pictures_on_a_cpu_take_one_thread(
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(5)
-        suit_threads(torch.device(device), [(32, 20), size])
+        views: Any = [SimpleNamespace(width=w, height=h) for w, h in ((32, 20), size)]
+        suit_threads(torch.device(device), views)
         assert torch.get_num_threads() == expected
     finally:
         torch.set_num_threads(before)

@@ -9,10 +9,10 @@ from tqdm import tqdm
 from gs_densify.errors import StrategyError
 from gs_densify.strategies.base import Strategy
 from gs_densify.training import resolution
-from gs_densify.training.checkpoint import restore_random_state
+from gs_densify.training.checkpoint import from_bytes, restore_random_state
 from gs_densify.training.config import LearningRates, RenderOptions, TrainConfig
 from gs_densify.training.contract_rules import first_difference
-from gs_densify.training.contract_subject import restored, stored
+from gs_densify.training.contract_subject import stored
 from gs_densify.training.miniature import Miniature, load_miniature, make_trainer
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.trainer import Trainer
@@ -92,13 +92,12 @@ def test_a_checkpoint_amid_summed_gradients_resumes_to_the_same_bits(
 
     trainer = advanced(new(), 6)  # updates after 4 and 8
     assert trainer.splats["means"].grad is not None
-    saved = restored(stored(trainer))
+    saved = from_bytes(stored(trainer))
     whole, resumed = advanced(trainer, 16), new()
     resumed.load_state_dict(saved)
     restore_random_state(saved["random"], torch.device("cpu"))
-    assert (
-        first_difference(restored(stored(whole)), restored(stored(advanced(resumed, 16)))) is None
-    )
+    expected, found = (from_bytes(stored(one)) for one in (whole, advanced(resumed, 16)))
+    assert first_difference(expected, found) is None
 
 
 def test_the_first_steps_see_reduced_photos_where_that_is_asked_for(
