@@ -29,9 +29,10 @@ a little less well. Without a budget (`--strategy.max-gaussians 0`) growth follo
 `auto_gradient`, which, like every absolute threshold, depends on the resolution.
 
 Built on: AbsGS (2404.10484) for absolute gradients; Improved-GS (2508.12313) for the root curve,
-the separating split, pruning after a reset, learning rates and multi-step updates; Taming-3DGS
-(2406.15643) for sampling to a budget; Revising Densification (2404.06109) for attribution and
-clone opacity; FastGS for agreement between views; LiteGS for decay in place of a reset.
+the separating split, pruning after a reset, learning rates (all of them twice as high here) and
+multi-step updates; Taming-3DGS (2406.15643) for sampling to a budget; Revising Densification
+(2404.06109) for attribution and clone opacity; FastGS for agreement between views; LiteGS for
+decay in place of a reset.
 """
 
 from collections.abc import Mapping
@@ -115,10 +116,13 @@ class AdaptiveStrategy(Strategy):
 
     absgrad: ClassVar[bool] = True  # type: ignore[misc]
     recipe: ClassVar[Mapping[str, Any]] = {
-        "lr.means": 4e-5,
+        "lr.means": 8e-5,
         "lr.means_final": 0.05,
-        "lr.opacities": 0.025,
-        "lr.shN": 2.5e-4,
+        "lr.scales": 0.01,
+        "lr.quats": 2e-3,
+        "lr.opacities": 0.05,
+        "lr.sh0": 5e-3,
+        "lr.shN": 5e-4,
     }
 
     def __post_init__(self) -> None:

@@ -153,8 +153,7 @@ class TrainConfig:
     preset: PresetName | None = None
     """Length and budget of the run, whatever the strategy: quality (its own), balanced (0.6
     of the steps, at most 1 M Gaussians), fast (0.3, at most 1 M), compact (at most 0.47 M). The two
-    shorter ones set loss.ssim 0.3 and render.coarse-until 0.25 and raise all learning rates by 1 /
-    sqrt(0.6 or 0.3)."""
+    shorter ones set loss.ssim 0.3 and render.coarse-until 0.25."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to train; auto takes a GPU when there is one."""
     steps: int = 30_000

@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 from gs_densify.data.presets import PRESETS
 from gs_densify.errors import ConfigError
 from gs_densify.strategies.schedule import can_be_scaled
-from gs_densify.training.config import RATES, PresetName, ProtocolName, TrainConfig
+from gs_densify.training.config import PresetName, ProtocolName, TrainConfig
 from gs_densify.training.config_file import with_overrides
 
 SCENE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -90,9 +90,6 @@ _FROZEN_LOOPS = ("mls-bench",)  # protocols in which a strategy cannot bring tra
 
 _LENGTHS: Mapping[PresetName, float] = {"balanced": 0.6, "fast": 0.3}
 """Share of the steps that a `--preset` trains; every schedule is scaled with them."""
-
-_LENGTH_EXPONENT = -0.5
-"""Power of its length by which a shorter preset multiplies all learning rates."""
 
 _SHORT_SETTINGS: Mapping[str, Any] = {"loss.ssim": 0.3, "render.coarse_until": 0.25}
 """What the presets of a shorter length set besides; docs/performance.md has what each gives."""
@@ -188,8 +185,6 @@ def _with_preset(config: TrainConfig, preset: PresetName) -> TrainConfig:
     }
     if length < 1:
         settings |= _SHORT_SETTINGS
-        for name in RATES:
-            settings[f"lr.{name}"] = getattr(config.lr, name) * length**_LENGTH_EXPONENT
     if preset in _BUDGETS:
         settings["max_gaussians"] = _BUDGETS[preset]
     return with_overrides(config, settings)
