@@ -31,6 +31,7 @@ from gs_densify.rendering.base import render_splats
 from gs_densify.splats.model import create_optimizers
 from gs_densify.training.build import build_trainer
 from gs_densify.training.config import RATES, LearningRates, TrainConfig
+from gs_densify.training.device import pick_device
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.losses import photometric_loss
 from gs_densify.training.strategy_host import StrategyHost
@@ -63,7 +64,8 @@ def make(config: TrainConfig, loaded: LoadedScene, count: int, strategy: Any) ->
         views=loaded.scene.train_views,
         photos=loaded.train_photos,
         scene_scale=loaded.scene.scene_scale,
-        device=torch.device("cuda"),
+        near_plane=loaded.near_plane,
+        device=pick_device("cuda"),
     )
 
 
@@ -109,6 +111,7 @@ def bare_step(trainer: Trainer, *, foreach: bool, absgrad: bool) -> Callable[[in
             *batch.size,
             sh_degree=3,
             absgrad=absgrad,
+            **trainer._lens,
         )
         loss, _ = photometric_loss(output.image, batch.images, 0.2)
         loss.backward()

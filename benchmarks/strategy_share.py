@@ -21,6 +21,7 @@ from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.strategies.base import Strategy
 from gs_densify.training.build import build_trainer
 from gs_densify.training.config import TrainConfig
+from gs_densify.training.device import pick_device
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.strategy_setup import strategy_for
@@ -77,7 +78,8 @@ def measure(
         views=scene.train_views,
         photos=loaded.train_photos,
         scene_scale=scene.scene_scale,
-        device=torch.device("cuda"),
+        near_plane=loaded.near_plane,
+        device=pick_device("cuda"),
     )
     with tqdm(total=arguments.at, disable=True) as bar:
         trainer.run(arguments.at, lambda row: None, bar)

@@ -4,7 +4,8 @@
         "default: --scene bonsai --downscale 1 --strategy default" ...
 
 Every configuration is trained with an evaluation after every `--every` steps; the time is that of
-the first evaluation that reaches the mark, without the time that evaluations take. Writes
+the first evaluation that reaches the mark, without the time that evaluations take. In place of
+flags, a finished run's folder may stand: its evaluations are taken, nothing is trained. Writes
 OUT/time_to_quality.json and, where matplotlib is installed, OUT/time_to_quality.png; runs lie in
 OUT/NAME without their checkpoints.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gs_densify.cli.arguments import PROGRAM, parse_train_arguments
-from gs_densify.results import Results
+from gs_densify.results import Results, load_results
 from gs_densify.training.run import train
 
 
@@ -65,10 +66,15 @@ def main() -> None:
     parser.add_argument("--marks", nargs="+", type=float, default=[29.0, 30.0, 31.0, 31.49])
     parser.add_argument("--every", type=int, default=1000)
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     found = {}
     for text in arguments.configurations:
         name, _, flags = text.partition(":")
-        results = run(arguments.out / name, flags.split(), arguments.every)
+        finished = Path(flags.strip()) / "results.json"
+        if finished.is_file():
+            results = load_results(finished)
+        else:
+            results = run(arguments.out / name, flags.split(), arguments.every)
         found[name] = summary(results, arguments.marks)
         print(json.dumps({name: found[name]["seconds_to"]}), flush=True)
         (arguments.out / "time_to_quality.json").write_text(json.dumps(found, indent=2) + "\n")

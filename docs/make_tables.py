@@ -21,6 +21,7 @@ from gs_densify.results import Results, load_results
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "benchmarks" / "records"
+GSPLAT_NEAR_PLANE = 0.01
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 HEAD = """\
 | strategy | steps | PSNR | SSIM | LPIPS (alex) | Gaussians | training time |
@@ -57,7 +58,13 @@ def row(entry: str, page: Path) -> str:
 def _label(results: Results) -> str:
     preset = results.config.get("preset")
     label = f"`{results.strategy.name}`" + (f" `--preset {preset}`" if preset else "")
-    return label + ("" if results.seed == 42 else f", seed {results.seed}")
+    near_plane = results.protocol.conditions.near_plane
+    parts = [
+        label,
+        *([] if results.seed == 42 else [f"seed {results.seed}"]),
+        *(["near plane .01"] if near_plane == GSPLAT_NEAR_PLANE else []),
+    ]
+    return ", ".join(parts)
 
 
 def _of_more(results: Results, step: int) -> str:

@@ -49,6 +49,9 @@ class EvalArguments:
     """Every k-th photo is held out; for a PLY (default: 8)."""
     antialiased: bool = False
     """The model is to be rendered antialiased; for a PLY whose header does not say."""
+    near_plane: float | None = None
+    """Depth below which nothing is drawn, in the normalised world; for a PLY (default: as in
+    gs-train, by the scene)."""
     lpips: tuple[str, ...] | None = None
     """LPIPS variants (default: the protocol's, or the run's): lpips_alex, lpips_vgg, lpips_vgg_01;
     without a name: none."""
@@ -69,7 +72,7 @@ class EvalArguments:
 
 _SCORING = (
     *("protocol", "step", "scene", "data_root", "downscale", "image_source", "test_every"),
-    *("antialiased", "lpips", "lpips_weights", "pictures", "device"),
+    *("antialiased", "near_plane", "lpips", "lpips_weights", "pictures", "device"),
 )
 _MODES = {
     "model": _SCORING,
@@ -190,6 +193,7 @@ def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
         scene=arguments.scene,
         protocol=arguments.protocol,
         antialiased=arguments.antialiased,
+        near_plane=arguments.near_plane,
         test_every=arguments.test_every,
         options={name: value for name, value in options.items() if value is not None},
     )

@@ -50,7 +50,10 @@ def command(argv: Sequence[str]) -> None:
     if model.no_scene is not None:
         print(f"{PROGRAM}: without the cameras: {one_line(model.no_scene)}", file=sys.stderr)
     splats = to_parameters(model.splats, device)
-    serve(model, Painter(rasterizer, splats, antialiased=model.antialiased), address)
+    painter = Painter(
+        rasterizer, splats, antialiased=model.antialiased, near_plane=model.near_plane
+    )
+    serve(model, painter, address)
 
 
 def main() -> None:

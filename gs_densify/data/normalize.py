@@ -47,6 +47,12 @@ def scene_extent(centers: np.ndarray, points: np.ndarray) -> float:
     return _length(_distances(centers, origin), _distances(points, origin), np.max)
 
 
+def camera_distance(centers: np.ndarray, points: np.ndarray) -> float:
+    """Mean distance of the camera centres [N, 3] to their mean; as `scene_extent` without one."""
+    origin = centers.mean(axis=0)
+    return _length(_distances(centers, origin), _distances(points, origin), np.mean)
+
+
 def normalizing_transform(cam_from_world: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Similarity [4, 4] that takes the given world to the canonical one described above.
 
@@ -56,7 +62,7 @@ def normalizing_transform(cam_from_world: np.ndarray, points: np.ndarray) -> np.
     """
     centers = camera_centers(cam_from_world)
     origin = centers.mean(axis=0)
-    scale = 1.0 / _length(_distances(centers, origin), _distances(points, origin), np.mean)
+    scale = 1.0 / camera_distance(centers, points)
     z = _mean_up(cam_from_world)
     x = _horizontal_axis(z, cam_from_world, (centers - origin) * scale, (points - origin) * scale)
     rotation = np.stack([x, np.cross(z, x), z])

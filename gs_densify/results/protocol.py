@@ -45,6 +45,9 @@ class Conditions:
     """Optimiser steps of the training; null where they are not known."""
     antialiased: bool
     """Rendered with Mip-Splatting's opacity compensation."""
+    near_plane: float = 0.01
+    """Depth below which nothing is drawn, in the run's world; older files, in which it is not,
+    were made with this one."""
     gpu: str | None
     versions: dict[str, str | None]
     """As in `Results.versions`."""

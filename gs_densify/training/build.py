@@ -26,6 +26,7 @@ def build_trainer(
     views: Sequence[View],
     photos: Iterable[np.ndarray],
     scene_scale: float,
+    near_plane: float,
     device: torch.device,
     masks: Sequence[np.ndarray | None] = (),
 ) -> Trainer:
@@ -39,6 +40,7 @@ def build_trainer(
         views: the training views.
         photos: their pixels, uint8 [H,W,3].
         scene_scale: the scene's radius, without margin.
+        near_plane: depth below which nothing is drawn, in the scene's world.
         device: where to train.
         masks: for each view bool [H,W], True where a pixel counts, or None; none for no masks.
     """
@@ -60,4 +62,5 @@ def build_trainer(
         rasterizer,
         host,
         scene_scale=scene_scale * SCENE_SCALE_MARGIN,
+        near_plane=near_plane,
     )

@@ -59,7 +59,7 @@ def evaluate_model(
         seed=seed,
         step=model.step,
         config=_recorded_options(model),
-        protocol=protocol_of(config, loaded.scene, device, seed=seed, steps=model.step),
+        protocol=protocol_of(config, loaded, device, seed=seed, steps=model.step),
         scores=evaluation.scores,
         unavailable=evaluation.unavailable,
         num_gaussians=len(splats["means"]),

@@ -112,6 +112,7 @@ def _trainer(config: TrainConfig, loaded: LoadedScene, count: int, device: torch
         views=scene.train_views,
         photos=loaded.train_photos,
         scene_scale=scene.scene_scale,
+        near_plane=loaded.near_plane,
         device=device,
         masks=loaded.train_masks,
     )

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from gs_densify.data import near
 from gs_densify.data.images import load_photos
 from gs_densify.data.load import PhotoOptions, load_scene
 from gs_densify.data.presets import resolve_scene
@@ -23,6 +24,8 @@ class LoadedScene:
     """For each view, uint8 [H,W,3]."""
     train_masks: list[np.ndarray | None]
     test_masks: list[np.ndarray | None]
+    near_plane: float
+    """Depth below which nothing is drawn, in the scene's world."""
     seconds: float
 
 
@@ -45,6 +48,13 @@ def find_scene(config: TrainConfig) -> Scene:
     )
 
 
+def near_plane_of(config: TrainConfig, scene: Scene) -> float:
+    """The depth below which nothing is drawn: the configuration's, or else the scene's."""
+    if config.render.near_plane is not None:
+        return config.render.near_plane
+    return near.near_plane(scene.views, scene.points)
+
+
 def load(config: TrainConfig, *, test_only: bool = False) -> LoadedScene:
     """Read the scene of a configuration; with `test_only`, decode held-out photos only."""
     started = time.perf_counter()
@@ -60,5 +70,6 @@ def load(config: TrainConfig, *, test_only: bool = False) -> LoadedScene:
         [photo.pixels for photo in test],
         [photo.mask for photo in train],
         [photo.mask for photo in test],
+        near_plane_of(config, scene),
         time.perf_counter() - started,
     )

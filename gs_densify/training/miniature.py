@@ -27,6 +27,7 @@ class Miniature:
     points: np.ndarray
     colors: np.ndarray
     scene_scale: float
+    near_plane: float
 
     def with_points(self, points: np.ndarray) -> "Miniature":
         """The scene with other points, coloured as its first ones are."""
@@ -48,6 +49,7 @@ def load_miniature() -> Miniature:
         points=scene.points[::_POINT_EVERY],
         colors=scene.colors[::_POINT_EVERY],
         scene_scale=scene.scene_scale,
+        near_plane=loaded.near_plane,
     )
 
 
@@ -61,6 +63,7 @@ def make_trainer(config: TrainConfig, scene: Miniature, host: StrategyHost) -> T
         views=scene.views,
         photos=scene.photos,
         scene_scale=scene.scene_scale,
+        near_plane=scene.near_plane,
         device=torch.device("cpu"),
     )
 

@@ -24,6 +24,7 @@ class Request:
     scene: str | None = None
     protocol: ProtocolName | None = None
     antialiased: bool = False
+    near_plane: float | None = None
     test_every: int | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Further options of the configuration, by dotted name."""
@@ -106,6 +107,7 @@ def _run_config(run: Path, request: Request) -> TrainConfig:
         run,
         f"its {run_folder.CONFIG} says so",
         antialiased=request.antialiased or None,
+        near_plane=request.near_plane,
         test_every=request.test_every,
     )
     config = from_mapping(read_mapping(path), str(path))
@@ -130,6 +132,7 @@ def _from_ply(path: Path, request: Request) -> OpenedModel:
     every = PROTOCOL_TEST_EVERY if request.test_every is None else request.test_every
     settings = {
         "render.antialiased": request.antialiased or bool(contents.antialiased),
+        "render.near_plane": request.near_plane,
         "data.test_every": every,
     }
     return OpenedModel(

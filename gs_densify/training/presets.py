@@ -81,6 +81,7 @@ _TRAINING: Mapping[ProtocolName, Mapping[str, Any]] = {
         "lr.weight_decay": 0.01,
         # Its loop always asks gsplat for absolute gradients, so entries rely on them.
         "render.absgrad": True,
+        "render.near_plane": 0.01,  # gsplat's, with which the task renders
     },
 }
 """What a protocol fixes of the training, too."""

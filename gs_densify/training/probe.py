@@ -43,9 +43,11 @@ class Probe:
         *,
         sh_degree: Callable[[], int],
         antialiased: bool,
+        near_plane: float,
     ) -> None:
         self._views, self._splats, self._rasterizer = views, splats, rasterizer
-        self._sh_degree, self._antialiased = sh_degree, antialiased
+        self._sh_degree = sh_degree
+        self._lens: dict[str, Any] = {"antialiased": antialiased, "near_plane": near_plane}
 
     def __len__(self) -> int:
         return len(self._views)
@@ -107,6 +109,6 @@ class Probe:
             Ks,
             *size,
             sh_degree=self._sh_degree(),
-            antialiased=self._antialiased,
+            **self._lens,
             aux=aux,
         )

@@ -42,13 +42,19 @@ def hardware(device: torch.device) -> Hardware:
 
 
 def conditions(
-    device: torch.device, *, seed: int | None, steps: int | None, antialiased: bool
+    device: torch.device,
+    *,
+    seed: int | None,
+    steps: int | None,
+    antialiased: bool,
+    near_plane: float,
 ) -> Conditions:
     """What moves the scores of a model besides the way of scoring."""
     return Conditions(
         seed=seed,
         steps=steps,
         antialiased=antialiased,
+        near_plane=near_plane,
         gpu=hardware(device).gpu,
         versions=versions(),
     )

@@ -1,9 +1,13 @@
-"""Options of earlier versions in configurations that they saved. Imports no torch."""
+"""Options that earlier versions had, or had not yet, in what they saved. Imports no torch."""
 
 from collections.abc import MutableMapping
 from typing import Any
 
 from gs_densify.errors import ConfigError
+
+_GROUPS = ("init", "lr", "loss", "render", "data", "evaluation")
+_FIRST_NEAR_PLANE = 0.01
+"""What every run was rendered with before there was the option."""
 
 
 def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
@@ -13,6 +17,8 @@ def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
         ConfigError: one that nothing means any more.
     """
     render, strategy = values.get("render"), values.get("strategy")
+    if _is_saved(values) and "near_plane" not in values["render"]:
+        values["render"]["near_plane"] = _FIRST_NEAR_PLANE
     if isinstance(render, dict) and _taken(render, "half_until"):
         raise ConfigError(
             f"{where}: render.half_until is gone; use render.coarse_until, which reduces photos by"
@@ -24,6 +30,11 @@ def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
             # It summed 5 and 20 steps, however long the schedule; late_sum scales with it.
             factor = float(values.get("schedule_factor", 1.0))
             strategy.setdefault("late_sum", round(5 / factor) if late else 0)
+
+
+def _is_saved(values: MutableMapping[str, Any]) -> bool:
+    """A run saved it: then every group of options is there, and whole."""
+    return all(isinstance(values.get(name), dict) for name in _GROUPS)
 
 
 def _taken(options: dict[str, Any], name: str) -> Any:

@@ -89,6 +89,7 @@ class RunProcess:
                 photos=_taken(self.loaded.train_photos),
                 masks=self.loaded.train_masks,
                 scene_scale=scene.scene_scale,
+                near_plane=self.loaded.near_plane,
                 device=self.device,
             )
         self.lines.initialized(len(scene.points))
@@ -276,7 +277,7 @@ class RunProcess:
             steps=config.steps,
             config=state.config,
             protocol=protocol_of(
-                config, self.loaded.scene, self.device, seed=config.seed, steps=config.steps
+                config, self.loaded, self.device, seed=config.seed, steps=config.steps
             ),
             scores=evaluation.scores,
             unavailable=evaluation.unavailable,

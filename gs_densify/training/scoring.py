@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.data.presets import PRESETS
-from gs_densify.data.scene import Scene, View
+from gs_densify.data.scene import View
 from gs_densify.evaluation.evaluate import Evaluation, Scoring, evaluate_views
 from gs_densify.evaluation.pictures import picture_writer
 from gs_densify.evaluation.protocol import build_protocol
@@ -27,6 +27,7 @@ def view_renderer(
     splats: Splats,
     *,
     antialiased: bool,
+    near_plane: float,
     sh_degree: int | None = None,
 ) -> Callable[[View], Tensor]:
     """A function that renders a view, [H,W,3], on black with all stored SH degrees."""
@@ -43,6 +44,7 @@ def view_renderer(
             view.height,
             sh_degree=degree,
             antialiased=antialiased,
+            near_plane=near_plane,
         )
         return output.image[0]
 
@@ -68,7 +70,12 @@ def score(
     shown = views if config.evaluation.pictures < 0 else views[: config.evaluation.pictures]
     names = {view.name for view in shown}
     return evaluate_views(
-        view_renderer(rasterizer, splats, antialiased=config.render.antialiased),
+        view_renderer(
+            rasterizer,
+            splats,
+            antialiased=config.render.antialiased,
+            near_plane=loaded.near_plane,
+        ),
         views,
         loaded.test_photos,
         scoring_of(config),
@@ -81,15 +88,24 @@ def score(
 
 
 def protocol_of(
-    config: TrainConfig, scene: Scene, device: torch.device, *, seed: int | None, steps: int | None
+    config: TrainConfig,
+    loaded: LoadedScene,
+    device: torch.device,
+    *,
+    seed: int | None,
+    steps: int | None,
 ) -> Protocol:
-    """How `config` scores a model of `scene` that was trained for `steps` steps."""
+    """How `config` scores a model of a scene that was trained for `steps` steps."""
     return build_protocol(
-        scene,
+        loaded.scene,
         scoring_of(config),
         name=protocol_name(config),
         is_official=config.scene in PRESETS,
         conditions=conditions(
-            device, seed=seed, steps=steps, antialiased=config.render.antialiased
+            device,
+            seed=seed,
+            steps=steps,
+            antialiased=config.render.antialiased,
+            near_plane=loaded.near_plane,
         ),
     )

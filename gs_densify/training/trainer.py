@@ -49,12 +49,17 @@ class Trainer:
         host: StrategyHost,
         *,
         scene_scale: float,
+        near_plane: float,
     ) -> None:
         self.config = config
         self.splats = splats
         self.views = views
         self.rasterizer = rasterizer
         self.host = host
+        self._lens: dict[str, Any] = {
+            "antialiased": config.render.antialiased,
+            "near_plane": near_plane,
+        }
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
         self._resolution = coarse_to_fine(
@@ -75,7 +80,7 @@ class Trainer:
             splats,
             rasterizer,
             sh_degree=lambda: self._sh_degree(self.progress.step),
-            antialiased=config.render.antialiased,
+            **self._lens,
         )
         host.start(splats, self.optimizers, scene_scale=scene_scale)
         self.progress = Progress(peak_gaussians=ops.count(splats))
@@ -224,7 +229,7 @@ class Trainer:
             *batch.size,
             sh_degree=self._sh_degree(step),
             backgrounds=backgrounds,
-            antialiased=options.antialiased,
+            **self._lens,
             absgrad=options.absgrad or self.host.needs_absgrad(step),
             packed=options.packed,
             aux=aux,

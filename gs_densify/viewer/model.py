@@ -12,7 +12,7 @@ from gs_densify.data.scene import Scene
 from gs_densify.errors import ConfigError, ResultError, SceneError
 from gs_densify.splats.ply import load_ply
 from gs_densify.training import model_file
-from gs_densify.training.load import find_scene
+from gs_densify.training.load import find_scene, near_plane_of
 
 Direction = tuple[float, float, float]
 
@@ -33,6 +33,8 @@ class Model:
     """The scene in the model's own frame; None where there is none."""
     no_scene: str | None = None
     """Why the scene of a run is not there."""
+    near_plane: float = 0.01
+    """Depth below which nothing is drawn; the default where no scene says how near things are."""
 
 
 def open_model(path: Path, *, step: int | None = None, data_root: Path | None = None) -> Model:
@@ -64,7 +66,7 @@ def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
         scene = find_scene(config)
     except SceneError as error:
         no_scene = str(error)
-    return Model(
+    model = Model(
         f"{Path(config.scene).name}, {Path(config.strategy).stem}, step {opened.step}",
         dict(opened.splats),
         config.render.antialiased,
@@ -72,6 +74,9 @@ def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
         scene,
         no_scene,
     )
+    if scene is None:
+        return model
+    return dataclasses.replace(model, near_plane=near_plane_of(config, scene))
 
 
 @dataclasses.dataclass(frozen=True)

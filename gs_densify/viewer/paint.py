@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import threading
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -43,10 +43,12 @@ class Look:
 class Painter:
     """Draws one model for every window, one picture at a time."""
 
-    def __init__(self, rasterizer: Rasterizer, splats: Splats, *, antialiased: bool) -> None:
+    def __init__(
+        self, rasterizer: Rasterizer, splats: Splats, *, antialiased: bool, near_plane: float
+    ) -> None:
         self.rasterizer = rasterizer
         self.splats = {name: value.detach() for name, value in splats.items()}
-        self.antialiased = antialiased
+        self._lens: dict[str, Any] = {"antialiased": antialiased, "near_plane": near_plane}
         self.sh_degree = sh_degree_of(splats)
         self._one_at_a_time = threading.Lock()
 
@@ -90,7 +92,7 @@ class Painter:
             width,
             height,
             sh_degree=look.sh_degree,
-            antialiased=self.antialiased,
+            **self._lens,
             backgrounds=background[None],
             aux=self._depths(viewmat) if look.quantity == "depth" else None,
         )

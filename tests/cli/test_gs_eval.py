@@ -7,12 +7,16 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import torch
 from commands import SMOKE, refusal, run
 
 from gs_densify.cli.eval import command
 from gs_densify.errors import ConfigError, ResultError, SceneError
 from gs_densify.results import Scores, load_evaluation, load_json, load_per_view, load_results
 from gs_densify.splats.ply import load_ply, save_ply
+from gs_densify.splats.transform import transform_splats
+from gs_densify.training.config import TrainConfig
+from gs_densify.training.load import find_scene
 
 CPU = ["--device", "cpu", "--lpips"]
 
@@ -96,6 +100,30 @@ def test_a_ply_that_does_not_say_is_rendered_as_asked(
     assert not load_evaluation(tmp_path / "b/evaluation.json").protocol.conditions.antialiased
 
 
+def test_dust_before_a_camera_is_cut_off_unless_it_is_asked_for(
+    finished_run: Path, tiny: Path, tmp_path: Path
+) -> None:
+    stored = load_results(finished_run / "results.json")
+    assert stored.protocol.conditions.near_plane == pytest.approx(0.05)
+    scene = find_scene(TrainConfig(scene=str(tiny)))
+    camera = np.linalg.inv(scene.test_views[0].cam_from_world)
+    mean = torch.tensor(camera @ [0.0, 0.0, 0.03, 1.0])[:3].float()
+    splats = load_ply(finished_run / "point_cloud.ply").splats
+    dust = {name: value[:1] for name, value in splats.items()}
+    to_colmap = np.linalg.inv(scene.normalized_from_colmap)
+    dust |= transform_splats(
+        {**dust, "means": mean[None], "scales": torch.full((1, 3), -5.0)}, to_colmap
+    )
+    dust["opacities"] = torch.full_like(dust["opacities"], 5.0)
+    save_ply(tmp_path / "dusty.ply", {name: torch.cat([splats[name], dust[name]]) for name in dust})
+    arguments = [tmp_path / "dusty.ply", "--scene", tiny]
+    assert close(scored(*arguments, out=tmp_path / "a"), stored.scores)
+    low = scored(*arguments, "--near-plane", 0.01, out=tmp_path / "b")
+    assert low.psnr is not None and stored.scores.psnr is not None
+    assert low.psnr < stored.scores.psnr - 0.5
+    assert load_evaluation(tmp_path / "b/evaluation.json").protocol.conditions.near_plane == 0.01
+
+
 def test_a_run_under_a_protocol_in_a_world_left_as_it_was(tiny: Path, tmp_path: Path) -> None:
     options = ["--scene", tiny, "--out", "r", *SMOKE, "--protocol", "inria", "--data.no-normalize"]
     done = run("gs-train", *options, cwd=tmp_path)
@@ -150,6 +178,7 @@ def test_a_run_is_scored_under_each_protocol(
         (["{ply}", "--scene", "{tiny}", "--step", "20"], "--step has no effect on "),
         (["{plain}", "--scene", "{tiny}", "--antialiased"], "header says that the model is not"),
         (["{run}", "--antialiased"], "--antialiased has no effect on "),
+        (["{run}", "--near-plane", "0.1"], "--near-plane has no effect on "),
         (["{run}", "--test-every", "4"], "--test-every has no effect on "),
         (["{run}", "--step", "21"], "there is no such checkpoint"),
         (["{run}/checkpoints/step_000040.pt", "--step", "20"], "a checkpoint is of one step"),
@@ -299,7 +328,7 @@ def test_a_ply_of_another_trainer_is_scored(tiny: Path, finished_run: Path, tmp_
 
 RECORDS = [
     Path(__file__).parents[2] / f"benchmarks/records/bonsai800_{name}_h100"
-    for name in ("adaptive_30k", "default_30k_first")
+    for name in ("adaptive_30k", "default_30k_near001_first")
 ]
 
 

@@ -80,7 +80,9 @@ def model(finished_run: Path) -> Model:
 @pytest.fixture(scope="module")
 def painter(model: Model) -> Painter:
     rasterizer = make_rasterizer("reference")
-    return Painter(rasterizer, model.splats, antialiased=model.antialiased)
+    return Painter(
+        rasterizer, model.splats, antialiased=model.antialiased, near_plane=model.near_plane
+    )
 
 
 @pytest.fixture

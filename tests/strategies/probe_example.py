@@ -63,4 +63,7 @@ def make_probe(params: torch.nn.ParameterDict, num_views: int = 4) -> RecordingP
         photos.append(generator.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
     store = ViewStore(views, photos, torch.device("cpu"), budget=1e9)
     rasterizer = make_rasterizer("reference")
-    return RecordingProbe(Probe(store, params, rasterizer, sh_degree=lambda: 0, antialiased=False))
+    probe = Probe(
+        store, params, rasterizer, sh_degree=lambda: 0, antialiased=False, near_plane=0.01
+    )
+    return RecordingProbe(probe)

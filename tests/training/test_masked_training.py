@@ -49,7 +49,9 @@ def train(
     )
     views = ViewStore(scene.views, photos, device, budget=1e9, masks=masks)
     host = StrategyHost("watcher", watcher)
-    trainer = Trainer(config, splats, views, make_rasterizer(device), host, scene_scale=1.0)
+    trainer = Trainer(
+        config, splats, views, make_rasterizer(device), host, scene_scale=1.0, near_plane=0.01
+    )
     trainer.run(4, lambda row: None, tqdm(disable=True))
     return trainer, watcher
 

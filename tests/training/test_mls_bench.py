@@ -22,6 +22,7 @@ def test_the_protocol_sets_what_the_task_fixes(scene):
     assert config.evaluation.lpips == ("lpips_alex",)
     assert config.lr.weight_decay == 0.01
     assert config.render.absgrad
+    assert config.render.near_plane == 0.01, "gsplat's"
     assert config.data.test_every == 8
     assert config.loss.ssim == 0.2
 

@@ -1,5 +1,6 @@
 """The loop: steps rendered together, and where they end."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -121,6 +122,27 @@ def test_the_first_steps_see_reduced_photos_where_that_is_asked_for(
     steps_reduced = sizes.count((width // 2, height // 2, 2))
     assert 1 <= steps_reduced <= 9
     assert sizes[steps_reduced:] == [(width, height, 1)] * (20 - steps_reduced)
+
+
+class Watching(Strategy):
+    """Keeps what a step and a probe of the first view render."""
+
+    def step_post_backward(self, params: Any, optimizers: Any, state: Any, step: int, info: Any,
+                           packed: bool = False) -> None:  # fmt: skip
+        self.brightest = info["render"].max(), info["probe"](0).render.max()
+
+
+@pytest.mark.parametrize(("near_plane", "is_drawn"), [(0.01, True), (1e3, False)])
+def test_nothing_nearer_than_the_near_plane_is_drawn_while_training(
+    near_plane: float, is_drawn: bool, miniature: Miniature
+) -> None:
+    strategy = Watching()
+    scene = dataclasses.replace(miniature, near_plane=near_plane)
+    config = TrainConfig(scene="tiny", steps=1)
+    trainer = make_trainer(config, scene, StrategyHost("watching", strategy))
+    with tqdm(disable=True) as bar:
+        trainer.run(1, lambda row: None, bar)
+    assert [bool(value > 0) for value in strategy.brightest] == [is_drawn, is_drawn]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from gs_densify.viewer.camera import Camera, camera_of
 from gs_densify.viewer.paint import Look, Painter
 
 WIDTH, HEIGHT = 60, 40
+FRONT = 2.5  # cuts off the front of the cloud
 AHEAD = Camera((1, 0, 0, 0), (0, 0, 0), fov=2 * math.atan(0.5), aspect=WIDTH / HEIGHT)
 
 
@@ -31,9 +32,11 @@ def make_splats(count: int = 80, sh_degree: int = 3) -> dict[str, torch.Tensor]:
     }
 
 
-def make_painter(splats: dict[str, torch.Tensor], *, antialiased: bool = False) -> Painter:
+def make_painter(
+    splats: dict[str, torch.Tensor], *, antialiased: bool = False, near_plane: float = 0.01
+) -> Painter:
     device = splats["means"].device
-    return Painter(make_rasterizer(device), splats, antialiased=antialiased)
+    return Painter(make_rasterizer(device), splats, antialiased=antialiased, near_plane=near_plane)
 
 
 def photo(seed: int) -> View:
@@ -55,13 +58,16 @@ def test_shows_the_pixels_that_are_scored_on_a_gpu() -> None:
 
 def _check_pixels_that_are_scored(device: str, antialiased: bool, sh_degree: int) -> None:
     splats = {name: value.to(device) for name, value in make_splats(sh_degree=sh_degree).items()}
-    painter = make_painter(splats, antialiased=antialiased)
-    score = view_renderer(painter.rasterizer, splats, antialiased=antialiased)
+    painter = make_painter(splats, antialiased=antialiased, near_plane=FRONT)
+    whole = make_painter(splats, antialiased=antialiased)
+    score = view_renderer(painter.rasterizer, splats, antialiased=antialiased, near_plane=FRONT)
     for seed in range(4):
         view = photo(seed)
         scored, camera = score(view), camera_of(view)
         shown = painter.paint(camera, WIDTH, HEIGHT, Look(sh_degree=sh_degree))
         assert scored.max() > 0.2
+        seen = whole.paint(camera, WIDTH, HEIGHT, Look(sh_degree=sh_degree))
+        assert (seen - scored).abs().max() > 0.2, "some Gaussians are nearer than that"
         torch.testing.assert_close(shown, scored, atol=2e-5, rtol=0)
         pixels = painter.picture(camera, WIDTH, HEIGHT, Look(sh_degree=sh_degree))
         assert pixels.dtype == np.uint8 and pixels.shape == (HEIGHT, WIDTH, 3)
