@@ -111,7 +111,7 @@ def bare_step(trainer: Trainer, *, foreach: bool, absgrad: bool) -> Callable[[in
             *batch.size,
             sh_degree=3,
             absgrad=absgrad,
-            **trainer._lens,
+            **trainer._projection,
         )
         loss, _ = photometric_loss(output.image, batch.images, 0.2)
         loss.backward()

@@ -47,7 +47,7 @@ class Probe:
     ) -> None:
         self._views, self._splats, self._rasterizer = views, splats, rasterizer
         self._sh_degree = sh_degree
-        self._lens: dict[str, Any] = {"antialiased": antialiased, "near_plane": near_plane}
+        self._projection: dict[str, Any] = {"antialiased": antialiased, "near_plane": near_plane}
 
     def __len__(self) -> int:
         return len(self._views)
@@ -109,6 +109,6 @@ class Probe:
             Ks,
             *size,
             sh_degree=self._sh_degree(),
-            **self._lens,
+            **self._projection,
             aux=aux,
         )

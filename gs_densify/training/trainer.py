@@ -56,7 +56,7 @@ class Trainer:
         self.views = views
         self.rasterizer = rasterizer
         self.host = host
-        self._lens: dict[str, Any] = {
+        self._projection: dict[str, Any] = {
             "antialiased": config.render.antialiased,
             "near_plane": near_plane,
         }
@@ -80,7 +80,7 @@ class Trainer:
             splats,
             rasterizer,
             sh_degree=lambda: self._sh_degree(self.progress.step),
-            **self._lens,
+            **self._projection,
         )
         host.start(splats, self.optimizers, scene_scale=scene_scale)
         self.progress = Progress(peak_gaussians=ops.count(splats))
@@ -229,7 +229,7 @@ class Trainer:
             *batch.size,
             sh_degree=self._sh_degree(step),
             backgrounds=backgrounds,
-            **self._lens,
+            **self._projection,
             absgrad=options.absgrad or self.host.needs_absgrad(step),
             packed=options.packed,
             aux=aux,

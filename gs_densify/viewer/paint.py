@@ -48,7 +48,7 @@ class Painter:
     ) -> None:
         self.rasterizer = rasterizer
         self.splats = {name: value.detach() for name, value in splats.items()}
-        self._lens: dict[str, Any] = {"antialiased": antialiased, "near_plane": near_plane}
+        self._projection: dict[str, Any] = {"antialiased": antialiased, "near_plane": near_plane}
         self.sh_degree = sh_degree_of(splats)
         self._one_at_a_time = threading.Lock()
 
@@ -92,7 +92,7 @@ class Painter:
             width,
             height,
             sh_degree=look.sh_degree,
-            **self._lens,
+            **self._projection,
             backgrounds=background[None],
             aux=self._depths(viewmat) if look.quantity == "depth" else None,
         )

@@ -123,7 +123,9 @@ def test_recorded_runs_of_older_versions_are_still_read(path: Path) -> None:
 @pytest.mark.parametrize("key", ["config", "hardware", "protocol", "seed", "versions"])
 @pytest.mark.parametrize("damage", ["missing", "list", "null"])
 def test_a_damaged_file_of_version_1_is_refused(key: str, damage: str, tmp_path: Path) -> None:
-    value = json.loads((RECORDS / "bonsai800_default_30k_near001_first_h100" / "results.json").read_text())
+    value = json.loads(
+        (RECORDS / "bonsai800_default_30k_near001_first_h100" / "results.json").read_text()
+    )
     if damage == "missing":
         del value[key]
     else:
