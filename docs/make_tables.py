@@ -6,7 +6,7 @@ A table stands between `<!-- records A B@STEP ... -->` and `<!-- end of records 
 named record of benchmarks/records, of its last evaluation or of the one at STEP. One between
 `<!-- options FILE -->` and `<!-- end of options -->` has a row for each name in the lines of FILE,
 which benchmarks/strategies.py has written: the mean over its seeds, and how far it is from the
-first row's over the same seeds.
+first row over the seeds that both have.
 """
 
 import json
@@ -89,16 +89,16 @@ def option_rows(file: str) -> str:
 
 
 def _option_cells(name: str, runs: list[dict[str, Any]], base: list[dict[str, Any]]) -> list[str]:
-    seeds = {run["seed"] for run in runs}
-    compared = [run for run in base if run["seed"] in seeds]
+    pairs = [(run, other) for run in runs for other in base if run["seed"] == other["seed"]]
 
     def cell(key: str, digits: int) -> str:
-        if any(run[key] is None for run in [*runs, *compared]):
+        if any(run[key] is None for run in [*runs, *base]):
             return "not measured"
         value = mean(run[key] for run in runs)
-        if runs is base or not compared:
+        if runs is base or not pairs:
             return f"{value:.{digits}f}"
-        return f"{value:.{digits}f} ({value - mean(run[key] for run in compared):+.{digits}f})"
+        gain = mean(run[key] - other[key] for run, other in pairs)
+        return f"{value:.{digits}f} ({gain:+.{digits}f})"
 
     return [
         f"`{name}`",

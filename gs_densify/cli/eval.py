@@ -50,8 +50,8 @@ class EvalArguments:
     antialiased: bool = False
     """The model is to be rendered antialiased; for a PLY whose header does not say."""
     near_plane: float | None = None
-    """Depth below which nothing is drawn, in the normalised world; for a PLY (default: as in
-    gs-train, by the scene)."""
+    """Depth below which nothing is drawn, in the normalised world; for a PLY (default: by
+    the scene, as in gs-train; gsplat: 0.01)."""
     lpips: tuple[str, ...] | None = None
     """LPIPS variants (default: the protocol's, or the run's): lpips_alex, lpips_vgg, lpips_vgg_01;
     without a name: none."""

@@ -83,7 +83,7 @@ class RenderOptions:
     """Give a strategy absolute image-plane gradients even where it does not ask for them."""
     near_plane: float | None = None
     """Depth below which nothing is drawn, world units (default: half the depth of the nearest SfM
-    points, at most a twentieth of the cameras' mean distance to their centre; gsplat: 0.01)."""
+    points, but 0.01 to 0.05 of the cameras' mean distance to their centre; gsplat: 0.01)."""
     coarse_until: float = 0.0
     """Share of the steps by which photos reach their full size; before, they are reduced by 4, 3
     and 2, each for as long as its share of their spectrum (DashGaussian, arXiv 2503.18402)."""
@@ -256,7 +256,7 @@ class TrainConfig:
             ("loss.opacity-reg", self.loss.opacity_reg, 0.0, _ANY),
             ("loss.scale-reg", self.loss.scale_reg, 0.0, _ANY),
             ("render.coarse-until", self.render.coarse_until, 0.0, 1.0),
-            ("render.near-plane", _or_one(self.render.near_plane), tiny, _ANY),
+            ("render.near-plane", _or_one(self.render.near_plane), tiny, 1e9),
             ("render.sh-degree-every", self.render.sh_degree_every, 1, _ANY),
             ("data.test-every", self.data.test_every, 2, _ANY),
             ("data.image-budget", self.data.image_budget, 0.0, _ANY),

@@ -17,7 +17,7 @@ def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
         ConfigError: one that nothing means any more.
     """
     render, strategy = values.get("render"), values.get("strategy")
-    if _is_saved(values) and "near_plane" not in values["render"]:
+    if _is_saved(values) and not {"near_plane", "near-plane"} & values["render"].keys():
         values["render"]["near_plane"] = _FIRST_NEAR_PLANE
     if isinstance(render, dict) and _taken(render, "half_until"):
         raise ConfigError(

@@ -19,7 +19,7 @@ from gs_densify.training.checkpoint import (
     restore_random_state,
 )
 from gs_densify.training.config import TrainConfig
-from gs_densify.training.config_file import save_config, to_mapping
+from gs_densify.training.config_file import save_config, to_mapping, with_overrides
 from gs_densify.training.device import memory_shortage, pick_device, suit_threads
 from gs_densify.training.load import LoadedScene, load
 from gs_densify.training.resolution import possible_reductions
@@ -49,6 +49,7 @@ def train(
     strategy = strategy_for(config)
     run_folder.check_free(config.out)  # now, not after loading
     loaded = _load(config, device)
+    config = with_overrides(config, {"render.near_plane": loaded.near_plane})
     folder = run_folder.create_folder(config.out, run_folder.default_folder(config))
     state = RunState(
         command=list(command),

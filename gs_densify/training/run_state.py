@@ -11,6 +11,7 @@ from gs_densify.errors import ConfigError, ResultError
 from gs_densify.results import EvaluationRecord, MetricsRow, PeakMemory
 from gs_densify.results.decode import decode
 from gs_densify.training.config_file import by_dotted_name
+from gs_densify.training.retired import translate_retired
 
 _MAY_CHANGE = ("out", "scene", "data_root", "device", "strategy.name", "evaluation.lpips_weights")
 """Options that say where things are; what is there is compared where it matters."""
@@ -71,7 +72,9 @@ def state_in(checkpoint: Mapping[str, Any], path: Path) -> RunState:
             f"{path}: saved without the strategy's state, which holds what a checkpoint cannot;"
             " gs-strategies check says what"
         )
-    return decode(RunState, checkpoint["run"], f"{path}: run")
+    state = decode(RunState, checkpoint["run"], f"{path}: run")
+    translate_retired(state.config, f"{path}: run: config")
+    return state
 
 
 def digest(scene: Scene) -> str:

@@ -12,13 +12,15 @@ from gs_densify.data.scene import Scene
 from gs_densify.errors import ConfigError, ResultError, SceneError
 from gs_densify.splats.ply import load_ply
 from gs_densify.training import model_file
-from gs_densify.training.load import find_scene, near_plane_of
+from gs_densify.training.load import find_scene
 
 Direction = tuple[float, float, float]
 
 NORMALIZED_UP: Direction = (0.0, 0.0, 1.0)
 COLMAP_UP: Direction = (0.0, -1.0, 0.0)
 """COLMAP's world has no up; it mostly follows its first cameras, whose y axis points down."""
+
+_GSPLAT_NEAR_PLANE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Model:
     """The scene in the model's own frame; None where there is none."""
     no_scene: str | None = None
     """Why the scene of a run is not there."""
-    near_plane: float = 0.01
-    """Depth below which nothing is drawn; the default where no scene says how near things are."""
+    near_plane: float = _GSPLAT_NEAR_PLANE
+    """Depth below which nothing is drawn; gsplat's where no run says it."""
 
 
 def open_model(path: Path, *, step: int | None = None, data_root: Path | None = None) -> Model:
@@ -66,17 +68,15 @@ def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
         scene = find_scene(config)
     except SceneError as error:
         no_scene = str(error)
-    model = Model(
+    return Model(
         f"{Path(config.scene).name}, {Path(config.strategy).stem}, step {opened.step}",
         dict(opened.splats),
         config.render.antialiased,
         NORMALIZED_UP if config.data.normalize else COLMAP_UP,
         scene,
         no_scene,
+        config.render.near_plane or _GSPLAT_NEAR_PLANE,  # a run saves its own
     )
-    if scene is None:
-        return model
-    return dataclasses.replace(model, near_plane=near_plane_of(config, scene))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -104,7 +104,8 @@ def test_dust_before_a_camera_is_cut_off_unless_it_is_asked_for(
     finished_run: Path, tiny: Path, tmp_path: Path
 ) -> None:
     stored = load_results(finished_run / "results.json")
-    assert stored.protocol.conditions.near_plane == pytest.approx(0.05)
+    assert stored.protocol.conditions.near_plane == 0.05
+    assert stored.config["render"]["near_plane"] == 0.05, "the configuration has what was found"
     scene = find_scene(TrainConfig(scene=str(tiny)))
     camera = np.linalg.inv(scene.test_views[0].cam_from_world)
     mean = torch.tensor(camera @ [0.0, 0.0, 0.03, 1.0])[:3].float()

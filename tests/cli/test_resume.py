@@ -12,6 +12,8 @@ import torch
 from commands import refusal, run
 from PIL import Image
 
+from gs_densify.results import load_results
+
 STOPPING = """
 import os
 import signal
@@ -162,6 +164,21 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(unfinished: Path, tiny: Path) -
     assert "another process trains in this folder" in refused(folder, "--resume", "run")
     os.close(held)
     assert (unfinished / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_from_before_there_was_a_near_plane_goes_on_with_gsplats(unfinished: Path) -> None:
+    config, last = unfinished / "config.yml", unfinished / "checkpoints" / "step_000060.pt"
+    text = config.read_text()
+    assert "  near_plane: 0.05\n" in text
+    config.write_text(text.replace("  near_plane: 0.05\n", ""))
+    contents = torch.load(last, weights_only=True)
+    assert contents["run"]["config"]["render"].pop("near_plane") == 0.05
+    torch.save(contents, last)
+    done = run("gs-train", "--resume", "run", cwd=unfinished.parent)
+    assert done.returncode == 0, done.stderr
+    results = load_results(unfinished / "results.json")
+    assert results.protocol.conditions.near_plane == 0.01
+    assert results.config["render"]["near_plane"] == 0.01
 
 
 def test_a_checkpoint_from_which_no_run_can_go_on_is_refused(unfinished: Path) -> None:

@@ -106,6 +106,22 @@ def test_options_of_earlier_versions_mean_what_they_did(
 
 
 @pytest.mark.parametrize(
+    ("near_plane", "expected"),
+    [(None, 0.01), ("near_plane: 0.2", 0.2), ("near-plane: 0.2", 0.2), ("near_plane: null", None)],
+)
+def test_what_runs_saved_before_there_was_a_near_plane_keeps_gsplats(
+    near_plane: str | None, expected: float | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yml"
+    save_config(TrainConfig(scene="tiny"), path)
+    lines = path.read_text().splitlines()
+    own = [] if near_plane is None else [f"  {near_plane}"]
+    index = lines.index("  near_plane: null")
+    path.write_text("\n".join([*lines[:index], *own, *lines[index + 1 :]]))
+    assert parse_train_arguments(["--config", str(path)]).render.near_plane == expected
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("scene: tiny\nrender: {half_until: 0.1}\n", "half_until is gone; use render.coarse_until"),

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,13 +19,13 @@ from gs_densify.training.config_file import save_config
 from gs_densify.viewer.model import COLMAP_UP, NORMALIZED_UP, Model, open_model, starting_point
 
 
-def make_run(folder: Path, *steps: int, normalize: bool = True, antialiased: bool = False) -> Path:
+def make_run(folder: Path, *steps: int, normalize: bool = True, **render: Any) -> Path:
     """The files of a run that gs-view reads; the model after n steps has n Gaussians."""
     config = TrainConfig(
         scene="no/such/place",
         strategy="default",
         data=DataOptions(normalize=normalize),
-        render=RenderOptions(antialiased=antialiased),
+        render=RenderOptions(**render),
     )
     folder.mkdir(exist_ok=True)
     save_config(config, folder / "config.yml")
@@ -47,6 +48,7 @@ def test_a_run_gives_its_latest_checkpoint_or_the_one_asked_for(tmp_path: Path) 
 def test_a_run_knows_how_it_was_rendered_and_where_up_is(tmp_path: Path, antialiased) -> None:
     model = open_model(make_run(tmp_path / "a", 1, antialiased=antialiased))
     assert model.antialiased is antialiased and model.up == NORMALIZED_UP
+    assert open_model(make_run(tmp_path / "c", 1, near_plane=0.3)).near_plane == 0.3
     assert open_model(make_run(tmp_path / "b", 1, normalize=False)).up == COLMAP_UP
 
 
