@@ -16,7 +16,7 @@ WRONG_SHARE = 0.01
 """Share of the points in a view that may lie nearer than the nearest that counts: SfM errs."""
 
 _LEAST, _MOST = 0.01, 0.05
-_MOST_POINTS = 5000
+_MOST_POINTS = 2000
 
 
 def near_plane(views: Sequence[View], points: np.ndarray) -> float:
@@ -27,7 +27,7 @@ def near_plane(views: Sequence[View], points: np.ndarray) -> float:
 
     Args:
         views: the cameras to look from.
-        points: [P, 3] in the views' world; of more than 5,000, evenly spaced ones are used.
+        points: [P, 3] in the views' world; of more than 2,000, evenly spaced ones are used.
 
     Returns:
         A depth in the views' world, to three digits.
