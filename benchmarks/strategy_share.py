@@ -41,7 +41,7 @@ def timed_steps(trainer: Trainer, first: int, steps: int) -> float:
 def single_steps(trainer: Trainer, first: int, steps: int) -> dict[str, float]:
     """Milliseconds of steps that are waited for: ordinary ones, refinements, and the ones after.
 
-    A step after a refinement finds no memory of the right sizes.
+    Where segments of memory cannot grow, a step after a refinement finds none that fits.
     """
     times: dict[str, list[float]] = {"ordinary": [], "refinement": [], "after_refinement": []}
     kind = "ordinary"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gs_densify.data.normalize import camera_centers, camera_distance
+from gs_densify.data.normalize import camera_centers, camera_distance, transform_points
 from gs_densify.data.scene import View
 
 WRONG_SHARE = 0.01
@@ -42,8 +42,7 @@ def near_plane(views: Sequence[View], points: np.ndarray) -> float:
 
 def _nearest_depth(view: View, points: np.ndarray) -> float:
     """Depth of the nearest points [P, 3] in the picture, but for a few; infinite without any."""
-    rotation, translation = view.cam_from_world[:3, :3], view.cam_from_world[:3, 3]
-    positions = points @ rotation.T + translation
+    positions = transform_points(view.cam_from_world, points)
     in_front = positions[positions[:, 2] > 0]
     pixels = (in_front @ view.K.T)[:, :2] / in_front[:, 2:]
     inside = ((pixels >= 0) & (pixels < (view.width, view.height))).all(axis=1)

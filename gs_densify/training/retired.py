@@ -13,6 +13,8 @@ _FIRST_NEAR_PLANE = 0.01
 def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
     """Replace options that are gone by what means the same now, in place.
 
+    What a run saved before there was an option gets what the run did.
+
     Raises:
         ConfigError: one that nothing means any more.
     """

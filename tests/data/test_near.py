@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 from test_normalize import make_world, random_similarity
 
 from gs_densify.data.near import near_plane
-from gs_densify.data.normalize import camera_centers as centers_of
-from gs_densify.data.normalize import camera_distance, transform_points, transform_poses
+from gs_densify.data.normalize import (
+    camera_centers,
+    camera_distance,
+    transform_points,
+    transform_poses,
+)
 from gs_densify.data.scene import View
 
 
@@ -39,7 +43,7 @@ def test_follows_the_world(seed: int, scale: float) -> None:
 
 def test_is_a_twentieth_to_a_hundredth_of_the_cameras_distance() -> None:
     poses, points = make_world(0)
-    distance = camera_distance(centers_of(poses), points)
+    distance = camera_distance(camera_centers(poses), points)
     most, least = (float(f"{share * distance:.3g}") for share in (0.05, 0.01))
     assert near_plane(views_of(poses), points) == most, "everything is far"
     assert near_plane(views_of(poses), np.empty((0, 3))) == most
