@@ -1,0 +1,48 @@
+"""Milliseconds of the photometric loss and its gradient alone, beside the same in plain torch.
+
+    python benchmarks/loss_time.py --size 990 742
+
+The pictures are random; the work does not depend on them. Needs a CUDA device; prints JSON.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+
+import torch
+from step_time import timed
+from torch import Tensor
+
+from gs_densify.training.device import pick_device
+from gs_densify.training.losses import _plain_loss, photometric_loss
+
+
+def milliseconds(loss_of: Callable[..., tuple], render: Tensor, image: Tensor) -> float:
+    """Of one loss and its gradient by `render`, [1,H,W,3] both."""
+
+    def step(i: int) -> None:
+        loss_of(render, image, 0.2)[0].backward()
+        render.grad = None
+
+    return timed(step, 200)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", nargs=2, type=int, default=[990, 742], help="width and height")
+    width, height = parser.parse_args().size
+    shape, device = (1, height, width, 3), pick_device("cuda")
+    render = torch.rand(shape, device=device, requires_grad=True)
+    image = torch.rand(shape, device=device)
+    row = {
+        "gpu": torch.cuda.get_device_name(),
+        "width": width,
+        "height": height,
+        "ours": milliseconds(photometric_loss, render, image),
+        "plain": milliseconds(_plain_loss, render, image),
+    }
+    print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()
