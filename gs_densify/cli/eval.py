@@ -1,6 +1,7 @@
 """gs-eval: score a model again from its files, compare two, or average many."""
 
 import dataclasses
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -197,7 +198,11 @@ def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
         test_every=arguments.test_every,
         options={name: value for name, value in options.items() if value is not None},
     )
-    model = open_model(path, request)
+    try:
+        model = open_model(path, request)
+    except ConfigError as error:
+        # The configuration names an option of gs-train's, which here has the last part of its name.
+        raise ConfigError(re.sub(r"^--(data|evaluation|render)\.", "--", str(error))) from error
     if model.says_nothing_of_antialiasing and not arguments.antialiased:
         print(
             f"{PROGRAM}: {path} does not say whether it was trained antialiased; rendered as not"
