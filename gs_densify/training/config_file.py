@@ -64,12 +64,15 @@ def _beside(path: Path, strategy: str) -> str:
 
 
 def from_mapping(values: Mapping[str, Any], where: str) -> TrainConfig:
-    """The configuration that `to_mapping` gave; ConfigError names what does not fit."""
+    """The configuration that `to_mapping` gave; ConfigError says what in `where` does not fit."""
     rest = dict(values)
     options = dict(rest.pop("strategy", {}))
     name = options.pop("name", None)
     flags = [*flags_of(rest), *([] if name is None else ["--strategy", str(name)])]
-    config: TrainConfig = parse(TrainConfig, flags, program=where)
+    try:
+        config: TrainConfig = parse(TrainConfig, flags, program="gs-train")
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
     return dataclasses.replace(config, strategy_options=options)
 
 

@@ -221,6 +221,25 @@ def test_what_does_not_fit_is_refused_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("line", "wrong", "message"),
+    [
+        ("test_every: 8", "test_every: 0", "--data.test-every is 0; it must be at least 2"),
+        ("batch_size: 1", "batch_size: some", "Error parsing --batch-size"),
+    ],
+)
+def test_what_is_wrong_in_a_run_s_configuration_is_said_of_that_file(
+    line: str, wrong: str, message: str, copy: Path
+) -> None:
+    path = copy / "config.yml"
+    text = path.read_text()
+    assert line in text
+    path.write_text(text.replace(line, wrong))
+    with pytest.raises(ConfigError) as caught:
+        command([str(copy)])
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
 def test_other_files_are_refused_by_the_command(copy: Path, tiny: Path, tmp_path: Path) -> None:
     compressed = tmp_path / "compressed.ply"
     header = "ply\nformat binary_little_endian 1.0\nelement chunk 1\nproperty float min_x\n"
