@@ -50,6 +50,7 @@ def line(results: Results, name: str) -> dict[str, Any]:
         "train_seconds": results.wall_time.train,
         "first_step_seconds": results.wall_time.first_step,
         "peak_device_bytes": results.peak_memory.device,
+        "near_plane": results.protocol.conditions.near_plane,
         "gpu": results.hardware.gpu,
         "torch": results.versions["torch"],
         "created": results.created,

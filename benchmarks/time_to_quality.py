@@ -70,11 +70,10 @@ def main() -> None:
     found = {}
     for text in arguments.configurations:
         name, _, flags = text.partition(":")
-        finished = Path(flags.strip()) / "results.json"
-        if finished.is_file():
-            results = load_results(finished)
-        else:
+        if flags.lstrip().startswith("--"):
             results = run(arguments.out / name, flags.split(), arguments.every)
+        else:
+            results = load_results(Path(flags.strip()) / "results.json")
         found[name] = summary(results, arguments.marks)
         print(json.dumps({name: found[name]["seconds_to"]}), flush=True)
         (arguments.out / "time_to_quality.json").write_text(json.dumps(found, indent=2) + "\n")
