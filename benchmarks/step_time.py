@@ -102,7 +102,7 @@ def bare_step(trainer: Trainer, *, foreach: bool, absgrad: bool) -> Callable[[in
         }
 
     def step(i: int, given: Any = None) -> None:
-        batch = trainer.views.batch(trainer.sampler.take()[0]) if given is None else given
+        batch = trainer.views.batch(trainer.sampler.take()) if given is None else given
         output = render_splats(
             trainer.rasterizer,
             splats,

@@ -27,7 +27,15 @@ class DownloadError(GsDensifyError):
     """Something that cannot be fetched, or does not arrive as it should."""
 
 
+class DivergenceError(GsDensifyError):
+    """A training whose loss or parameters became infinite or NaN."""
+
+
 class StrategyError(GsDensifyError):
     """A densification strategy that broke its contract while training."""
 
     exit_code = 3
+
+
+class NonFiniteError(StrategyError):
+    """A strategy that left infinite or NaN parameters behind."""

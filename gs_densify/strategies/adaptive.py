@@ -326,7 +326,12 @@ class AdaptiveStrategy(Strategy):
         elif self.recovery and step - last == self.recovery:
             opacities = params["opacities"].flatten()
             surplus = round(self.recovery_prune * len(opacities))
-            ops.remove(params, optimizers, state, scores.lowest(opacities, surplus))
+            ops.remove(
+                params,
+                optimizers,
+                state,
+                scores.lowest(opacities, surplus, params["means"].detach()),
+            )
 
 
 def error_weights(render: Tensor, image: Tensor, edge_weight: float) -> Tensor:

@@ -34,6 +34,11 @@ class Strategy:
     absgrad: bool = False
     """Whether the rasteriser must provide `means2d.absgrad` (see `needs_absgrad`)."""
 
+    per_gaussian: ClassVar[tuple[str, ...] | None] = None
+    """Names of the statistics in `state` that have a row for each Gaussian, which operations move.
+    None: those that `statistics.zeros_like_rows` makes, and tensors that have N rows when they are
+    first seen."""
+
     recipe: ClassVar[Mapping[str, Any]] = {}
     """The method's own trainer settings, by dotted option name: they replace the defaults."""
 
@@ -61,14 +66,20 @@ class Strategy:
         return None
 
     def update_every(self, step: int) -> int:
-        """Steps whose gradients are summed before the optimisers step."""
+        """Returns the number of steps whose gradients are summed before the optimisers step.
+
+        The last group of a run has what is left. Operations of `ops` move summed gradients with the
+        rows.
+        """
         return 1
 
     def steps_together(self, step: int) -> int:
-        """How many of the steps from this one on may be rendered in one call, which is faster.
+        """Returns how many of the steps from this one on may be rendered in one call.
 
-        Only steps between two updates of the optimisers are: the sum of their gradients is the
-        same. The hooks are called once for them, with the first step and all of their views.
+        That is faster, and the sum of their gradients is the same. Only steps between two updates
+        of the optimisers join, of one SH degree and one size of photo, and none to which maps are
+        attributed. The hooks are called once for them, with the first step and all of their views;
+        image-plane gradients in `info` are those that each view would have in a step of its own.
         """
         return 1
 

@@ -49,14 +49,6 @@ def dead(opacities: Tensor, min_opacity: float) -> Tensor:
     return opacities <= min_opacity
 
 
-def surplus(opacities: Tensor, budget: int) -> Tensor:
-    """The least opaque Gaussians [N] above `budget`; of equal ones the first stay."""
-    order = torch.argsort(opacities, descending=True, stable=True)
-    is_surplus = torch.zeros_like(opacities, dtype=torch.bool)
-    is_surplus[order[budget:]] = True
-    return is_surplus
-
-
 def num_births(count: int, growth: float, budget: int) -> int:
     """How many Gaussians to add to `count`: a share `growth`, up to `budget`."""
     return max(0, min(budget, int((1.0 + growth) * count)) - count)
@@ -115,8 +107,7 @@ class MCMCStrategy(Strategy):
         ops.inject_noise_to_position(params, optimizers, state, scaler=scaler)
 
     def _refine(self, params: Params, optimizers: Optimizers, state: State) -> None:
-        if ops.count(params) > self.max_gaussians:
-            ops.remove(params, optimizers, state, surplus(_opacities(params), self.max_gaussians))
+        ops.remove_surplus(params, optimizers, state, self.max_gaussians)
         is_dead = dead(_opacities(params), self.min_opacity)
         ops.relocate(params, optimizers, state, is_dead, min_opacity=self.min_opacity)
         births = num_births(ops.count(params), self.growth, self.max_gaussians)

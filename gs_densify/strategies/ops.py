@@ -1,9 +1,10 @@
 """The operations on Gaussians, in place, under gsplat 1.5.3's names and signatures.
 
 `params` maps names to parameters with N rows, `optimizers` has one optimiser a parameter with one
-group each, `state` holds a strategy's statistics: tensors of N rows follow every operation, other
-entries are left alone. Everything goes through `_gather`, so that parameters, optimiser moments
-and statistics stay in step. Nothing here is tied to a device.
+group each, `state` holds a strategy's statistics, of which those with a row for each Gaussian (see
+`state.State`) follow every operation. Everything goes through `_gather`, so that parameters,
+gradients that are summed over several steps, optimiser moments and statistics stay in step. Nothing
+here is tied to a device.
 """
 
 import math
@@ -16,6 +17,8 @@ from torch import Tensor
 from gs_densify.errors import StrategyError
 from gs_densify.splats.geometry import quats_to_rotmats, rotate
 from gs_densify.splats.types import Splats
+from gs_densify.strategies.scores import lowest
+from gs_densify.strategies.state import rows_of
 
 Params: TypeAlias = MutableMapping[str, Any] | torch.nn.ParameterDict
 Optimizers: TypeAlias = Mapping[str, torch.optim.Optimizer]
@@ -170,21 +173,25 @@ def _copy_rows(
     """Copy rows `sources` of parameters to rows `targets`; the sources lose what was gathered.
 
     Tensors stay where they are: a refinement that moves a few Gaussians need not copy them all.
-    Like every operation it makes new parameters, which have no gradient.
+    Like every operation it makes new parameters. Gradients of both, of what they were before, are
+    zeroed.
     """
-    before = count(params)
+    with_rows = rows_of(state, count(params))
     for name, old in list(params.items()):
         value = old.detach()
         value[targets] = value[sources]
         new = torch.nn.Parameter(value, requires_grad=old.requires_grad)
+        if old.grad is not None:
+            new.grad = old.grad
+            new.grad[targets] = 0
+            new.grad[sources] = 0
         params[name] = new
         if name in optimizers:
             _hand_over(optimizers[name], old, new)
             for moment in _moments(optimizers[name], new):
                 moment[sources] = 0
-    for value in state.values():
-        if isinstance(value, Tensor) and value.dim() > 0 and len(value) == before:
-            value[sources] = 0
+    for name in with_rows:
+        state[name][sources] = 0
 
 
 @torch.no_grad()
@@ -246,21 +253,22 @@ def rebuild(
 ) -> None:
     """Replace the whole model by `values` (every parameter, N' rows) and forget all moments.
 
-    Statistics of N rows become zeros of N' rows.
+    Statistics of N rows become zeros of N' rows, and so do gradients.
     """
     missing = sorted(set(params) - set(values))
     if missing:
         raise StrategyError(f"rebuild: values for {missing} are missing")
-    before, after = count(params), len(values["means"])
+    with_rows, after = rows_of(state, count(params)), len(values["means"])
     for name, old in list(params.items()):
         new = torch.nn.Parameter(values[name].detach().to(old), requires_grad=old.requires_grad)
+        if old.grad is not None:
+            new.grad = torch.zeros_like(new)
         params[name] = new
         if name in optimizers:
             optimizers[name].state.pop(old, None)
             optimizers[name].param_groups[0]["params"] = [new]
-    for key, value in state.items():
-        if isinstance(value, Tensor) and value.dim() > 0 and len(value) == before:
-            state[key] = value.new_zeros(after, *value.shape[1:])
+    for name in with_rows:
+        state[name] = state[name].new_zeros(after, *state[name].shape[1:])
 
 
 def compute_relocation(opacities: Tensor, scales: Tensor, ratios: Tensor) -> tuple[Tensor, Tensor]:
@@ -305,6 +313,15 @@ def sample_without_replacement(weights: Tensor, n: int) -> Tensor:
     keys = torch.where(weights > 0, weights.double().log() + gumbel, -math.inf)
     n = min(n, int((weights > 0).sum()))
     return torch.topk(keys, n).indices
+
+
+@torch.no_grad()
+def remove_surplus(params: Params, optimizers: Optimizers, state: State, budget: int) -> None:
+    """Drops the least opaque Gaussians above `budget`; equally opaque ones evenly in space."""
+    surplus = count(params) - budget
+    if surplus > 0:
+        opacities = params["opacities"].detach().flatten()
+        remove(params, optimizers, state, lowest(opacities, surplus, params["means"].detach()))
 
 
 def quantile(values: Tensor, q: float) -> Tensor:
@@ -367,21 +384,22 @@ def _gather(
 ) -> None:
     """Let rows `kept` (None: all) stay, and append copies of rows `added`.
 
-    The copies' moments are zero; so are their statistics in `state`, if they are not copied too.
-    `tail` overrides the last rows of parameters.
+    The copies' moments and gradients are zero; so are their statistics in `state`, if they are not
+    copied too. `tail` overrides the last rows of parameters.
     """
-    before = count(params)
+    with_rows = rows_of(state, count(params))
     for name, old in list(params.items()):
         value = _joined(old.detach(), kept, added, copies=True)
         if tail is not None and name in tail:
             value[len(value) - len(tail[name]) :] = tail[name].to(value.dtype)
         new = torch.nn.Parameter(value, requires_grad=old.requires_grad)
+        if old.grad is not None:
+            new.grad = _joined(old.grad, kept, added, copies=False)
         params[name] = new
         if name in optimizers:
             _move_optimizer(optimizers[name], old, new, kept, added)
-    for key, value in state.items():
-        if isinstance(value, Tensor) and value.dim() > 0 and len(value) == before:
-            state[key] = _joined(value, kept, added, copies=copies_statistics)
+    for name in with_rows:
+        state[name] = _joined(state[name], kept, added, copies=copies_statistics)
 
 
 def _move_optimizer(

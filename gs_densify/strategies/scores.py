@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gs_densify.splats.kernels import HAS_TRITON
+from gs_densify.splats.thinning import evenly_spaced, spatial_order
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, the grey of PIL's mode "L"
 _TAPS, _SIGMA = 11, 1.5  # the window of SSIM
@@ -122,10 +123,22 @@ def rank(values: Tensor) -> Tensor:
     return (below + upto).to(values.dtype) / (2 * max(len(values), 1))
 
 
-def lowest(values: Tensor, n: int) -> Tensor:
-    """Mask [N] of the `n` smallest values; none where `n` is not positive."""
-    mask = torch.zeros(len(values), dtype=torch.bool, device=values.device)
-    mask[values.argsort(stable=True)[: max(n, 0)]] = True
+def lowest(values: Tensor, n: int, means: Tensor | None = None) -> Tensor:
+    """Returns the mask [N] of the `n` smallest of `values` [N]; none where `n` is not positive.
+
+    Of equal values that are not all taken, those are that lie evenly among their `means` [N,3], or
+    among the rows where no means are given: the first rows are COLMAP's first points, which lie
+    together.
+    """
+    n = min(n, len(values))
+    if n <= 0:
+        return torch.zeros(len(values), dtype=torch.bool, device=values.device)
+    limit = values.kthvalue(n).values
+    mask = values < limit
+    tied, missing = torch.where(values == limit)[0], n - int(mask.sum())
+    if means is not None:
+        tied = tied[spatial_order(means[tied], missing)]
+    mask[tied[evenly_spaced(len(tied), missing, device=tied.device)]] = True
     return mask
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.splats.kernels import HAS_TRITON
+from gs_densify.strategies.state import State
 
 
 def pixel_gradients(info: dict[str, Any], *, absolute: bool) -> Tensor:
@@ -55,7 +56,9 @@ def screen_radii(info: dict[str, Any]) -> Tensor:
 
 
 def zeros_like_rows(state: MutableMapping[str, Any], names: tuple[str, ...], means: Tensor) -> None:
-    """Create the named float32 statistics [N] on first use."""
+    """Creates the named float32 statistics [N] on first use."""
+    if isinstance(state, State):
+        state.declare(names)
     for name in names:
         if state.get(name) is None:
             state[name] = torch.zeros(len(means), device=means.device)

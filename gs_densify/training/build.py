@@ -8,6 +8,7 @@ import torch
 from gs_densify.data.scene import View
 from gs_densify.rendering.base import make_rasterizer
 from gs_densify.splats.model import create_splats
+from gs_densify.splats.thinning import thinned
 from gs_densify.training.checkpoint import seed_everything
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.strategy_host import StrategyHost
@@ -46,6 +47,10 @@ def build_trainer(
     """
     rasterizer = make_rasterizer(device)
     seed_everything(config.seed)
+    if config.max_gaussians is not None and len(points) > config.max_gaussians:
+        # Before the first scales are made, which follow from the distances between those that stay.
+        kept = thinned(torch.from_numpy(points), config.max_gaussians).numpy()
+        points, colors = points[kept], colors[kept]
     splats = create_splats(
         points,
         colors,

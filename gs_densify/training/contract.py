@@ -90,10 +90,9 @@ def miniature_config(name: str) -> TrainConfig:
 
 
 def _main_outcomes(subject: Subject) -> Iterator[Outcome]:
-    is_not_finite = subject.host is not None and subject.host.is_not_finite
     in_step = Outcome("rows, moments and statistics stay in step", True)
     finite = Outcome("all parameters stay finite", True)
-    if subject.error and is_not_finite:
+    if subject.error and subject.has_diverged:
         finite = dataclasses.replace(finite, passed=False, detail=subject.error)
     elif subject.error:
         in_step = dataclasses.replace(in_step, passed=False, detail=subject.error)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gs_densify.errors import StrategyError
+from gs_densify.errors import DivergenceError, GsDensifyError, NonFiniteError
 from gs_densify.results import MetricsRow
 from gs_densify.strategies import ops
 from gs_densify.training.checkpoint import random_state, to_bytes
@@ -31,7 +31,6 @@ class WatchedHost(StrategyHost):
     def __init__(self, name: str, strategy: Any, *, max_gaussians: int | None) -> None:
         super().__init__(name, strategy, max_gaussians=max_gaussians)
         self.records: list[StepRecord] = []
-        self.is_not_finite = False
         self.probe: Any = None
         self._views: tuple[int, ...] = ()
 
@@ -50,14 +49,6 @@ class WatchedHost(StrategyHost):
         super().post_backward(params, optimizers, step, *rest, **named)
         self.records.append(StepRecord(step, before, ops.count(params), self._views))
 
-    def check_finite(self, params: ops.Params, step: int) -> None:
-        """Note which check it was that failed."""
-        try:
-            super().check_finite(params, step)
-        except StrategyError:
-            self.is_not_finite = True
-            raise
-
 
 @dataclass
 class Subject:
@@ -71,6 +62,8 @@ class Subject:
     snapshots: dict[int, bytes] = field(default_factory=dict)
     host: WatchedHost | None = None
     error: str = ""
+    has_diverged: bool = False
+    """Whether it was infinite or NaN values that ended the main run."""
 
     def start(
         self, config: TrainConfig | None = None, scene: Miniature | None = None
@@ -97,6 +90,7 @@ class Subject:
                 self.snapshots[step] = stored(trainer)
         except Exception as error:
             self.error = described(error)
+            self.has_diverged = isinstance(error, DivergenceError | NonFiniteError)
 
     @property
     def records(self) -> list[StepRecord]:
@@ -113,4 +107,4 @@ def stored(trainer: Trainer) -> bytes:
 def described(error: Exception) -> str:
     """The error in one line, with its type where it is not one of ours."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, StrategyError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, GsDensifyError) else f"{type(error).__name__}: {text}"

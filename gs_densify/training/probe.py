@@ -66,7 +66,7 @@ class Probe:
         """
         if maps is not None and channels is not None:
             raise ValueError("a probe takes maps or channels, not both")
-        batch = self._views.batch([index])
+        batch = self._views.batch([[index]])
         if maps is None:
             with torch.no_grad():
                 output = self._render(batch.viewmats, batch.Ks, batch.size, channels)

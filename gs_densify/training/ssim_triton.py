@@ -46,16 +46,19 @@ def _blur_rows(a, b, out, row, C: tl.constexpr, WINDOW: tl.constexpr, BLOCK: tl.
 
 
 @triton.jit
-def _counts(height, row, dtype: tl.constexpr, C: tl.constexpr, WINDOW: tl.constexpr):
-    """How many values the images have, and in how many of them the window fits."""
-    lines = tl.num_programs(0)
-    inner = lines // height * (height - len(WINDOW) + 1)
-    return lines.to(dtype) * row, inner.to(dtype) * (row - (len(WINDOW) - 1) * C)
+def _value_weights(
+    weights, height, row, dtype: tl.constexpr, C: tl.constexpr, WINDOW: tl.constexpr
+):
+    """The weight of each value of this program's image, and of each value whose window fits."""
+    weight = tl.load(weights + tl.program_id(0) // height)
+    values = (height * row).to(dtype)
+    windows = ((height - len(WINDOW) + 1) * (row - (len(WINDOW) - 1) * C)).to(dtype)
+    return weight / values, weight / windows
 
 
 @triton.jit
 def _loss_of_blurred(
-    rows, a, b, partials, derivatives, height, row, C1: tl.constexpr, C2: tl.constexpr,
+    rows, a, b, weights, partials, derivatives, height, row, C1: tl.constexpr, C2: tl.constexpr,
     SSIM_WEIGHT: tl.constexpr, NEEDS_GRAD: tl.constexpr, C: tl.constexpr, WINDOW: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -66,10 +69,10 @@ def _loss_of_blurred(
     y = tl.program_id(0).to(tl.int64)
     x = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     dtype: tl.constexpr = a.dtype.element_ty
-    n_values, n_windows = _counts(height, row, dtype, C, WINDOW)
+    of_value, of_window = _value_weights(weights, height, row, dtype, C, WINDOW)
     va = tl.load(a + y * row + x, mask=x < row, other=0.0)
     vb = tl.load(b + y * row + x, mask=x < row, other=0.0)
-    l1 = tl.sum(tl.abs(va - vb), axis=0) / n_values
+    l1 = of_value * tl.sum(tl.abs(va - vb), axis=0)
 
     row_out = row - (len(WINDOW) - 1) * C
     line = tl.program_id(0) % height + tl.zeros_like(x)  # masks of scalars fail in Triton 3.9
@@ -87,7 +90,7 @@ def _loss_of_blurred(
     l_top, l_bottom = 2 * ma * mb + C1, ma * ma + mb * mb + C1
     s_top, s_bottom = 2 * (mab - ma * mb) + C2, maa - ma * ma + mbb - mb * mb + C2
     luminance, structure = l_top / l_bottom, s_top / s_bottom
-    dissimilarity = tl.sum(tl.where(inside, 1 - luminance * structure, 0.0), axis=0) / n_windows
+    dissimilarity = of_window * tl.sum(tl.where(inside, 1 - luminance * structure, 0.0), axis=0)
 
     share = partials + y * tl.num_programs(1) + tl.program_id(1)
     programs = tl.num_programs(0) * tl.num_programs(1)
@@ -129,7 +132,7 @@ def _spread_columns(
 
 @triton.jit
 def _gradient(
-    spread, a, b, grad_loss, out, height, row, SSIM_WEIGHT: tl.constexpr, C: tl.constexpr,
+    spread, a, b, weights, grad_loss, out, height, row, SSIM_WEIGHT: tl.constexpr, C: tl.constexpr,
     WINDOW: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The transposed blur along the rows, and the gradient of the loss by a."""
@@ -147,17 +150,19 @@ def _gradient(
         s2 += WINDOW[i] * tl.load(source + 2 * row_out, mask=valid, other=0.0)
     va = tl.load(a + y * row + x, mask=x < row, other=0.0)
     vb = tl.load(b + y * row + x, mask=x < row, other=0.0)
-    n_values, n_windows = _counts(height, row, a.dtype.element_ty, C, WINDOW)
+    dtype: tl.constexpr = a.dtype.element_ty
+    of_value, of_window = _value_weights(weights, height, row, dtype, C, WINDOW)
     sign = tl.where(va > vb, 1.0, 0.0) - tl.where(va < vb, 1.0, 0.0)
-    gradient = (1 - SSIM_WEIGHT) / n_values * sign
-    gradient -= SSIM_WEIGHT / n_windows * (s0 + 2 * va * s1 + vb * s2)
+    gradient = (1 - SSIM_WEIGHT) * of_value * sign
+    gradient -= SSIM_WEIGHT * of_window * (s0 + 2 * va * s1 + vb * s2)
     tl.store(out + y * row + x, tl.load(grad_loss) * gradient, mask=x < row)
 
 
 class PhotometricLoss(torch.autograd.Function):
-    """(1 - w) L1 + w (1 - SSIM), and both terms, of images [B,H,W,C]; differentiable by the first.
+    """Sums (1 - w) L1 + w (1 - SSIM), and both terms, over weighted images [B,H,W,C].
 
-    Arguments: render, image, w, the window's weights, and SSIM's two constants.
+    Arguments: render, by which it is differentiable, image, the images' weights [B], w, the
+    window's weights, and SSIM's two constants.
     """
 
     @staticmethod
@@ -165,13 +170,14 @@ class PhotometricLoss(torch.autograd.Function):
         ctx: Any,
         render: Tensor,
         image: Tensor,
+        weights: Tensor,
         ssim_weight: float,
         window: tuple[float, ...],
         c1: float,
         c2: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss, L1 and 1 - SSIM, of which the terms have no gradient."""
-        a, b = render.contiguous(), image.contiguous()
+        """Returns the loss, L1 and 1 - SSIM, of which the terms have no gradient."""
+        a, b, weights = render.contiguous(), image.contiguous(), weights.to(render).contiguous()
         batch, height, width, channels = a.shape
         grid = (batch * height, triton.cdiv(width * channels, _BLOCK))
         row, row_out = width * channels, (width - len(window) + 1) * channels
@@ -182,10 +188,10 @@ class PhotometricLoss(torch.autograd.Function):
         partials = a.new_empty(3, grid[0] * grid[1])
         derivatives = a.new_empty(grid[0] if needs_grad else 0, 3, row_out)
         _loss_of_blurred[grid](
-            rows, a, b, partials, derivatives, height, row,
+            rows, a, b, weights, partials, derivatives, height, row,
             C1=c1, C2=c2, SSIM_WEIGHT=ssim_weight, NEEDS_GRAD=needs_grad, **shape,
         )  # fmt: skip
-        ctx.save_for_backward(a, b, derivatives)
+        ctx.save_for_backward(a, b, weights, derivatives)
         ctx.launch = grid, shape, ssim_weight
         ctx.set_materialize_grads(False)
         l1, dissimilarity, loss = partials.sum(1).unbind()
@@ -197,12 +203,14 @@ class PhotometricLoss(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Spread the derivatives over the pixels under each window."""
         if grads[0] is None:
-            return (None,) * 6
-        a, b, derivatives = ctx.saved_tensors
+            return (None,) * 7
+        a, b, weights, derivatives = ctx.saved_tensors
         grid, shape, ssim_weight = ctx.launch
         height, row = a.shape[1], a.shape[2] * a.shape[3]
         spread = torch.empty_like(derivatives)
         _spread_columns[grid](derivatives, spread, height, row, **shape)
         out = torch.empty_like(a)
-        _gradient[grid](spread, a, b, grads[0], out, height, row, SSIM_WEIGHT=ssim_weight, **shape)
-        return out, None, None, None, None, None
+        _gradient[grid](
+            spread, a, b, weights, grads[0], out, height, row, SSIM_WEIGHT=ssim_weight, **shape
+        )
+        return out, None, None, None, None, None, None

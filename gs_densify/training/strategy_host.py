@@ -1,7 +1,7 @@
 """Runs a strategy's hooks, and stops the run in words when one breaks the model."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gs_densify.errors import GsDensifyError, StrategyError
 from gs_densify.strategies import ops
+from gs_densify.strategies.state import State, may_have_rows, rows_of
 
 
 class StrategyHost:
@@ -23,7 +24,7 @@ class StrategyHost:
         self.name = name
         self.strategy = strategy
         self.max_gaussians = max_gaussians
-        self.state: dict[str, Any] = {}
+        self.state = State()
 
     def needs_absgrad(self, step: int) -> bool:
         """Whether the rasteriser must give absolute gradients at this step."""
@@ -33,9 +34,19 @@ class StrategyHost:
     def start(self, params: ops.Params, optimizers: ops.Optimizers, *, scene_scale: float) -> None:
         """Check that the strategy fits the model and make its statistics."""
         self._call("check_sanity", -1, params=params, optimizers=optimizers)
-        state = self._call("initialize_state", -1, scene_scale=scene_scale)
-        self.state = {} if state is None else state
+        self._take_state(self._call("initialize_state", -1, scene_scale=scene_scale))
         self._enforce_cap(params, optimizers)
+
+    def _take_state(self, entries: Any) -> None:
+        """Takes what `initialize_state` gave, a mapping or None."""
+        if isinstance(entries, State):
+            self.state = entries
+            return
+        if entries is not None and not isinstance(entries, Mapping):
+            given = type(entries).__name__
+            raise self._error("initialize_state", -1, f"gave {given}; a dictionary is needed")
+        declared = getattr(self.strategy, "per_gaussian", None)
+        self.state = State(entries, per_gaussian=declared)
 
     def num_attributed_maps(self, step: int) -> int:
         """How many per-pixel maps the strategy wants attributed to Gaussians at this step."""
@@ -58,11 +69,16 @@ class StrategyHost:
         """Steps whose gradients are summed before the optimisers step."""
         return self._call("update_every", step, step=step) or 1
 
-    def steps_together(self, step: int) -> int:
-        """How many steps from this one on may be rendered in one call: none beyond an update."""
+    def steps_together(self, step: int, summed: int) -> int:
+        """Returns how many steps from this one on may be rendered in one call.
+
+        None lies beyond the next update of the optimisers, `summed` steps after the last; and maps
+        are attributed one step at a time, since their sums would be over all of its views.
+        """
+        if self.num_attributed_maps(step):
+            return 1
         wanted = self._call("steps_together", step, step=step) or 1
-        every = self.update_every(step)
-        return max(1, min(wanted, every - step % every))
+        return max(1, min(wanted, self.update_every(step) - summed))
 
     def lr_step(self, step: int) -> int:
         """The step of the learning-rate schedule, where a method restarts it."""
@@ -119,30 +135,19 @@ class StrategyHost:
             raise self._error("step_post_backward", step, problem)
         if ops.count(params) == 0:
             raise self._error("step_post_backward", step, "no Gaussian is left")
-        if ops.count(params) != before:  # a refinement, which waits for the GPU anyway
-            self.check_finite(params, step)
         self._enforce_cap(params, optimizers)
 
-    def check_finite(self, params: ops.Params, step: int) -> None:
-        """Refuse non-finite parameters. Waits for the GPU: for logging and refinement steps."""
-        for name, value in params.items():
-            if not torch.isfinite(value).all():
-                rows = int((~torch.isfinite(value)).reshape(len(value), -1).any(1).sum())
-                raise self._error(
-                    "after step_post_backward",
-                    step,
-                    f"'{name}' is not finite in {rows} of {len(value)} Gaussians",
-                )
+    def blame_for(
+        self, problem: str, hook: str, step: int, kind: type[StrategyError] = StrategyError
+    ) -> StrategyError:
+        """Returns an error that names the strategy and the hook as the cause of a problem."""
+        when = "before the first step" if step < 0 else f"step {step}"
+        return kind(f"strategy '{self.name}', {when}, {hook}: {problem}")
 
-    @torch.no_grad()
     def _enforce_cap(self, params: ops.Params, optimizers: ops.Optimizers) -> None:
-        """Drop the least opaque Gaussians above `max_gaussians`, whatever the strategy does."""
-        if self.max_gaussians is None or ops.count(params) <= self.max_gaussians:
-            return
-        order = torch.argsort(params["opacities"].flatten(), descending=True, stable=True)
-        is_surplus = torch.ones(len(order), dtype=torch.bool, device=order.device)
-        is_surplus[order[: self.max_gaussians]] = False
-        ops.remove(params, optimizers, self.state, is_surplus)
+        """Drops the least opaque Gaussians above `max_gaussians`, whatever the strategy does."""
+        if self.max_gaussians is not None:
+            ops.remove_surplus(params, optimizers, self.state, self.max_gaussians)
 
     def _call(self, hook: str, at: int, /, **offered: Any) -> Any:
         method = getattr(self.strategy, hook, None)
@@ -159,8 +164,7 @@ class StrategyHost:
             raise self._error(hook, at, f"{type(error).__name__}: {text}") from error
 
     def _error(self, hook: str, step: int, problem: str) -> StrategyError:
-        when = "before the first step" if step < 0 else f"step {step}"
-        return StrategyError(f"strategy '{self.name}', {when}, {hook}: {problem}")
+        return self.blame_for(problem, hook, step)
 
 
 def _accepted(method: Callable[..., Any], offered: dict[str, Any]) -> dict[str, Any]:
@@ -180,9 +184,9 @@ def _parameter_names(function: Callable[..., Any]) -> frozenset[str] | None:
 def out_of_step(
     params: ops.Params, optimizers: ops.Optimizers, state: dict[str, Any], before: int
 ) -> str | None:
-    """What no longer has N rows, in words; None when all fits. Looks at shapes only.
+    """Returns in words what no longer has N rows; None when all fits. Looks at shapes only.
 
-    `before` is the number of rows before the hook: a statistic that still has it was forgotten.
+    `before` is the number of rows before the hook.
     """
     rows = ops.count(params)
     for name, value in params.items():
@@ -200,6 +204,13 @@ def out_of_step(
                     f" the parameter {tuple(value.shape)}"
                 )
     for key, value in state.items():
-        if isinstance(value, Tensor) and value.dim() > 0 and rows != before == len(value):
+        is_forgotten = (
+            isinstance(value, Tensor) and value.dim() > 0 and rows != before == len(value)
+        )
+        if is_forgotten and may_have_rows(state, key):
             return f"statistic '{key}' has {before} rows, the model {rows}"
+    try:
+        rows_of(state, rows)
+    except StrategyError as error:
+        return str(error)
     return None

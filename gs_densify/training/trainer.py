@@ -10,13 +10,22 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gs_densify.errors import GsDensifyError, NonFiniteError
 from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats
 from gs_densify.results import MetricsRow
 from gs_densify.splats import adam, model
 from gs_densify.strategies import ops
+from gs_densify.strategies.state import State
 from gs_densify.training import schedules
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.device import wait_for
+from gs_densify.training.divergence import (
+    OWN_TERM,
+    LossHistory,
+    divergence_error,
+    has_non_finite_moments,
+    non_finite_rows,
+)
 from gs_densify.training.losses import photometric_loss
 from gs_densify.training.probe import Probe
 from gs_densify.training.resolution import coarse_to_fine
@@ -24,6 +33,7 @@ from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.views import Batch, BatchSampler, ViewStore
 
 _SPECTRUM_VIEWS = 16
+_LOGGED = ("loss", "l1", "ssim_loss")
 
 
 @dataclass
@@ -73,7 +83,11 @@ class Trainer:
         self.optimizers = model.create_optimizers(
             splats, rates, batch_size=config.batch_size, weight_decay=config.lr.weight_decay
         )
-        self._drawn: tuple[Tensor, Tensor] | None = None
+        self._summed = 0
+        """Steps whose gradients the parameters hold."""
+        self._visible: Tensor | None = None
+        """[N], the Gaussians that any of these steps drew; kept for --lr.visible-only."""
+        self._losses = LossHistory()
         self._initial_means_lr = self.optimizers["means"].param_groups[0]["lr"]
         self._probe = Probe(
             views,
@@ -86,22 +100,26 @@ class Trainer:
         self.progress = Progress(peak_gaussians=ops.count(splats))
 
     def run(self, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm) -> None:
-        """Train to step `until`; `on_log` gets a line of figures at its steps.
+        """Trains to step `until`; `on_log` gets a line of figures at its steps.
 
         Ordinary steps do not wait for the GPU: losses are read at logging steps only.
+
+        Raises:
+            DivergenceError: the loss or a parameter became infinite or NaN.
+            StrategyError: the strategy broke its contract.
         """
         device = self.splats["means"].device
         mark, mark_step = time.perf_counter(), self.progress.step
         while self.progress.step < until:
-            terms, done = self._step(self.progress.step, self._room(until))
+            room = self._room(until)
+            terms, done = self._step(self.progress.step, room, is_checked=True)
             self.progress.step += done
             step = self.progress.step
             if self.progress.first_step_at is None:
                 wait_for(device)
                 self.progress.first_step_at = time.perf_counter()
-            if step % self.config.log_every and step != until:
+            if done < room:
                 continue
-            self.host.check_finite(self.splats, step - 1)
             wait_for(device)
             now = time.perf_counter()
             self.progress.train_seconds += now - mark
@@ -115,82 +133,169 @@ class Trainer:
             bar.update(step - bar.n)
 
     def _room(self, until: int) -> int:
-        """Steps before the next line of figures or the end."""
+        """Returns the number of steps before the next line of figures or the end."""
         step, every = self.progress.step, self.config.log_every
         return min(until, step - step % every + every) - step
 
-    def _step(self, step: int, room: int = 1) -> tuple[dict[str, Tensor], int]:
-        """One call of the rasteriser: terms of the loss, and the steps (at most `room`) it was."""
+    def _step(
+        self, step: int, room: int = 1, *, is_checked: bool = False
+    ) -> tuple[dict[str, Tensor], int]:
+        """Trains on the views of `step`, and of those of the `room` steps from it on that join it.
+
+        Returns the terms of the loss, means over these steps, and their number. With `is_checked`
+        non-finite values are looked for, which waits for the GPU, once `room` is used up.
+        """
         host, section = self.host, self.section
         with section("data"):
-            indices, together = self.sampler.take(min(room, host.steps_together(step)))
-            batch = self.views.batch(indices)
+            count = self._num_joined(step, room, self._summed)
+            batch = self.views.batch(self.sampler.take(count))
+            count = len(batch.steps)
             batch = batch.reduced(self._resolution.reduction(step))
-            self._prefetch(step + together, room - together)
+            is_update = self._is_update(step, count)
+            self._prefetch(step + count, room - count, 0 if is_update else self._summed + count)
         with section("render"):
             num_maps = host.num_attributed_maps(step)
             aux = self._zero_channels(num_maps) if num_maps else None
             output = self._render(batch, step, aux)
         with section("loss"):
             render = batch.composited(output.image)
-            loss, terms = photometric_loss(
-                render, batch.images, self.config.loss.ssim, counted=batch.counted
+            photometric, terms = photometric_loss(
+                render, batch.images, self.config.loss.ssim, weights=batch.weights
             )
         with section("strategy"):
-            means_lr = self._set_means_lr(step)
+            means_lr = self._set_means_lr(step + count - 1)
             info = self._completed_info(output, render, batch, means_lr)
             host.pre_backward(self.splats, self.optimizers, step, info)
-            # The loss is a mean over the views: of several steps, their sum is wanted.
-            total = together * self._with_regularisers(loss, step)
+            regularisers = self._regularisers(step)
+            total = photometric
+            for term in regularisers.values():
+                total = total + count * term
+            terms = {**_means({**terms, "loss": total.detach()}, count), **_detached(regularisers)}
             if output.aux is not None:
                 # Zero channels get gradients only themselves: sum over pixels of map times weight.
                 maps = host.attributed_maps(step, info, shape=output.aux.shape)
                 total = total + (maps.detach() * output.aux).sum()
         with section("backward"):
             total.backward()
+        self._losses.append(step, terms)
         if aux is not None:
             info["attributed"] = aux.grad
         with section("optimizer"):
-            self._update(step, together, info)
+            self._update(is_update, count, info)
+        is_checked = is_checked and count == room
+        if is_checked:
+            self._check_divergence(step)
         with section("strategy"):
-            host.post_backward(
-                self.splats,
-                self.optimizers,
-                step,
-                info,
-                means_lr=means_lr,
-                packed=self.config.render.packed,
-            )
+            if count > 1:
+                _scale_gradients(info, batch.gradient_scales(), packed=self.config.render.packed)
+            self._call_post_backward(step, info, means_lr)
+        if is_checked:
+            self._check_strategy(step)
+            self._losses.clear()
         self.progress.peak_gaussians = max(self.progress.peak_gaussians, ops.count(self.splats))
-        return {"loss": loss.detach(), **terms}, together
+        return terms, count
 
-    def _prefetch(self, step: int, room: int) -> None:
-        """Begin to copy the views of the next call, where photos are streamed from the host."""
-        together = self.host.steps_together(step)
-        self.views.prefetch(self.sampler.peek(min(room or self.config.log_every, together))[0])
+    def _call_post_backward(self, step: int, info: dict[str, Any], means_lr: float) -> None:
+        """Calls the hook, and looks at what it left where it changed the model."""
+        means, before = self.splats["means"], ops.count(self.splats)
+        self.host.post_backward(
+            self.splats,
+            self.optimizers,
+            step,
+            info,
+            means_lr=means_lr,
+            packed=self.config.render.packed,
+        )
+        if self._summed and self.splats["means"] is not means:
+            self._check_gradients(step)
+        if ops.count(self.splats) != before:  # a refinement, which waits for the GPU anyway
+            self._check_strategy(step)
 
-    def _update(self, step: int, together: int, info: dict[str, Any]) -> None:
-        """Step the optimisers, where the strategy does not sum gradients of further steps first."""
-        visible = self._drawn_since_update(info) if self.config.lr.visible_only else None
-        if (step + together) % self.host.update_every(step) == 0:
-            adam.update(self.optimizers, visible)
-            self._drawn = None
+    def _num_joined(self, step: int, room: int, summed: int) -> int:
+        """Returns how many steps from `step` on are rendered in one call, `room` at most.
 
-    def _drawn_since_update(self, info: dict[str, Any]) -> Tensor:
-        """Which Gaussians [N] any view drew whose gradients the parameters hold."""
-        means = self.splats["means"]
-        drawn = (info["radii"] > 0).all(-1).any(0)
-        before = self._drawn_so_far()
-        if before is not None:
-            drawn |= before
-        self._drawn = (means, drawn)
-        return drawn
+        All of them see one SH degree and photos of one size.
+        """
+        count = min(room, self.host.steps_together(step, summed))
+        if count == 1:
+            return 1
+        first = self._sh_degree(step), self._resolution.reduction(step)
+        for later in range(step + 1, step + count):
+            if (self._sh_degree(later), self._resolution.reduction(later)) != first:
+                return later - step
+        return count
 
-    def _drawn_so_far(self) -> Tensor | None:
-        """None where a strategy's operations put other parameters in place, without gradients."""
-        if self._drawn is None or self._drawn[0] is not self.splats["means"]:
-            return None
-        return self._drawn[1]
+    def _prefetch(self, step: int, room: int, summed: int) -> None:
+        """Begins to copy the views of the next call, where photos are streamed from the host."""
+        count = self._num_joined(step, room or self.config.log_every, summed)
+        self.views.prefetch(self.sampler.peek(count))
+
+    def _is_update(self, step: int, count: int) -> bool:
+        """Returns whether the optimisers step after `count` steps from `step` on.
+
+        They do where as many gradients are summed as the strategy wants, and at the last step.
+        """
+        last = step + count - 1
+        wanted = self.host.update_every(last)
+        return self._summed + count >= wanted or last + 1 == self.config.steps
+
+    def _update(self, is_update: bool, count: int, info: dict[str, Any]) -> None:
+        """Steps the optimisers, or leaves the gradients to be summed with those of later steps."""
+        if self.config.lr.visible_only:
+            drawn = (info["radii"] > 0).all(-1).any(0)
+            self._visible = drawn if self._visible is None else self._visible | drawn
+        self._summed += count
+        if is_update:
+            adam.update(self.optimizers, self._visible)
+            self._visible, self._summed = None, 0
+
+    def _check_gradients(self, step: int) -> None:
+        """Refuses a hook that dropped summed gradients with the parameters that it replaced."""
+        if self.splats["means"].grad is None:
+            raise self.host.blame_for(
+                f"the gradients of {self._summed} steps, which were still to be summed with others,"
+                " were lost with the parameters that were replaced; use the operations of"
+                " gs_densify.strategies.ops, or change Gaussians after an update only"
+                " (update_every)",
+                "step_post_backward",
+                step,
+            )
+        if self.config.lr.visible_only:
+            gradients = [v.grad for v in self.splats.values() if v.grad is not None]
+            # An operation moved the rows: those that were drawn are known by their gradients.
+            rows = [gradient.reshape(len(gradient), -1) for gradient in gradients]
+            self._visible = torch.cat(rows, dim=1).any(dim=1)
+
+    def _check_divergence(self, step: int) -> None:
+        """Raises DivergenceError where the loss or a parameter is not finite."""
+        if self._losses.first_non_finite() is not None or non_finite_rows(self.splats):
+            raise self._divergence(step)
+
+    def _check_strategy(self, step: int) -> None:
+        """Raises where a parameter is not finite after the hook: StrategyError if it is to blame.
+
+        It is not where the loss or a gradient was non-finite before.
+        """
+        rows = non_finite_rows(self.splats)
+        if not rows:
+            return
+        is_older = self._losses.first_non_finite() is not None
+        if is_older or has_non_finite_moments(self.optimizers):
+            raise self._divergence(step)
+        name, count = next(iter(rows.items()))
+        raise self.host.blame_for(
+            f"'{name}' is not finite in {count} of {ops.count(self.splats)} Gaussians",
+            "after step_post_backward",
+            step,
+            NonFiniteError,
+        )
+
+    def _divergence(self, step: int) -> GsDensifyError:
+        first = self._losses.first_non_finite()
+        own = None if first is None else first[1].get(OWN_TERM)
+        if first is not None and own is not None and own - own != 0:
+            return self.host.blame_for(f"gave {own}, no finite loss", "regularization", first[0])
+        return divergence_error(step, self.splats, self.optimizers, self._losses)
 
     def _zero_channels(self, count: int) -> Tensor:
         means = self.splats["means"]
@@ -235,14 +340,15 @@ class Trainer:
             aux=aux,
         )
 
-    def _with_regularisers(self, loss: Tensor, step: int) -> Tensor:
-        options = self.config.loss
+    def _regularisers(self, step: int) -> dict[str, Tensor]:
+        """Returns the weighted terms of the loss that look at parameters alone, by name."""
+        options, terms = self.config.loss, {}
         if options.opacity_reg > 0:
-            loss = loss + options.opacity_reg * self.splats["opacities"].sigmoid().mean()
+            terms["opacity_reg"] = options.opacity_reg * self.splats["opacities"].sigmoid().mean()
         if options.scale_reg > 0:
-            loss = loss + options.scale_reg * self.splats["scales"].exp().mean()
+            terms["scale_reg"] = options.scale_reg * self.splats["scales"].exp().mean()
         own = self.host.regularization(self.splats, step)
-        return loss if own is None else loss + own
+        return terms if own is None else {**terms, OWN_TERM: own}
 
     def _set_means_lr(self, step: int) -> float:
         rate = schedules.means_lr(
@@ -257,7 +363,7 @@ class Trainer:
     def _metrics_row(self, terms: dict[str, Tensor], step_milliseconds: float) -> MetricsRow:
         return MetricsRow(
             step=self.progress.step,
-            **{name: float(value) for name, value in terms.items()},
+            **{name: float(terms[name]) for name in _LOGGED if name in terms},
             num_gaussians=ops.count(self.splats),
             train_seconds=self.progress.train_seconds,
             step_milliseconds=step_milliseconds,
@@ -274,12 +380,14 @@ class Trainer:
             "splats": {name: value.detach() for name, value in self.splats.items()},
             "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
             "strategy_state": dict(self.host.state),
+            "strategy_rows": self.host.state.described(),
             "sampler": self.sampler.state_dict(),
             # Amid steps whose gradients are summed.
+            "summed": self._summed,
             "gradients": {
                 name: value.grad for name, value in self.splats.items() if value.grad is not None
             },
-            "drawn": self._drawn_so_far(),
+            "drawn": self._visible,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -293,9 +401,11 @@ class Trainer:
             optimizer.param_groups[0]["params"] = [restored[name]]
             optimizer.state.clear()
             optimizer.load_state_dict(state["optimizers"][name])
-        self.host.state = dict(state["strategy_state"])
-        drawn = state["drawn"]
-        self._drawn = None if drawn is None else (restored["means"], drawn.to(device))
+        self.host.state = State.restored(state["strategy_state"], state.get("strategy_rows"))
+        drawn, step = state["drawn"], state["step"]
+        self._visible = None if drawn is None else drawn.to(device)
+        # Earlier versions updated at multiples of the interval, and did not save the number.
+        self._summed = state.get("summed", step % self.host.update_every(step))
         self.sampler.load_state_dict(state["sampler"])
         self.progress = Progress(
             step=state["step"],
@@ -306,3 +416,25 @@ class Trainer:
 
 def _allocated(device: torch.device) -> int | None:
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else None
+
+
+def _means(sums: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    return sums if count == 1 else {name: value / count for name, value in sums.items()}
+
+
+def _detached(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in values.items()}
+
+
+def _scale_gradients(info: dict[str, Any], scales: list[float], *, packed: bool) -> None:
+    """Multiplies the image-plane gradients of each view by its scale, in place."""
+    means2d = info["means2d"]
+    kept = means2d.grad if means2d.retains_grad else None
+    for gradient in (kept, getattr(means2d, "absgrad", None)):
+        if gradient is None:
+            continue
+        if len(set(scales)) == 1:
+            gradient.mul_(scales[0])
+        else:
+            by_view = gradient.new_tensor(scales)
+            gradient.mul_(by_view[info["camera_ids"], None] if packed else by_view[:, None, None])

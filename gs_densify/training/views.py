@@ -17,16 +17,22 @@ from gs_densify.training.host_memory import HostMemory
 class Batch:
     """C views of one size: viewmats [C,4,4], Ks [C,3,3] and photos [C,H,W,3] in [0,1]."""
 
-    indices: list[int]
+    steps: list[list[int]]
+    """The indices of the views of each training step; a step's loss is the mean over its views."""
     viewmats: Tensor
     Ks: Tensor
     images: Tensor
+    weights: Tensor
+    """[C] by which the mean error over all pixels of a view enters the sum of the steps' losses."""
     masks: Tensor | None = None
-    """[C,H,W,1] bool, True where a pixel counts; None where all do."""
-    counted: float = 1.0
-    """Share of the pixels that count, above 0."""
+    """The valid masks [C,H,W,1] bool; None where every pixel is valid."""
     reduction: int = 1
-    """By how much the photos are reduced; 1: full size."""
+    """The whole number by which the photos are reduced; 1: full size."""
+
+    @property
+    def indices(self) -> list[int]:
+        """The indices of all C views."""
+        return [index for views in self.steps for index in views]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -34,27 +40,48 @@ class Batch:
         return self.images.shape[2], self.images.shape[1]
 
     def reduced(self, factor: int) -> "Batch":
-        """The views 1/factor their size: means of blocks, which count where all their pixels do.
+        """Downsamples the views by means over blocks, which are valid where all their pixels are.
 
-        What is left over at the right and below is left out. The share that counts is taken to
-        stay the same: to know better would mean to wait for the GPU.
+        What is left over at the right and below is left out.
         """
         if factor == 1:
             return self
-        masks = self.masks
+        masks, weights = self.masks, self.weights
         if masks is not None:
+            before = _valid_share(masks)
             masks = _blocks(masks, factor).all(dim=2).all(dim=3)
+            weights = weights * before / _valid_share(masks)
         return replace(
             self,
             Ks=torch.cat([self.Ks[:, :2] / factor, self.Ks[:, 2:]], dim=1),
             images=_blocks(self.images, factor).mean(dim=(2, 4)),
+            weights=weights,
             masks=masks,
             reduction=factor,
         )
 
     def composited(self, render: Tensor) -> Tensor:
-        """The render [C,H,W,3] where pixels count, the photo elsewhere: no error, no gradient."""
+        """Returns the render [C,H,W,3] with the photo at pixels that are not valid.
+
+        There is neither error nor gradient at these.
+        """
         return render if self.masks is None else torch.where(self.masks, render, self.images)
+
+    def gradient_scales(self) -> list[float]:
+        """Returns, for each view, what makes its image-plane gradient that of a step of its own.
+
+        gsplat's strategies multiply gradients by the number of cameras C, since the loss of a step
+        is a mean over its views. Where several steps are rendered in one call, C is larger than the
+        number of views of a step.
+        """
+        count = len(self.indices)
+        return [len(views) / count for views in self.steps for _ in views]
+
+
+def _valid_share(masks: Tensor) -> Tensor:
+    """Returns the share [C] of pixels of masks [C,H,W,1] that are valid, at least one pixel's."""
+    valid = masks.flatten(1)
+    return valid.float().mean(dim=1).clamp_min(1 / valid.shape[1])
 
 
 def _blocks(pixels: Tensor, side: int) -> Tensor:
@@ -65,9 +92,9 @@ def _blocks(pixels: Tensor, side: int) -> Tensor:
 
 
 class ViewStore:
-    """Photos as uint8: on the device while they fit `budget` bytes, else streamed from the host.
+    """Holds photos as uint8: on the device while they fit `budget` bytes, else in host memory.
 
-    In a scene with masks the fourth channel of every photo says which pixels count.
+    In a scene with masks the fourth channel of every photo is its valid mask.
     """
 
     def __init__(
@@ -84,7 +111,10 @@ class ViewStore:
         self.viewmats = _stack([view.cam_from_world for view in views], device)
         self.Ks = _stack([view.K for view in views], device)
         masks = masks or [None] * len(views)
-        self._counted = [1.0 if mask is None else float(mask.mean()) for mask in masks]
+        shares = [1.0 if mask is None else max(mask.mean(), 1 / mask.size) for mask in masks]
+        self._view_weights = 1 / torch.tensor(shares, dtype=torch.float32, device=device)
+        """[V] that makes a mean over all pixels one over the valid ones."""
+        self._is_masked = [share < 1 for share in shares]
         self._has_masks = any(mask is not None for mask in masks)
         channels = 4 if self._has_masks else 3
         self.is_on_device = sum(w * h * channels for w, h in self.sizes) <= budget
@@ -102,37 +132,51 @@ class ViewStore:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def prefetch(self, indices: list[int]) -> None:
-        """Begin to copy the views that the next batch will ask for."""
+    def prefetch(self, steps: Sequence[Sequence[int]]) -> None:
+        """Begins to copy the views that the next batch will ask for."""
         if isinstance(self._photos, HostMemory):
-            self._photos.prefetch(indices)
+            self._photos.prefetch([index for views in steps for index in views])
 
     def sample(self, most: int) -> Iterator[Tensor]:
-        """Up to `most` photos [H,W,3] in [0,1], evenly over the views, one at a time."""
+        """Yields up to `most` photos [H,W,3] in [0,1], evenly over the views, one at a time."""
         for index in range(0, len(self), -(-len(self) // most)):
-            yield self.batch([index]).images[0]
+            yield self.batch([[index]]).images[0]
 
-    def batch(self, indices: list[int]) -> Batch:
-        """The views `indices`, which must be of one size."""
+    def batch(self, steps: Sequence[Sequence[int]]) -> Batch:
+        """Returns the views of some training steps, all of one size.
+
+        A view weighs one over the number of views of its step, and over its share of valid pixels:
+        the loss over the batch is the sum of the steps' losses, each the mean over its views of the
+        mean over their valid pixels.
+        """
+        indices = [index for views in steps for index in views]
         if isinstance(self._photos, HostMemory):
             photos = self._photos.fetch(indices)
         else:
             photos = [self._photos[i] for i in indices]
         pixels = torch.stack(photos) if len(photos) > 1 else photos[0][None]
         rows = slice(indices[0], indices[0] + 1) if len(indices) == 1 else indices
-        counted = sum(self._counted[i] for i in indices) / len(indices)
         return Batch(
-            indices,
+            [list(views) for views in steps],
             self.viewmats[rows],
             self.Ks[rows],
             pixels[..., :3] / 255.0,
-            masks=pixels[..., 3:] > 0 if counted < 1 else None,
-            counted=counted,
+            self._weights(steps, rows),
+            masks=pixels[..., 3:] > 0 if any(self._is_masked[i] for i in indices) else None,
         )
+
+    def _weights(self, steps: Sequence[Sequence[int]], rows: slice | list[int]) -> Tensor:
+        weights, counts = self._view_weights[rows], [len(views) for views in steps for _ in views]
+        if counts == [1] * len(counts):
+            return weights
+        if len(set(counts)) == 1:
+            return weights / counts[0]
+        # The last batch of an epoch, which is smaller, is the one case that copies to the GPU.
+        return weights / torch.tensor(counts, dtype=torch.float32, device=self.device)
 
 
 def _with_mask(photo: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """[H,W,4] uint8: the photo, and 255 where a pixel counts."""
+    """Returns [H,W,4] uint8: the photo, and 255 at valid pixels."""
     alpha = np.full(photo.shape[:2], 255, np.uint8) if mask is None else mask * np.uint8(255)
     return np.dstack([photo, alpha])
 
@@ -153,14 +197,14 @@ class BatchSampler:
         self._random = random.Random(seed)
         self._queue: list[list[int]] = []
 
-    def take(self, most: int = 1) -> tuple[list[int], int]:
-        """The next batch, joined by those after it up to `most` that are of its size; how many."""
-        indices, count = self.peek(most)
-        del self._queue[-count:]
-        return indices, count
+    def take(self, most: int = 1) -> list[list[int]]:
+        """Draws the next batch, and those after it, up to `most` in all, that are of its size."""
+        batches = self.peek(most)
+        del self._queue[-len(batches) :]
+        return batches
 
-    def peek(self, most: int = 1) -> tuple[list[int], int]:
-        """What `take` would give, without taking it."""
+    def peek(self, most: int = 1) -> list[list[int]]:
+        """Returns what `take` would draw."""
         while len(self._queue) < most:
             self._queue = self._epoch() + self._queue  # it is drawn from the end
         batches = [self._queue[-1]]
@@ -168,7 +212,7 @@ class BatchSampler:
             if self._sizes[batch[0]] != self._sizes[batches[0][0]]:
                 break
             batches.append(batch)
-        return [index for batch in batches for index in batch], len(batches)
+        return batches
 
     def _epoch(self) -> list[list[int]]:
         batches = []

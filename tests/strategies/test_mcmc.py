@@ -9,7 +9,7 @@ from splats_example import snapshot, trained
 from gs_densify.errors import ConfigError
 from gs_densify.splats.geometry import covariances
 from gs_densify.strategies import ops
-from gs_densify.strategies.mcmc import MCMCStrategy, dead, num_births, surplus
+from gs_densify.strategies.mcmc import MCMCStrategy, dead, num_births
 
 LR = 1.6e-4
 
@@ -78,9 +78,6 @@ def test_equals_gsplats_strategy_on_a_gpu() -> None:
 def test_decisions() -> None:
     opacities = torch.tensor([0.9, 0.005, 0.0051, 0.001, 0.9])
     assert dead(opacities, 0.005).tolist() == [False, True, False, True, False]
-    assert surplus(opacities, 3).tolist() == [False, True, False, True, False]
-    assert surplus(opacities, 1).tolist() == [False, True, True, True, True]
-    assert not surplus(opacities, 9).any()
     assert num_births(1000, 0.05, 1_000_000) == 50
     assert num_births(1000, 0.05, 1020) == 20
     assert num_births(1000, 0.05, 900) == 0

@@ -133,10 +133,22 @@ def test_rank_is_the_share_below_and_half_of_the_equal() -> None:
 
 def test_lowest_takes_exactly_n_even_of_equal_values() -> None:
     values = torch.tensor([3.0, 1.0, 1.0, 1.0, 0.5])
-    assert scores.lowest(values, 2).tolist() == [False, True, False, False, True]
+    assert scores.lowest(values, 2).tolist() == [False, False, True, False, True]
     assert int(scores.lowest(torch.zeros(10), 4).sum()) == 4
     assert not scores.lowest(values, -3).any()
     assert scores.lowest(values, 99).all()
+
+
+def test_equal_values_are_taken_evenly_in_space_and_not_from_the_first_rows() -> None:
+    # Two clusters far apart, the first of which has the first rows, as COLMAP numbers points.
+    means = (
+        torch.randn(600, 3) + torch.tensor([50.0, 0.0, 0.0]) * (torch.arange(600) >= 200)[:, None]
+    )
+    values = torch.full((600,), 0.1)
+    values[[5, 500]] = 0.05
+    mask = scores.lowest(values, 300, means)
+    assert int(mask.sum()) == 300 and mask[[5, 500]].all()
+    assert abs(int(mask[:200].sum()) - 100) <= 2
 
 
 def test_masks_of_rows() -> None:

@@ -89,12 +89,15 @@ for batch, height, width, weight in ((2, 12, 96, 0.7), (1, 11, 11, 0.2)):
     second = first + 0.1 * torch.randn_like(first)
     second[1:, :4, :4] = first[1:, :4, :4]  # where L1 has no gradient
     first.requires_grad_()
-    fused, plain = (of(first, second, weight) for of in (losses._fused_loss, losses._plain_loss))
+    weights = torch.rand(batch, dtype=torch.float64)
+    fused, plain = (
+        of(first, second, weights, weight) for of in (losses._fused_loss, losses._plain_loss)
+    )
     torch.testing.assert_close(fused, plain)
     gradients = (torch.autograd.grad(3 * loss, first) for loss, *_ in (fused, plain))
     torch.testing.assert_close(*gradients)
 with torch.no_grad():
-    torch.testing.assert_close(losses._fused_loss(first, second, weight), plain)
+    torch.testing.assert_close(losses._fused_loss(first, second, weights, weight), plain)
 """
 
 
@@ -107,16 +110,16 @@ def test_triton_kernels_agree_with_torch_when_interpreted(interpret: Callable[..
 @pytest.mark.parametrize("size", [(742, 990), (533, 800), (11, 11), (12, 300)])
 def test_triton_kernels_agree_with_torch_on_a_gpu(size: tuple[int, int], weight: float) -> None:
     first, second = _pair(device="cuda", size=size)
-    exact = first.double().requires_grad_()
-    fused = losses._fused_loss(first.requires_grad_(), second, weight)
-    plain = losses._plain_loss(exact, second.double(), weight)
+    exact, weights = first.double().requires_grad_(), torch.tensor([0.3, 1.9], device="cuda")
+    fused = losses._fused_loss(first.requires_grad_(), second, weights, weight)
+    plain = losses._plain_loss(exact, second.double(), weights.double(), weight)
     for ours, expected in zip(fused, plain, strict=True):
         torch.testing.assert_close(ours, expected.float(), atol=1e-5, rtol=0)
     (gradient,) = torch.autograd.grad(fused[0], first)
     (expected,) = torch.autograd.grad(plain[0], exact)
     error = (gradient - expected).norm() / expected.norm()
     assert error < 1e-3, f"relative error {error:.1e}"
-    again = losses._fused_loss(first, second, weight)
+    again = losses._fused_loss(first, second, weights, weight)
     assert all(torch.equal(one, other) for one, other in zip(fused, again, strict=True))
 
 

@@ -44,7 +44,7 @@ def miniature() -> Miniature:
 
 def trained(miniature: Miniature, together: int, steps: int) -> tuple[Trainer, Summing]:
     strategy = Summing(together)
-    config = TrainConfig(scene="tiny", strategy="default", steps=steps, log_every=6)
+    config = TrainConfig(scene="tiny", strategy="default", steps=100, log_every=6)
     trainer = make_trainer(config, miniature, StrategyHost("summing", strategy))
     rows: list[int] = []
     with tqdm(disable=True) as bar:

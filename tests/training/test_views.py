@@ -28,8 +28,7 @@ def test_an_epoch_shows_every_view_once_in_batches_of_one_size() -> None:
     sampler = BatchSampler(sizes, batch_size=2, seed=1)
     seen: Counter[int] = Counter()
     for _ in range(5):  # ceil(5 / 2) + ceil(4 / 2) batches
-        batch, taken = sampler.take()
-        assert taken == 1
+        (batch,) = sampler.take()
         assert len({sizes[i] for i in batch}) == 1
         seen.update(batch)
     assert seen == Counter(range(9))
@@ -50,11 +49,10 @@ def test_batches_of_one_size_are_taken_together_in_the_same_order() -> None:
     drawn: list[int] = []
     counts = Counter()
     while len(drawn) < 60:
-        batch, taken = many.take(3)
-        assert taken == len(batch) <= 3
-        assert len({sizes[i] for i in batch}) == 1
-        counts[taken] += 1
-        drawn += batch
+        batches = many.take(3)
+        assert len({sizes[i] for (i,) in batches}) == 1
+        counts[len(batches)] += 1
+        drawn += [i for (i,) in batches]
     assert drawn[:60] == singles
     assert counts.keys() == {1, 2, 3}
 
@@ -62,7 +60,7 @@ def test_batches_of_one_size_are_taken_together_in_the_same_order() -> None:
 def test_batches_hold_the_views_they_name() -> None:
     views, photos = _views([(4, 3)] * 3)
     store = ViewStore(views, photos, torch.device("cpu"), budget=1e9)
-    batch = store.batch([2, 0])
+    batch = store.batch([[2, 0]])
     assert batch.size == (4, 3)
     torch.testing.assert_close(batch.images[0], torch.from_numpy(photos[2]).float() / 255)
     torch.testing.assert_close(batch.viewmats[1], torch.eye(4))
@@ -71,10 +69,10 @@ def test_batches_hold_the_views_they_name() -> None:
 def test_looking_ahead_changes_nothing() -> None:
     first, second = (BatchSampler([(4, 3)] * 7, 2, seed=3) for _ in range(2))
     for _ in range(12):
-        assert first.peek()[0] == first.peek()[0]
+        assert first.peek() == first.peek()
         restored = BatchSampler([(4, 3)] * 7, 2, seed=99)
         restored.load_state_dict(first.state_dict())
-        assert first.peek()[0] == restored.take()[0] == first.take()[0] == second.take()[0]
+        assert first.peek() == restored.take() == first.take() == second.take()
 
 
 def _mask(seed: int) -> np.ndarray:
@@ -85,28 +83,29 @@ def test_batches_hold_the_masks_of_the_views_they_name() -> None:
     views, photos = _views([(14, 12)] * 3)
     masks = [_mask(1), None, _mask(2)]
     store = ViewStore(views, photos, torch.device("cpu"), budget=1e9, masks=masks)
-    batch = store.batch([2, 1])
+    batch = store.batch([[2, 1]])
     assert batch.masks is not None and batch.masks.shape == (2, 12, 14, 1)
     np.testing.assert_array_equal(batch.masks[0, ..., 0], masks[2])
-    assert batch.masks[1].all() and store.batch([1]).masks is None
-    assert batch.counted == pytest.approx(float(batch.masks.float().mean()))
+    assert batch.masks[1].all() and store.batch([[1]]).masks is None
+    valid = batch.masks.float().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(batch.weights, 0.5 / valid)
     torch.testing.assert_close(batch.images[0], torch.from_numpy(photos[2]).float() / 255)
     render = torch.rand(2, 12, 14, 3)
     composited = batch.composited(render)
     hidden = ~batch.masks.expand_as(render)
     torch.testing.assert_close(composited[hidden], batch.images[hidden])
     torch.testing.assert_close(composited[~hidden], render[~hidden])
-    assert store.batch([1]).composited(render) is render
+    assert store.batch([[1]]).composited(render) is render
 
 
 def test_masked_pixels_have_no_part_in_the_loss() -> None:
     views, photos = _views([(14, 12)])
     mask = _mask(3)
     store = ViewStore(views, photos, torch.device("cpu"), budget=1e9, masks=[mask])
-    batch = store.batch([0])
+    batch = store.batch([[0]])
     render = torch.rand(1, 12, 14, 3, requires_grad=True)
     loss, terms = photometric_loss(
-        batch.composited(render), batch.images, 0.2, counted=batch.counted
+        batch.composited(render), batch.images, 0.2, weights=batch.weights
     )
     (gradient,) = torch.autograd.grad(loss, render)
     visible = torch.from_numpy(mask)
@@ -114,7 +113,7 @@ def test_masked_pixels_have_no_part_in_the_loss() -> None:
     error = (render - batch.images)[0][visible].abs()
     torch.testing.assert_close(terms["l1"], error.mean().detach())
     other = torch.where(visible[..., None], render, torch.rand_like(render))
-    again, _ = photometric_loss(batch.composited(other), batch.images, 0.2, counted=batch.counted)
+    again, _ = photometric_loss(batch.composited(other), batch.images, 0.2, weights=batch.weights)
     assert again == loss
 
 
@@ -126,9 +125,9 @@ def test_the_masked_loss_is_the_same_on_a_gpu(size: tuple[int, int]) -> None:
     render = torch.rand(1, *size[::-1], 3)
     losses, gradients = [], []
     for device in ("cpu", "cuda"):
-        batch = ViewStore(views, photos, torch.device(device), budget=0, masks=[mask]).batch([0])
+        batch = ViewStore(views, photos, torch.device(device), budget=0, masks=[mask]).batch([[0]])
         own = render.to(device).requires_grad_()
-        loss, _ = photometric_loss(batch.composited(own), batch.images, 0.2, counted=batch.counted)
+        loss, _ = photometric_loss(batch.composited(own), batch.images, 0.2, weights=batch.weights)
         losses.append(loss.item())
         gradients.append(torch.autograd.grad(loss, own)[0].cpu())
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -143,9 +142,9 @@ def test_views_streamed_ahead_are_those_asked_for() -> None:
     torch.cuda._sleep(10_000_000)  # so that copies overtake what is queued
     seen = []
     for _ in range(40):
-        indices = sampler.take()[0]
-        seen.append((indices, store.batch(indices).images))
-        store.prefetch(sampler.peek()[0] if len(seen) % 5 else [0])  # also one not asked for
+        steps = sampler.take()
+        seen.append((steps[0], store.batch(steps).images))
+        store.prefetch(sampler.peek() if len(seen) % 5 else [[0]])  # also one not asked for
     for indices, images in seen:
         expected = torch.from_numpy(np.stack([photos[i] for i in indices])).float() / 255
         torch.testing.assert_close(images.cpu(), expected)
@@ -158,7 +157,7 @@ def test_reduced_views_are_means_of_blocks_seen_by_the_same_camera() -> None:
     K = np.array([[10.0, 0, 4.2], [0, 11.0, 2.9], [0, 0, 1]])
     views = [dataclasses.replace(view, K=K) for view in views]
     store = ViewStore(views, photos, torch.device("cpu"), budget=1e9, masks=masks)
-    whole = store.batch([0, 1])
+    whole = store.batch([[0, 1]])
     half = whole.reduced(2)
     assert half.size == (4, 3)
     for image, photo in zip(half.images, photos, strict=True):
@@ -184,5 +183,5 @@ def test_photos_above_the_budget_stay_in_host_memory(budget: float) -> None:
     assert store.is_on_device == (budget > 0)
     assert (held > sum(photo.nbytes for photo in photos)) == store.is_on_device
     torch.testing.assert_close(
-        store.batch([1]).images[0].cpu(), torch.from_numpy(photos[1]).float() / 255
+        store.batch([[1]]).images[0].cpu(), torch.from_numpy(photos[1]).float() / 255
     )
