@@ -42,6 +42,7 @@ Differs from the paper / published code:
 - From step 15000 on the published opacity is |x|, which may exceed 1. Models here store logits, so
   opacities stay below 1 and that phase is left out.
 - The published option (off by default) that updates SH coefficients once in 16 steps is left out.
+- The pruning is the published code's; the paper calls its growth purely constructive.
 - The published code indexes the scores by row after the parents of splits have left, so that its
   pruning weighs a Gaussian by another's score; here each keeps its own.
 - A view's alpha is at most 0.999 and its culling is gsplat's; there 0.99 and depth > 0.2. Border
