@@ -187,16 +187,17 @@ def test_gradients_add_up_until_the_curve_allows_growth() -> None:
     assert run.state["count"].max() == 4
 
 
-def test_the_last_refinement_prunes_nothing() -> None:
-    run = _Run(grow_grad2d=1e9, reset_every=1000)
-    run.steps(*range(41))
+@pytest.mark.parametrize(("stop", "last"), [(50, 48), (48, 44)])
+def test_the_last_refinement_prunes_nothing(stop: int, last: int) -> None:
+    run = _Run(grow_grad2d=1e9, reset_every=1000, refine_stop_iter=stop)
+    run.steps(*range(last - 7))
     run.params["opacities"].data[:5] = -20.0
-    run.steps(41, 42, 43)
+    run.steps(last - 7, last - 6, last - 5)
     assert len(run) == COUNT
-    run.step(44)
+    run.step(last - 4)
     assert len(run) == COUNT - 5
     run.params["opacities"].data[:5] = -20.0
-    run.steps(45, 46, 47, 48, 49)
+    run.steps(*range(last - 3, stop))
     assert len(run) == COUNT - 5
     # Published: prunings at 14,800 and before, refinements up to 14,900.
     published = EDCStrategy()

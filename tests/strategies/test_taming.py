@@ -279,6 +279,16 @@ def test_the_budget_is_a_multiple_of_the_start_unless_it_is_given() -> None:
         assert COUNT < len(run) <= most
 
 
+def test_a_multiple_of_the_start_is_rounded_down(monkeypatch) -> None:
+    run = _Run(max_gaussians=0, budget_factor=1.495)
+    budgets = []
+    monkeypatch.setattr(
+        run.strategy, "_target", lambda step, state, budget: budgets.append(budget) or budget
+    )
+    run.steps(0, 8)
+    assert budgets == [89]  # of 89.7
+
+
 def test_nothing_is_born_below_the_threshold_or_below_the_count() -> None:
     calm = _Run(grow_grad2d=1e9)
     calm.steps(*range(20))
@@ -336,6 +346,35 @@ def test_only_the_first_refinements_prune() -> None:
     steps = range(1000, 15_000, 500)
     numbers = [published._refinement(step) for step in steps]
     assert numbers == list(range(1, 29)) and published.prune_refinements == 27
+
+
+def test_a_pruning_knows_the_score_of_each_gaussian_that_stayed(monkeypatch) -> None:
+    run = _Run()
+    run.steps(*range(8))
+    before = run.params["means"].detach().clone()
+    importance = torch.rand(COUNT) + 1.0
+    monkeypatch.setattr(run.strategy, "_importance", lambda *_: importance)
+    given = []
+    monkeypatch.setattr(
+        taming,
+        "chosen_to_prune",
+        lambda is_weak, known, share: given.append(known) or torch.zeros_like(is_weak),
+    )
+    run.steps(8)
+    (known,) = given
+    means = run.params["means"].detach()
+    assert len(known) < COUNT < len(means), "the comparison needs splits"
+    for row, score in enumerate(known.tolist()):
+        (former,) = torch.where((before == means[row]).all(-1))[0].tolist()
+        assert score == importance[former]
+
+
+def test_statistics_start_anew_at_each_refinement() -> None:
+    run = _Run()
+    run.steps(*range(8))
+    assert run.state["grad2d"].max() > 0
+    run.steps(8)
+    assert run.state["grad2d"].max() == run.state["count"].max() == 0
 
 
 def test_without_a_probe_the_reason_is_given() -> None:
