@@ -1,8 +1,9 @@
 """Which Gaussian enters each pixel most, and how much each one enters an image.
 
 With w_k(p) the blending weight of Gaussian k at pixel p (see `compositing`), both are read from
-what a rasteriser left in `info`, packed or not, under gsplat 1.5.3's rules for alpha. On CUDA a
-Triton kernel does it where there is one; elsewhere torch does, tile by tile.
+what a rasteriser left in `info`, packed or not, under gsplat 1.5.3's rules for alpha. A Gaussian
+enters a pixel where its weight is positive. On CUDA a Triton kernel does it where there is one;
+elsewhere torch does, tile by tile.
 
 gsplat 1.5.3 has neither; at a threshold (1/255, 1e-4) float32 programs may decide differently.
 """
@@ -25,12 +26,28 @@ class Contributions(NamedTuple):
         weights: [C, H, W] that weight, 0 where there is none.
         sums: [C, N] sum over pixels of the weights.
         pixels: [C, N] int64, pixels in which the weight is positive.
+        distances: [C, N] sum over those pixels of the distance, in pixels, from the projected
+            centre; None without a map.
+        mapped: [C, N] sum over those pixels of a map, whatever the weights; None without a map.
     """
 
     ids: Tensor
     weights: Tensor
     sums: Tensor
     pixels: Tensor
+    distances: Tensor | None = None
+    mapped: Tensor | None = None
+
+
+class Found(NamedTuple):
+    """What an implementation finds for R rows; sums that were not asked for are empty."""
+
+    ids: Tensor  # [C, H, W] rows, -1: none
+    weights: Tensor  # [C, H, W]
+    sums: Tensor  # [R]
+    pixels: Tensor  # [R] int64
+    distances: Tensor  # [R]
+    mapped: Tensor  # [R]
 
 
 class Rows(NamedTuple):
@@ -48,21 +65,26 @@ def top_contributors(info: dict[str, Any]) -> tuple[Tensor, Tensor]:
         ids [C, H, W] int64, -1 where nothing is drawn, and weights [C, H, W].
     """
     rows, tiles = _read(info)
-    flat, weights, _, _ = _implementation(rows)(rows, tiles, info["width"], info["height"], False)
-    return _gaussians_of(flat, info), weights
+    found = Found(*_implementation(rows)(rows, tiles, info["width"], info["height"]))
+    return _gaussians_of(found.ids, info), found.weights
 
 
-def contributions(info: dict[str, Any], count: int) -> Contributions:
-    """`top_contributors` and the sums over each image, for a model of `count` Gaussians."""
+def contributions(
+    info: dict[str, Any], count: int, pixel_map: Tensor | None = None
+) -> Contributions:
+    """`top_contributors` and the sums over each image, for a model of `count` Gaussians.
+
+    With `pixel_map` [C, H, W] the sums include distances and those of the map.
+    """
     rows, tiles = _read(info)
-    flat, weights, sums, pixels = _implementation(rows)(
-        rows, tiles, info["width"], info["height"], True
-    )
+    sizes = (info["width"], info["height"])
+    found = Found(*_implementation(rows)(rows, tiles, *sizes, with_sums=True, pixel_map=pixel_map))
+    summed = (found.sums, found.pixels, found.distances, found.mapped)
+    asked = summed if pixel_map is not None else summed[:2]
     return Contributions(
-        _gaussians_of(flat, info),
-        weights,
-        _by_image(sums, info, count),
-        _by_image(pixels, info, count),
+        _gaussians_of(found.ids, info),
+        found.weights,
+        *(_by_image(values, info, count) for values in asked),
     )
 
 
@@ -78,19 +100,28 @@ def largest_areas(ids: Tensor, count: int) -> Tensor:
 
 
 def contributors_torch(
-    rows: Rows, tiles: TileLists, width: int, height: int, with_sums: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Rows [C, H, W] of the top contributors (-1: none) and their weights, on any device.
+    rows: Rows,
+    tiles: TileLists,
+    width: int,
+    height: int,
+    *,
+    with_sums: bool = False,
+    pixel_map: Tensor | None = None,
+) -> Found:
+    """The top contributors and their weights on any device, tile by tile.
 
-    Also the sums of weights [R] and the numbers of pixels [R], which are empty without
-    `with_sums`.
+    `with_sums` adds the sums of weights and pixels, `pixel_map` [C, H, W] (which needs them) those
+    of distances and of the map.
     """
     side = tiles.tile_size
     best = rows.means2d.new_zeros(tiles.isect_offsets.numel(), side**2)
     ids = torch.full(best.shape, -1, device=best.device)
     sums = best.new_zeros(len(rows.means2d) if with_sums else 0)
     pixels = torch.zeros(len(sums), dtype=torch.int64, device=best.device)
+    distances = best.new_zeros(len(sums) if pixel_map is not None else 0)
+    mapped = torch.zeros_like(distances)
     inside = _inside(tiles, width, height, best.device)
+    values = None if pixel_map is None else _tiled(pixel_map, tiles)
     single = (rows.means2d[None], rows.conics[None], rows.opacities[None])
     for chosen, listed, weights in blending_weights(*single, tiles):
         largest, place = weights.max(dim=-1)
@@ -100,11 +131,18 @@ def contributors_torch(
             drawn = weights * inside[chosen % len(inside), :, None]
             sums.index_add_(0, listed.flatten(), drawn.sum(1).flatten())
             pixels.index_add_(0, listed.flatten(), (drawn > 0).sum(1).flatten())
-    return (
+        if with_sums and values is not None:
+            far = _distances(rows.means2d[listed], chosen, tiles) * (drawn > 0)
+            distances.index_add_(0, listed.flatten(), far.sum(1).flatten())
+            on_map = values[chosen][..., None] * (drawn > 0)
+            mapped.index_add_(0, listed.flatten(), on_map.sum(1).flatten())
+    return Found(
         _image_of(ids, tiles, width, height),
         _image_of(best, tiles, width, height),
         sums,
         pixels,
+        distances,
+        mapped,
     )
 
 
@@ -166,6 +204,27 @@ def _inside(tiles: TileLists, width: int, height: int, device: torch.device) -> 
     y = torch.arange(tiles.tile_height * side, device=device) < height
     grid = (y[:, None] & x).view(tiles.tile_height, side, tiles.tile_width, side)
     return grid.transpose(1, 2).reshape(-1, side**2)
+
+
+def _distances(centres: Tensor, chosen: Tensor, tiles: TileLists) -> Tensor:
+    """Distances [T, S * S, K] of the pixels of tiles `chosen` [T] from centres [T, K, 2]."""
+    side = tiles.tile_size
+    place = chosen % (tiles.tile_width * tiles.tile_height)
+    column, row = place % tiles.tile_width, place // tiles.tile_width
+    lane = torch.arange(side**2, device=chosen.device)
+    x = column[:, None] * side + lane % side + 0.5
+    y = row[:, None] * side + lane // side + 0.5
+    return torch.hypot(centres[:, None, :, 0] - x[..., None], centres[:, None, :, 1] - y[..., None])
+
+
+def _tiled(image: Tensor, tiles: TileLists) -> Tensor:
+    """[C, H, W] -> [C * tiles, S * S], with zeros beyond the image."""
+    side = tiles.tile_size
+    right = tiles.tile_width * side - image.shape[2]
+    below = tiles.tile_height * side - image.shape[1]
+    whole = torch.nn.functional.pad(image, (0, right, 0, below))
+    grid = whole.view(-1, tiles.tile_height, side, tiles.tile_width, side)
+    return grid.transpose(2, 3).reshape(-1, side**2)
 
 
 def _image_of(values: Tensor, tiles: TileLists, width: int, height: int) -> Tensor:

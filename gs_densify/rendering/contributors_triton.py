@@ -20,11 +20,12 @@ _WARPS = 2
 
 @triton.jit
 def _contributors(
-    means2d, conics, opacities, offsets, flatten_ids, ids, weights, sums, pixels,
+    means2d, conics, opacities, offsets, flatten_ids, pixel_map,
+    ids, weights, sums, pixels, distances, mapped,
     n_tiles, n_pairs, tile_width, tile_height, width, height, alpha_min, alpha_max, rest_min,
-    S: tl.constexpr, WITH_SUMS: tl.constexpr, CHUNK: tl.constexpr,
+    S: tl.constexpr, WITH_SUMS: tl.constexpr, WITH_MAP: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """Writes ids and weights [C, H, W]; adds to sums and pixels [R]."""
+    """Writes ids and weights [C, H, W]; adds to sums, pixels, distances and mapped [R]."""
     tile = tl.program_id(0)
     place = tile % (tile_width * tile_height)
     lane = tl.arange(0, S * S)
@@ -36,6 +37,9 @@ def _contributors(
     rest = tl.where(inside, 1.0, 0.0).to(dtype)
     best = tl.zeros([S * S], dtype)
     best_id = tl.full([S * S], -1, tl.int32)
+    target = (tile // (tile_width * tile_height)) * width * height + row * width + column
+    if WITH_MAP:
+        value = tl.load(pixel_map + target, mask=inside, other=0.0)
     begin = tl.load(offsets + tile)
     end = tl.load(offsets + tile + 1, mask=tile + 1 < n_tiles, other=n_pairs)
     while begin < end:
@@ -63,15 +67,25 @@ def _contributors(
                 drawn = tl.sum((weight > 0).to(tl.int32), axis=0)
                 tl.atomic_add(sums + k, tl.sum(weight, axis=0), mask=drawn > 0)
                 tl.atomic_add(pixels + k, drawn, mask=drawn > 0)
+            if WITH_MAP:
+                distance = tl.where(weight > 0, tl.sqrt(dx * dx + dy * dy), 0.0)
+                on_map = tl.where(weight > 0, value, 0.0)
+                tl.atomic_add(distances + k, tl.sum(distance, axis=0), mask=drawn > 0)
+                tl.atomic_add(mapped + k, tl.sum(on_map, axis=0), mask=drawn > 0)
         begin = tl.where(tl.max(rest, axis=0) > 0, begin + CHUNK, end)
-    target = (tile // (tile_width * tile_height)) * width * height + row * width + column
     tl.store(ids + target, best_id, mask=inside)
     tl.store(weights + target, best, mask=inside)
 
 
 def contributors_triton(
-    rows: tuple[Tensor, Tensor, Tensor], tiles: TileLists, width: int, height: int, with_sums: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    rows: tuple[Tensor, Tensor, Tensor],
+    tiles: TileLists,
+    width: int,
+    height: int,
+    *,
+    with_sums: bool = False,
+    pixel_map: Tensor | None = None,
+) -> tuple[Tensor, ...]:
     """`contributors.contributors_torch`; the tile's side must be a power of two."""
     means2d, conics, opacities = (value.contiguous() for value in rows)
     offsets = tiles.isect_offsets.contiguous()
@@ -80,10 +94,15 @@ def contributors_triton(
     ids = torch.empty(weights.shape, dtype=torch.int32, device=weights.device)
     sums = means2d.new_zeros(len(means2d) if with_sums else 0)
     pixels = torch.zeros(len(sums), dtype=torch.int32, device=weights.device)
+    distances = means2d.new_zeros(0 if pixel_map is None else len(means2d))
+    mapped = torch.zeros_like(distances)
+    values = weights if pixel_map is None else pixel_map.to(weights.dtype).contiguous()
     _contributors[(offsets.numel(),)](
-        means2d, conics, opacities, offsets, tiles.flatten_ids, ids, weights, sums, pixels,
+        means2d, conics, opacities, offsets, tiles.flatten_ids, values,
+        ids, weights, sums, pixels, distances, mapped,
         offsets.numel(), len(tiles.flatten_ids), tiles.tile_width, tiles.tile_height,
         width, height, ALPHA_MIN, ALPHA_MAX, TRANSMITTANCE_MIN,
-        S=tiles.tile_size, WITH_SUMS=with_sums, CHUNK=_CHUNK, num_warps=_WARPS,
+        S=tiles.tile_size, WITH_SUMS=with_sums, WITH_MAP=pixel_map is not None, CHUNK=_CHUNK,
+        num_warps=_WARPS,
     )  # fmt: skip
-    return ids.long(), weights, sums, pixels.long()
+    return ids.long(), weights, sums, pixels.long(), distances, mapped

@@ -22,11 +22,13 @@ what is behind it, and every `reset_every` steps to at most `reset_opa`.
 Limits: the number of Gaussians follows from the scene. `grow_scale3d` is a tenth of the original's,
 so nearly every growth is a split. Thresholds grow as images get smaller.
 
-Differs from the published code: steps are zero-based and the refinement follows the optimiser's
-step, as in gsplat. The published code also asks for pruning Gaussians of a screen radius above
-20 pixels, but zeroes the radii just before (Inria's code does too, its issue 123), so that it never
-happened: it is left out. So are its two options outside the paper that are off by default, the
-pruning by largest blending weight and that of large initial Gaussians.
+Differs from the paper / published code:
+- Steps are zero-based, refinements are at start < t < stop and follow the optimisers' step, as in
+  gsplat; the published code skips that step at a refinement.
+- Pruning by radius on screen is left out: the published code asks for it above 20 pixels, but
+  zeroes the radii just before (Inria's code does too, its issue 123), so that it never happens.
+- Its two options outside the paper that are off by default are left out, the pruning by largest
+  blending weight and that of large initial Gaussians.
 """
 
 import dataclasses
@@ -54,7 +56,10 @@ def clones_and_splits(
     split_above: float,
     size: float,
 ) -> tuple[Tensor, Tensor]:
-    """Masks [N] from mean gradients [N] and largest scales [N]; `size` parts small from large."""
+    """Returns the masks [N] of what to clone and to split.
+
+    They follow from mean gradients [N] and largest scales [N]; `size` parts small from large.
+    """
     is_small = largest <= size
     return (gradients >= clone_above) & is_small, (absolute >= split_above) & ~is_small
 
@@ -101,7 +106,7 @@ class AbsGSStrategy(Strategy):
                 )
 
     def scaled(self, factor: float) -> "AbsGSStrategy":
-        """The method on a schedule `factor` times as long."""
+        """Returns the method on a schedule `factor` times as long."""
         strategy: AbsGSStrategy = scaled_steps(self, factor)
         reduce_every = round(self.reduce_every * strategy.refine_every / self.refine_every)
         return dataclasses.replace(strategy, reduce_every=reduce_every)
@@ -109,7 +114,7 @@ class AbsGSStrategy(Strategy):
     def step_pre_backward(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
     ) -> None:
-        """Keep the gradient of the projected means."""
+        """Keeps the gradient of the projected means."""
         info["means2d"].retain_grad()
 
     @torch.no_grad()
@@ -122,7 +127,7 @@ class AbsGSStrategy(Strategy):
         info: dict[str, Any],
         packed: bool = False,
     ) -> None:
-        """Gather both gradients; refine, reduce and reset at their steps."""
+        """Gathers both gradients; refines, reduces and resets at their steps."""
         if step >= self.refine_stop_iter:
             return
         _observe(params, state, info, packed)

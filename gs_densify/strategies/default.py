@@ -14,9 +14,16 @@ and every `reset_every` steps all opacities are lowered to at most 2 * prune_opa
 Limits: the number of Gaussians follows from the scene and cannot be chosen; a high-frequency
 texture covered by one large Gaussian has cancelling gradients and may never split (AbsGS).
 
-Differs from the published code: options, defaults and zero-based steps are gsplat 1.5.3's
-`DefaultStrategy`; a clone keeps the parent's opacity as there. Unlike gsplat 1.5.3, whose guard
-`step % reset_every == 0 & step > 0` is never true, opacities really are reset.
+Differs from the paper / published code:
+- Options, defaults and steps are those of gsplat 1.5.3's `DefaultStrategy`: steps are zero-based,
+  refinements are at start < t < stop and follow the optimisers' step, which the published code
+  skips at a refinement, and a gradient must exceed the threshold, which there it may equal.
+- Unlike gsplat 1.5.3, whose guard `step % reset_every == 0 & step > 0` is never true, opacities
+  really are reset, as in the published code.
+- The paper moves a clone along its gradient; the published code, gsplat and this leave it in its
+  parent's place, with the parent's opacity.
+- Rules by radius on screen are off, as in gsplat. The published code asks to prune above 20 pixels,
+  but zeroes the radii just before (its issue 123), so that it never happens.
 """
 
 from dataclasses import dataclass
@@ -72,7 +79,7 @@ class DefaultStrategy(Strategy):
     def step_pre_backward(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
     ) -> None:
-        """Keep the gradient of the projected means."""
+        """Keeps the gradient of the projected means."""
         info["means2d"].retain_grad()
 
     @torch.no_grad()
@@ -85,7 +92,7 @@ class DefaultStrategy(Strategy):
         info: dict[str, Any],
         packed: bool = False,
     ) -> None:
-        """Gather statistics; refine and reset at their steps."""
+        """Gathers statistics; refines and resets at their steps."""
         if step >= self.refine_stop_iter:
             return
         self._observe(params, state, info, packed)

@@ -10,26 +10,35 @@ With B = `max_gaussians`, every `refine_every` steps t:
     births             N_target - N candidates, drawn without replacement in proportion to it
     long-axis split    two children at mu +- 1.35 sigma_max, longest axis x 0.55, others x 0.893,
                        opacity x 0.6: together they fill the 3 sigma extent of their parent
-    prune              opacity < prune_opa; once, early, opacity < early_prune_opa
-    recovery-aware     300 steps after the first two opacity resets (to 0.05) those 20 % whose
-    pruning            opacity recovered least are dropped
+    prune              opacity < prune_opa, at every refinement but the last; once, early,
+                       opacity < early_prune_opa
+    recovery-aware     300 steps after the first two opacity resets (to 0.05), after that step's
+    pruning            refinement, those below the 20 % quantile of opacity are dropped
     multi-step update  from step 15000 on the optimisers step once in 5 steps, from 22500 in 20
 
 edge is the grey photo's FIND_EDGES, scaled to [0,1] in each view; w_k(p) is the blending weight.
-All views are scored at the refinement 400 steps after those two resets. In the last refinements
-(after `growth_stop_iter`) the threshold is 1.5 times lower and the score is the gradient.
+Views are scored in one random order, over and over; all of them at the refinement 400 steps after
+those two resets, which replaces what was dropped. Gradients are gathered from refine_start_iter on
+and anew after each growth and each recovery-aware pruning: they add up while N_target < N. In the
+last refinements (after `growth_stop_iter`) the threshold is 1.5 times lower and the score is the
+gradient.
 
 Limits: the budget does not follow from the scene (published: 3 M Gaussians for bicycle, garden and
 stump, 1.5 M for flowers and treehill, 1 M indoors). Each scored view costs two renders. Growing by
 splits alone adds nothing in gaps that small Gaussians leave.
 
-Differs from the paper / published code: steps are zero-based and refinements are those of gsplat
-(t > start, t < stop). Where recovery-aware pruning and a refinement share a step, pruning comes
-first, so that the growth refills the budget and dimmed children are not taken for Gaussians that
-did not recover. Border pixels of the edge map are filtered, while PIL copies them from the photo.
-Candidates that no scored view draws are never split, so that births may fall short of N_target.
-Pruning by size on screen, which the original loop has, is left out. A model that starts above the
-budget loses the surplus, least opaque first, at the first refinement.
+Differs from the paper / published code (its first release):
+- Steps are zero-based and refinements are those of gsplat (t > start, t < stop), after the
+  optimisers' step, which there is skipped at a refinement.
+- A view's alpha is at most 0.999, as gsplat's; there 0.99.
+- Border pixels of the edge map are filtered, while PIL copies them from the photo, and grey values
+  are not rounded to 8 bits.
+- The rasteriser of that release is an archive that was not at hand; that S_v weighs the edges by
+  w_k(p) is what the next release does.
+- Candidates that no scored view draws are never split, so that births may fall short of N_target.
+- A model above the budget loses the surplus, least opaque first, at the first refinement; there it
+  keeps them.
+- In a scene of fewer than `score_views` views each is scored once; there some count twice.
 """
 
 from collections.abc import Mapping
@@ -65,13 +74,13 @@ class EDCStrategy(Strategy):
     grow_grad2d: float = 0.0003
     """Mean image-plane gradient (half-image units) from which a Gaussian may split."""
     prune_opa: float = 0.005
-    """Opacity below which a Gaussian is pruned."""
+    """Opacity below which a Gaussian is pruned, at every refinement but the last."""
     early_prune_opa: float = 0.02
     """Opacity below which a Gaussian is pruned at `early_prune_iter`."""
     early_prune_iter: int = 300
     """Step of the only pruning before refinement starts (0: none)."""
     refine_start_iter: int = 500
-    """Step after which Gaussians are refined, and from which the growth curve is counted."""
+    """Step after which gradients are gathered and Gaussians refined; the growth curve's 0."""
     growth_stop_iter: int = 14_500
     """Step at which the growth curve reaches the budget; afterwards the score is the gradient."""
     refine_stop_iter: int = 15_000
@@ -91,7 +100,7 @@ class EDCStrategy(Strategy):
     all_views_delay: int = 400
     """Steps from a reset to the refinement that scores all training views."""
     score_views: int = 10
-    """Random training views that a refinement scores."""
+    """Training views that a refinement scores, the next ones of a random order."""
     update_5_iter: int = 15_000
     """Step from which the gradients of 5 steps are summed for an update."""
     update_20_iter: int = 22_500
@@ -116,7 +125,10 @@ class EDCStrategy(Strategy):
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be between 0 and 1")
 
     def scaled(self, factor: float) -> "EDCStrategy":
-        """The method on a schedule `factor` times as long; what follows a reset keeps its place."""
+        """Returns the method on a schedule `factor` times as long.
+
+        What follows a reset keeps its place after it.
+        """
         shorter = scaled_steps(self, factor)
         from_reset = shorter.refine_every / self.refine_every
         return replace(
@@ -130,20 +142,24 @@ class EDCStrategy(Strategy):
             recovery_stop_iter=round(self.recovery_stop_iter * from_reset),
         )
 
+    def needs_absgrad(self, step: int) -> bool:
+        """Whether gradients are gathered at this step."""
+        return self.absgrad and self._is_observed(step)
+
     def update_every(self, step: int) -> int:
-        """1, then 5, then 20 steps an update."""
+        """Returns the steps of an update: 1, then 5, then 20."""
         if step < self.update_5_iter:
             return 1
         return 5 if step < self.update_20_iter else 20
 
     def steps_together(self, step: int) -> int:
-        """Up to 5 of those whose gradients are summed, once nothing is refined any more."""
+        """Returns up to 5 of those whose gradients are summed, once nothing is refined any more."""
         return 1 if step < self.refine_stop_iter else min(5, self.update_every(step))
 
     def step_pre_backward(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
     ) -> None:
-        """Keep the gradient of the projected means."""
+        """Keeps the gradient of the projected means."""
         info["means2d"].retain_grad()
 
     @torch.no_grad()
@@ -156,27 +172,36 @@ class EDCStrategy(Strategy):
         info: dict[str, Any],
         packed: bool = False,
     ) -> None:
-        """Gather statistics; prune, split and reset at their steps."""
+        """Gathers statistics; prunes, splits and resets at their steps."""
         if step >= self.refine_stop_iter:
             return
-        self._observe(params, state, info, packed)
+        if self._is_observed(step):
+            self._observe(params, state, info, packed)
         if step > 0 and step == self.early_prune_iter:
             ops.remove(params, optimizers, state, _opacities(params) < self.early_prune_opa)
-        if self._since_reset(step) == self.recovery_delay:
-            surplus = scores.lowest(
-                _opacities(params), int(self.recovery_share * ops.count(params))
-            )
-            ops.remove(params, optimizers, state, surplus)
-        if step > self.refine_start_iter and step % self.refine_every == 0:
+            self._forget(state)
+        if self._is_observed(step) and step % self.refine_every == 0:
             self._refine(params, optimizers, state, step, info)
         if step > 0 and step % self.reset_every == 0:
             ops.reset_opa(params, optimizers, state, value=self.reset_opa)
+        if self._since_reset(step) == self.recovery_delay:
+            is_last = below_quantile(_opacities(params), self.recovery_share)
+            ops.remove(params, optimizers, state, is_last)
+            self._forget(state)
+
+    def _is_observed(self, step: int) -> bool:
+        return self.refine_start_iter < step < self.refine_stop_iter
 
     def _observe(self, params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
         statistics.zeros_like_rows(state, _STATISTICS, params["means"])
         statistics.accumulate_gradients(
             state, ops.count(params), info, absolute=self.absgrad, packed=packed
         )
+
+    def _forget(self, state: State) -> None:
+        for name in _STATISTICS:
+            if state.get(name) is not None:
+                state[name].zero_()
 
     def _since_reset(self, step: int) -> int | None:
         """Steps since the last reset, while its recovery is watched."""
@@ -188,9 +213,8 @@ class EDCStrategy(Strategy):
     ) -> None:
         self._drop_surplus(params, optimizers, state)
         self._grow(params, optimizers, state, step, info)
-        ops.remove(params, optimizers, state, _opacities(params) < self.prune_opa)
-        for name in _STATISTICS:
-            state[name].zero_()
+        if step + self.refine_every < self.refine_stop_iter:
+            ops.remove(params, optimizers, state, _opacities(params) < self.prune_opa)
 
     def _drop_surplus(self, params: Params, optimizers: Optimizers, state: State) -> None:
         surplus = ops.count(params) - self.max_gaussians
@@ -209,7 +233,9 @@ class EDCStrategy(Strategy):
         gradient = state["grad2d"] / state["count"].clamp_min(1)
         is_late = step > self.growth_stop_iter
         threshold = self.grow_grad2d / _LATE_THRESHOLD if is_late else self.grow_grad2d
-        score = gradient if is_late else self._edge_score(step, info, ops.count(params))
+        if not bool((gradient >= threshold).any()):
+            return
+        score = gradient if is_late else self._edge_score(state, step, info, ops.count(params))
         births.long_axis_split(
             params,
             optimizers,
@@ -220,47 +246,62 @@ class EDCStrategy(Strategy):
             shrink_others=self.split_others,
             opacity_factor=self.split_opacity,
         )
+        self._forget(state)
 
-    def _edge_score(self, step: int, info: dict[str, Any], count: int) -> Tensor:
+    def _edge_score(self, state: State, step: int, info: dict[str, Any], count: int) -> Tensor:
         if "probe" not in info:
             raise StrategyError(
                 "the edge-aware score renders training views; info['probe'] is missing, which the"
                 " trainer must provide"
             )
         probe = info["probe"]
-        views = self._scored_views(step, len(probe))
+        views = self._scored_views(state, step, len(probe))
         total = torch.zeros(count, device=info["radii"].device)
         for view in views:
             seen = probe(view, maps=edge_maps).attributed[:, 0]
             total += scores.mean_normalized_positive(seen)
         return total / len(views)
 
-    def _scored_views(self, step: int, num_views: int) -> list[int]:
-        """All views at the refinement due after a watched reset, otherwise random ones."""
+    def _scored_views(self, state: State, step: int, num_views: int) -> list[int]:
+        """The next views of the order in `state`, or all at the refinement due after a reset."""
+        order = state.setdefault("view_order", scores.random_views(num_views, num_views))
         since = self._since_reset(step)
         first = self.all_views_delay
-        if since is not None and first <= since < first + self.refine_every:
-            return list(range(num_views))
-        return scores.random_views(num_views, self.score_views)
+        is_due = since is not None and first <= since < first + self.refine_every
+        count = num_views if is_due else min(self.score_views, num_views)
+        state["view_order"] = order[count:] + order[:count]
+        return order[:count]
 
 
 def growth_target(step: int, start: int, stop: int, budget: int) -> int:
-    """Gaussians wanted at `step`: the root of the share of growth that has passed, of `budget`."""
+    """Returns the Gaussians wanted at `step`: `budget` times the root of the share of growth."""
     share = min(max((step - start) / max(stop - start, 1), 0.0), 1.0)
-    return round(budget * share**0.5)
+    return int(budget * share**0.5)
 
 
 def edge_maps(image: Tensor, render: Tensor) -> Tensor:
-    """The edges of one photo [1,H,W,3] in [0,1], as maps [1,H,W,1]."""
+    """Returns the edges of one photo [1,H,W,3] in [0,1], as maps [1,H,W,1]."""
     del render
     return scores.min_max_normalized(scores.find_edges_map(image))[..., None]
 
 
 def chosen_to_split(gradient: Tensor, score: Tensor, threshold: float, wanted: int) -> Tensor:
-    """Mask [N] of at most `wanted` Gaussians with `gradient` >= `threshold`, drawn by `score`."""
+    """Returns the mask [N] of at most `wanted` with `gradient` >= `threshold`, drawn by `score`."""
     weights = torch.where(gradient >= threshold, score, torch.zeros_like(score))
     drawn = ops.sample_without_replacement(weights, wanted)
     return scores.masked(drawn, len(weights))
+
+
+def below_quantile(values: Tensor, share: float) -> Tensor:
+    """Returns the mask [N] of values below their quantile at `share`, interpolated, for any N.
+
+    `torch.quantile` refuses more than 2^24 values.
+    """
+    ordered = values.sort().values
+    position = share * (len(values) - 1)
+    low = int(position)
+    high = min(low + 1, len(values) - 1)
+    return values < torch.lerp(ordered[low], ordered[high], position - low)
 
 
 def _opacities(params: Params) -> Tensor:

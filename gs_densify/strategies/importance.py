@@ -15,7 +15,7 @@ METRICS = ("indoor", "outdoor")
 
 @torch.no_grad()
 def importance(probe: Any, count: int, metric: str) -> Tensor:
-    """I [N] over all training views; 0 for what no pixel's largest contribution comes from."""
+    """Returns I [N] over all training views; 0 for what is in no pixel the top contributor."""
     total = largest = None
     for view in range(len(probe)):
         found = contributions(probe(view).info, count)
@@ -28,19 +28,19 @@ def importance(probe: Any, count: int, metric: str) -> Tensor:
 
 
 def view_importance(sums: Tensor, pixels: Tensor, areas: Tensor, metric: str) -> Tensor:
-    """One view's part of I [N], from weights, pixels touched and pixels dominated, [N] each."""
+    """Returns a view's part of I [N]; `sums` of weights, `pixels` entered, `areas` topped [N]."""
     if metric == "indoor":
         return sums
     return torch.where(areas > 0, sums / pixels.clamp_min(1), 0.0)
 
 
 def sample_size(score: Tensor, share: float) -> int:
-    """How many to draw: `share` of those with a positive score, but one at least."""
+    """Returns how many to draw: `share` of those with a positive score, but one at least."""
     return max(1, int(share * int((score > 0).sum())))
 
 
 def most_important(score: Tensor, share: float) -> Tensor:
-    """Mask [N] of the fewest Gaussians that hold `share` of the sum of scores [N]."""
+    """Returns the mask [N] of the fewest Gaussians that hold `share` of the sum of scores [N]."""
     values, order = score.double().sort(descending=True, stable=True)
     cumulative = values.cumsum(0)
     is_needed = cumulative - values < share * cumulative[-1]

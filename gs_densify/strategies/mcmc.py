@@ -24,11 +24,15 @@ Limits: growth of 5 % a refinement needs about 90 refinements for a factor of 80
 points and a short schedule the budget is not reached. With fewer than 20 Gaussians nothing is
 added at all, since the target is rounded down.
 
-Differs from the published code: options, order and zero-based steps are gsplat 1.5.3's
-`MCMCStrategy`, to which it is equal below the budget; like it, the Gaussians from which copies were
-added keep their optimiser moments, which the published code zeroes. Unlike both, the budget holds
-even where the SfM points exceed it: the first refinement drops the least opaque ones above it
-(`--max-gaussians` drops them at the start).
+Differs from the paper / published code:
+- Options, order and zero-based steps are gsplat 1.5.3's `MCMCStrategy`, to which it is equal below
+  the budget. A refinement follows the optimisers' step, and the noise follows both; the published
+  code refines before that step, which it then skips, and adds no noise after the last one.
+- As in gsplat, the Gaussians from which copies were added keep their optimiser moments, which the
+  published code zeroes.
+- Training starts from the SfM points; the published code starts from random ones unless told.
+- Unlike both, the budget holds even where the SfM points exceed it: the first refinement drops the
+  least opaque ones above it (`--max-gaussians` drops them at the start).
 """
 
 from collections.abc import Mapping
@@ -45,12 +49,12 @@ from gs_densify.strategies.ops import Optimizers, Params, State
 
 
 def dead(opacities: Tensor, min_opacity: float) -> Tensor:
-    """Which Gaussians [N] are to be relocated, from opacities [N] in (0, 1)."""
+    """Returns which Gaussians [N] are to be relocated, from opacities [N] in (0, 1)."""
     return opacities <= min_opacity
 
 
 def num_births(count: int, growth: float, budget: int) -> int:
-    """How many Gaussians to add to `count`: a share `growth`, up to `budget`."""
+    """Returns how many Gaussians to add to `count`: a share `growth`, up to `budget`."""
     return max(0, min(budget, int((1.0 + growth) * count)) - count)
 
 
@@ -99,7 +103,7 @@ class MCMCStrategy(Strategy):
         info: dict[str, Any],
         packed: bool = False,
     ) -> None:
-        """Relocate and add at refinements; add noise always."""
+        """Relocates and adds at refinements; adds noise always."""
         is_in_window = self.refine_start_iter < step < self.refine_stop_iter
         if is_in_window and step % self.refine_every == 0:
             self._refine(params, optimizers, state)

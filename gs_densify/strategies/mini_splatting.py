@@ -20,13 +20,24 @@ Limits: each of four passes over the training views costs a render of each, and 
 searches, over up to millions of points, run on the CPU. The number of points, the blur's share of
 the image and the size of the sample are tuned for 100 to 300 photos of about a megapixel.
 
-Differs from the published code (steps are zero-based, and as gsplat's: start < step < stop):
-alpha follows gsplat (at most 0.999; there 0.99); points behind the camera are dropped after the
-draw, not before; at the cap it still prunes and grows into the room that is left, most urgent
-first, where the code skips the whole refinement; no pruning by screen size, which that code resets
-before it is read; all views give equally many points, where the code goes by their pixels. The
-`outdoor` importance is that code's option: a view's weight divided by the pixels it falls on, over
-the views in which i is an argmax.
+Differs from the paper / published code:
+- Steps are zero-based, refinements are at start < t < stop and follow the optimisers' step, as in
+  gsplat; the published code skips that step at a refinement.
+- A view's alpha is at most 0.999, as gsplat's; there 0.99.
+- At the cap it still prunes and grows into the room that is left, most urgent first; there the
+  whole refinement is skipped, and statistics go on.
+- Points behind the camera are dropped after the draw; there such Gaussians are passed over when the
+  pixel's argmax is sought.
+- All views give equally many points, and together at most `max_gaussians`; there a view gives more
+  where it has more pixels.
+- New scales are at least 1e-6 of the scene's radius; there 3.2e-4 in the scene's units.
+- The pruning keeps the Gaussian with which 99 % are reached; there it goes, and 1e-6 is added to
+  each importance before these are summed.
+- After a replacement of the model the round of views goes on; there a new one begins.
+- Pruning by radius on screen is left out: the published code resets the radii before it reads them.
+
+The `outdoor` importance is the published code's option: a view's weight divided by the pixels it
+falls on, over the views in which i is an argmax.
 """
 
 import dataclasses
@@ -68,7 +79,7 @@ class MiniSplattingStrategy(Strategy):
     prune_opa: float = 0.005
     """Opacity below which a Gaussian is pruned."""
     grow_grad2d: float = 0.0002
-    """Mean image-plane gradient (half-image units) above which a Gaussian grows."""
+    """Mean image-plane gradient (half-image units) from which a Gaussian grows."""
     grow_scale3d: float = 0.01
     """Largest scale, as a share of the scene's radius, up to which growing means cloning."""
     prune_scale3d: float = 0.1
@@ -123,7 +134,7 @@ class MiniSplattingStrategy(Strategy):
             )
 
     def scaled(self, factor: float) -> "MiniSplattingStrategy":
-        """The same method on a schedule `factor` times as long."""
+        """Returns the same method on a schedule `factor` times as long."""
         steps = {name: round(getattr(self, name) * factor) for name in _STEPS}
         steps["sh_degree_every"] = max(1, steps["sh_degree_every"])
         steps["prune_iter"] = max(steps["sample_iter"] + 1, round(self.prune_iter * factor))
@@ -134,19 +145,19 @@ class MiniSplattingStrategy(Strategy):
         return dataclasses.replace(self, refine_every=every, **steps)
 
     def lr_step(self, step: int) -> int:
-        """The schedule goes back at the sampling."""
+        """Returns the step of the learning-rate schedule, which goes back at the sampling."""
         if step <= self.sample_iter:
             return step
         return min(step, step - self.sample_iter + self.lr_restart_step)
 
     def sh_degree(self, step: int, scheduled: int) -> int:
-        """0 until the sampling, then one more every `sh_degree_every` steps."""
+        """Returns 0 until the sampling, then one more every `sh_degree_every` steps."""
         return min(scheduled, max(0, step - self.sample_iter) // self.sh_degree_every)
 
     def step_pre_backward(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
     ) -> None:
-        """Keep the gradient of the projected means."""
+        """Keeps the gradient of the projected means."""
         info["means2d"].retain_grad()
 
     @torch.no_grad()
@@ -159,7 +170,7 @@ class MiniSplattingStrategy(Strategy):
         info: dict[str, Any],
         packed: bool = False,
     ) -> None:
-        """Gather statistics; refine, reinitialise, sample and prune at their steps."""
+        """Gathers statistics; refines, reinitialises, samples and prunes at their steps."""
         if step < self.refine_stop_iter:
             self._observe(params, state, info, packed)
             if step > 0 and step % self.depth_every == 0:
@@ -181,7 +192,7 @@ class MiniSplattingStrategy(Strategy):
 
     def _refine(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
         gradient = state["grad2d"] / state["count"].clamp_min(1)
-        is_high = gradient > self.grow_grad2d
+        is_high = gradient >= self.grow_grad2d
         is_small = ops.largest_scale(params) <= self.grow_scale3d * state["scene_scale"]
         is_blurry = state["area"] > self.blur_area
         is_clone, is_split = within_room(
@@ -245,7 +256,7 @@ class MiniSplattingStrategy(Strategy):
 def within_room(
     is_clone: Tensor, is_split: Tensor, *, urgency: Tensor, room: int
 ) -> tuple[Tensor, Tensor]:
-    """The `room` most urgent births of those asked for, each of which adds one Gaussian."""
+    """Returns the `room` most urgent births of those asked for; each adds one Gaussian."""
     wanted = torch.cat([is_clone, is_split])
     if int(wanted.sum()) <= room:
         return is_clone, is_split
@@ -256,9 +267,10 @@ def within_room(
 
 
 def depth_points(view: Any, params: Params, count: int) -> tuple[Tensor, Tensor]:
-    """At most `count` points [P, 3] that a probed view shows, and their photo's colours [P, 3].
+    """Returns at most `count` points [P, 3] that a probed view shows, and their colours [P, 3].
 
-    Pixels are drawn without replacement, in proportion to the view's accumulated alpha.
+    The colours are the photo's. Pixels are drawn without replacement, in proportion to the view's
+    accumulated alpha.
     """
     ids = top_contributors(view.info)[0].flatten()
     alpha = view.alpha.flatten() * (ids >= 0)
@@ -280,7 +292,7 @@ def depth_points(view: Any, params: Params, count: int) -> tuple[Tensor, Tensor]
 def fresh_splats(
     means: Tensor, sh0: Tensor, *, opacity: float, num_sh_rest: int, least_scale: float
 ) -> Mapping[str, Tensor]:
-    """Isotropic Gaussians at `means` [P, 3], as wide as the way to their 3 nearest neighbours."""
+    """Returns isotropic Gaussians at `means` [P, 3], as wide as their 3 neighbours are far."""
     distances = neighbour_distances(means.cpu().numpy(), floor=least_scale)
     scales = torch.from_numpy(distances).to(means).log()
     quats = means.new_zeros(len(means), 4)

@@ -32,11 +32,12 @@ Limits: moments are those of the mass in space, not of the picture: two overlapp
 composited, not added. Children always part along the longest axis, so there is no chance of leaving
 a plane in which flat Gaussians lie. The number of Gaussians follows from the scene.
 
-Differs from the paper: only its abstract and its statement of the problem were at hand, hence
-formulas and default delta are our derivation and believed to be its case of a plane through the
-mean; its other planes and its uses outside training (editing, point clouds) are left out. Which
-Gaussians grow, and when, is the original method's, as gsplat 1.5.3 schedules it, with real opacity
-resets.
+Differs from the paper (there is no published code):
+- Only its abstract and its statement of the problem were at hand: formulas and default delta are
+  our derivation and believed to be its case of a plane through the mean.
+- Its other planes and its uses outside training (editing, point clouds) are left out.
+- Which Gaussians grow, and when, is the original method's, as gsplat 1.5.3 schedules it, with real
+  opacity resets (see `default`).
 """
 
 import math
@@ -57,7 +58,10 @@ _STATISTICS = ("grad2d", "count")
 def clones_and_splits(
     gradients: Tensor, largest: Tensor, *, above: float, size: float
 ) -> tuple[Tensor, Tensor]:
-    """Masks [N] from mean gradients [N] and largest scales [N]; `size` parts small from large."""
+    """Returns the masks [N] of what to clone and to split.
+
+    They follow from mean gradients [N] and largest scales [N]; `size` parts small from large.
+    """
     is_high = gradients > above
     is_small = largest <= size
     return is_high & is_small, is_high & ~is_small
@@ -104,7 +108,7 @@ class NewSplitStrategy(Strategy):
     def step_pre_backward(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
     ) -> None:
-        """Keep the gradient of the projected means."""
+        """Keeps the gradient of the projected means."""
         info["means2d"].retain_grad()
 
     @torch.no_grad()
@@ -117,7 +121,7 @@ class NewSplitStrategy(Strategy):
         info: dict[str, Any],
         packed: bool = False,
     ) -> None:
-        """Gather gradients; refine and reset at their steps."""
+        """Gathers gradients; refines and resets at their steps."""
         if step >= self.refine_stop_iter:
             return
         self._observe(params, state, info, packed)

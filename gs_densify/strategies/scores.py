@@ -4,9 +4,7 @@ Pure functions of tensors on any device. Images are [C,H,W,3] in [0,1], maps [C,
 a score per Gaussian where the trainer attributes it (see `base.Strategy.attributed_maps`).
 """
 
-import math
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +17,6 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, the grey of PIL's mode "L"
 _TAPS, _SIGMA = 11, 1.5  # the window of SSIM
 _SSIM_WEIGHT = 0.2  # of 3DGS's loss
 SSIM_CONSTANTS = _C1, _C2 = 0.01**2, 0.03**2
-_ALPHA_MIN = 1 / 255  # rasterisers drop contributions below this
-_MAX_EXTENT = 3.33  # standard deviations, within which gsplat keeps every Gaussian
 
 
 def luma(images: Tensor) -> Tensor:
@@ -147,23 +143,6 @@ def masked(indices: Tensor, count: int) -> Tensor:
     mask = torch.zeros(count, dtype=torch.bool, device=indices.device)
     mask[indices] = True
     return mask
-
-
-def footprints(info: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Area in pixels and mean distance of its pixels from the centre, both [C,N]; 0 where culled.
-
-    The footprint is the ellipse in which alpha >= 1/255, whatever lies in front of it and however
-    much of it is outside the image. With semi-axes a and b the distance is that of a circle of
-    radius sqrt((a^2 + b^2) / 2). Needs gsplat's unpacked `conics`, `opacities` and `radii`.
-    """
-    conics, opacities = info["conics"], info["opacities"]
-    determinant = (conics[..., 0] * conics[..., 2] - conics[..., 1] ** 2).clamp_min(1e-20)
-    variances = (conics[..., 0] + conics[..., 2]) / determinant  # their sum over both axes
-    extent = (2 * torch.log((opacities / _ALPHA_MIN).clamp_min(1))).clamp_max(_MAX_EXTENT**2)
-    area = math.pi * extent / determinant.sqrt()
-    distance = 2 / 3 * (extent * variances / 2).sqrt()
-    is_drawn = (info["radii"] > 0).all(dim=-1)
-    return torch.where(is_drawn, area, 0.0), torch.where(is_drawn, distance, 0.0)
 
 
 def random_views(count: int, n: int) -> list[int]:

@@ -40,6 +40,14 @@ def brute_weights(info: dict, camera: int) -> torch.Tensor:
     )[2]
 
 
+def pixel_distances(info: dict, camera: int) -> torch.Tensor:
+    """Distances [H, W, N] of the pixels' centres from one camera's projected means."""
+    x = torch.arange(info["width"], dtype=torch.float64) + 0.5
+    y = torch.arange(info["height"], dtype=torch.float64) + 0.5
+    pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    return (pixels[:, :, None] - info["means2d"][camera]).norm(dim=-1)
+
+
 def as_packed(info: dict) -> dict:
     """What gsplat's packed mode would have left: rows of visible pairs only."""
     visible = (info["radii"] > 0).all(-1)
@@ -60,7 +68,8 @@ def as_packed(info: dict) -> dict:
 def test_torch_equals_brute_force(name: str, antialiased: bool) -> None:
     scene = random_scene(**SCENES[name], n_cameras=2, seed=3)
     info = rendered(scene, antialiased=antialiased)
-    found = contributions(info, len(scene.means))
+    pixel_map = torch.rand(2, scene.height, scene.width, dtype=torch.float64)
+    found = contributions(info, len(scene.means), pixel_map)
     for camera in range(2):
         weights = brute_weights(info, camera)
         largest, ids = weights.max(dim=-1)
@@ -69,6 +78,12 @@ def test_torch_equals_brute_force(name: str, antialiased: bool) -> None:
         torch.testing.assert_close(found.weights[camera], largest)
         torch.testing.assert_close(found.sums[camera], weights.sum((0, 1)))
         assert torch.equal(found.pixels[camera], (weights > 0).sum((0, 1)))
+        # Whatever the weight, a pixel that a Gaussian enters adds the whole map and its distance.
+        on_map = torch.where(weights > 0, pixel_map[camera][..., None], 0.0).sum((0, 1))
+        torch.testing.assert_close(found.mapped[camera], on_map)
+        distances = pixel_distances(info, camera)
+        expected = torch.where(weights > 0, distances, 0.0).sum((0, 1))
+        torch.testing.assert_close(found.distances[camera], expected)
 
 
 def test_top_contributors_alone_and_areas_agree_with_the_sums() -> None:
@@ -78,6 +93,7 @@ def test_top_contributors_alone_and_areas_agree_with_the_sums() -> None:
     ids, weights = top_contributors(info)
     assert ids.shape == (3, 30, 50) and ids.dtype == torch.int64
     assert torch.equal(ids, found.ids) and torch.equal(weights, found.weights)
+    assert found.distances is None and found.mapped is None
     areas = largest_areas(ids, 60)
     expected = torch.stack([(ids == k).sum((1, 2)) for k in range(60)], dim=1)
     assert torch.equal(areas, expected.float())
@@ -100,9 +116,9 @@ def test_packed_equals_unpacked() -> None:
     scene = random_scene(40, 33, 21, n_cameras=2, size=0.3, seed=7)
     info = rendered(scene)
     assert (info["radii"] == 0).any(), "the comparison needs culled Gaussians"
-    for left, right in zip(
-        contributions(as_packed(info), 40), contributions(info, 40), strict=True
-    ):
+    pixel_map = torch.rand(2, 21, 33, dtype=torch.float64)
+    packed, unpacked = (contributions(kind, 40, pixel_map) for kind in (as_packed(info), info))
+    for left, right in zip(packed, unpacked, strict=True):
         assert torch.equal(left, right)
 
 
@@ -134,9 +150,10 @@ for n, cameras, tile, opacity in ((20, 2, 16, 0.9), (30, 1, 8, 1.0), (0, 1, 16, 
     tiles = intersect_tiles(
         info["means2d"], info["radii"], info["depths"], 21, 18, tile
     )
-    for with_sums in (False, True):
-        plain = contributors_torch(rows, tiles, 21, 18, with_sums)
-        fused = contributors_triton(rows, tiles, 21, 18, with_sums)
+    values = torch.rand(cameras, 18, 21, dtype=torch.float64)
+    for asked in ({{}}, {{"with_sums": True}}, {{"with_sums": True, "pixel_map": values}}):
+        plain = contributors_torch(rows, tiles, 21, 18, **asked)
+        fused = contributors_triton(rows, tiles, 21, 18, **asked)
         assert n == 0 or (plain[0] >= 0).any()
         for left, right in zip(fused, plain, strict=True):
             # The kernel's thresholds are float32 also where the data is float64.
@@ -164,6 +181,10 @@ def assert_contributions_agree(mine: Contributions, theirs: Contributions) -> No
     assert distance <= 1e-3, f"sums are {float(distance):.1e} apart"
     missing = (mine.pixels - theirs.pixels).abs().sum() / theirs.pixels.sum()
     assert missing <= 2e-3, f"pixels are {float(missing):.1e} apart"
+    for name in ("distances", "mapped"):
+        one, other = getattr(mine, name), getattr(theirs, name)
+        apart = (one - other).norm() / other.norm()
+        assert apart <= 2e-3, f"{name} are {float(apart):.1e} apart"
 
 
 @pytest.mark.gpu
@@ -175,10 +196,11 @@ def test_triton_kernel_agrees_with_torch_on_gsplats_info(name: str, packed: bool
 
     scene = GPU_SCENES[name]().to("cuda", torch.float32)
     info = rendered(scene, "gsplat", packed=packed)
-    fused = contributions(info, len(scene.means))
+    pixel_map = torch.rand(len(scene.viewmats), scene.height, scene.width, device="cuda")
+    fused = contributions(info, len(scene.means), pixel_map)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(contributors, "HAS_TRITON", False)
-        plain = contributions(info, len(scene.means))
+        plain = contributions(info, len(scene.means), pixel_map)
     assert (plain.ids >= 0).any()
     assert_contributions_agree(fused, plain)
     ids, weights = top_contributors(info)

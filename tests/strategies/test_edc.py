@@ -59,6 +59,8 @@ def test_growth_is_a_root_curve_from_zero_to_the_budget() -> None:
     counts = [edc.growth_target(t, 500, 14_500, 1_000_000) for t in (0, 500, 4000, 8375, 14_500)]
     assert counts == [0, 0, 500_000, 750_000, 1_000_000]
     assert edc.growth_target(14_900, 500, 14_500, 7) == 7
+    assert edc.growth_target(600, 500, 14_500, 1_000_000) == 84_515  # of 84,515.4
+    assert edc.growth_target(600, 500, 14_500, 10) == 0
     assert edc.growth_target(10, 10, 10, 7) == 0 and edc.growth_target(11, 10, 10, 7) == 7
 
 
@@ -128,7 +130,7 @@ def test_a_split_keeps_the_others_and_replaces_the_chosen() -> None:
 def _births_with_gradient(step: int, gradient: float) -> tuple[int, list[int]]:
     """Births at a refinement where the threshold is 1, and the views that were scored."""
     run = _Run(reset_every=1000, grow_grad2d=1.0)
-    run.step(0)
+    run.step(5)
     run.state["grad2d"].fill_(gradient)
     run.state["count"].fill_(1.0)
     run.probe.views.clear()
@@ -158,17 +160,102 @@ def test_resets_lower_opacities_to_the_published_value() -> None:
     assert len(run) == COUNT
 
 
+def test_gradients_are_gathered_from_the_start_of_refinement_on() -> None:
+    run = _Run(reset_every=1000, grow_grad2d=1.0)
+    run.steps(*range(5), scale=1e6)
+    assert "grad2d" not in run.state
+    run.steps(5, 6, 7, 8, scale=0.0)
+    assert len(run) == COUNT and run.state["count"].max() == 4
+    strategy = EDCStrategy()
+    steps = (0, 500, 501, 14_999, 15_000)
+    assert [strategy.needs_absgrad(step) for step in steps] == [False, False, True, True, False]
+    assert not EDCStrategy(absgrad=False).needs_absgrad(501)
+
+
+def test_gradients_add_up_until_the_curve_allows_growth() -> None:
+    # 150 sqrt((t - 4) / 32) passes the 60 Gaussians between steps 8 and 12.
+    run = _Run(reset_every=1000)
+    run.steps(*range(9))
+    assert len(run) == COUNT and run.state["count"].max() == 4
+    run.steps(9, 10, 11)
+    assert run.state["count"].max() == 7
+    run.step(12)
+    assert len(run) > COUNT and run.state["count"].max() == run.state["grad2d"].max() == 0
+    # Without a candidate nothing grows, and nothing is forgotten.
+    run.strategy.grow_grad2d = 1e9
+    run.steps(13, 14, 15, 16)
+    assert run.state["count"].max() == 4
+
+
+@pytest.mark.parametrize(("stop", "last"), [(50, 48), (48, 44)])
+def test_the_last_refinement_prunes_nothing(stop: int, last: int) -> None:
+    run = _Run(grow_grad2d=1e9, reset_every=1000, refine_stop_iter=stop)
+    run.steps(*range(last - 7))
+    run.params["opacities"].data[:5] = -20.0
+    run.steps(last - 7, last - 6, last - 5)
+    assert len(run) == COUNT
+    run.step(last - 4)
+    assert len(run) == COUNT - 5
+    run.params["opacities"].data[:5] = -20.0
+    run.steps(*range(last - 3, stop))
+    assert len(run) == COUNT - 5
+    # Published: prunings at 14,800 and before, refinements up to 14,900.
+    published = EDCStrategy()
+    assert 14_800 + published.refine_every < published.refine_stop_iter
+    assert 14_900 + published.refine_every >= published.refine_stop_iter
+
+
+def _recover_unevenly(run: _Run) -> None:
+    """As after some training since a reset: opacities that all differ."""
+    run.params["opacities"].data += torch.randn(len(run))
+
+
 def test_those_that_did_not_recover_are_dropped_after_the_first_two_resets() -> None:
     run = _Run(grow_grad2d=1e9)
     lost = {}
     for step in range(50):
+        if step in (14, 26, 38):
+            _recover_unevenly(run)
         before = run.opacities.sort().values
         run.step(step)
         if len(run) < len(before):
             lost[step] = len(before) - len(run)
             # Those that stay are the most opaque; order among them does not matter here.
             torch.testing.assert_close(run.opacities.sort().values, before[lost[step] :])
-    assert lost == {14: 12, 26: 9}
+            assert run.state["count"].max() == 0
+    assert lost == {14: 12, 26: 10}
+
+
+def test_what_is_dropped_after_a_reset_is_dropped_after_that_steps_growth() -> None:
+    run = _Run(recovery_delay=4, all_views_delay=8, max_gaussians=200)
+    run.steps(*range(16))
+    _recover_unevenly(run)
+    run.probe.views.clear()
+    run.step(16)  # a refinement too: it grows to the curve, and then a fifth goes
+    grown = edc.growth_target(16, 4, 36, 200)
+    assert len(run.probe.views) == 2
+    assert len(run) == pytest.approx(0.8 * grown, abs=4)
+    run.probe.views.clear()
+    run.steps(17, 18, 19, 20)
+    assert sorted(run.probe.views) == [0, 1, 2, 3]
+    assert len(run) > grown
+
+
+def test_below_a_quantile_is_strictly_below_torchs() -> None:
+    for count in (1, 2, 7, 48, 60, 61):
+        values = torch.rand(count)
+        expected = values < torch.quantile(values, 0.2)
+        assert torch.equal(edc.below_quantile(values, 0.2), expected)
+    equal = torch.tensor([0.05, 0.05, 0.01, 0.05, 0.9])
+    assert edc.below_quantile(equal, 0.4).tolist() == [False, False, True, False, False]
+
+
+def test_views_are_scored_in_one_order_over_and_over() -> None:
+    run = _Run(reset_every=1000, max_gaussians=1000)
+    run.steps(*range(21))
+    views = run.probe.views
+    assert len(views) == 8 and sorted(views[:4]) == [0, 1, 2, 3]
+    assert views[4:] == views[:4]
 
 
 def test_all_views_are_scored_after_those_resets_and_a_few_otherwise() -> None:
@@ -207,7 +294,7 @@ def test_a_model_above_the_budget_loses_the_least_opaque() -> None:
 def test_edge_scores_are_means_of_views_over_their_positive_mean() -> None:
     run = _Run(score_views=4)
     info = {"probe": run.probe, "radii": torch.zeros(1, COUNT, 2)}
-    score = run.strategy._edge_score(8, info, COUNT)
+    score = run.strategy._edge_score(run.state, 8, info, COUNT)
     expected = torch.zeros(COUNT)
     for view in range(4):
         seen = run.probe(view, maps=edc.edge_maps).attributed[:, 0]

@@ -94,6 +94,21 @@ def _small(**options) -> MiniSplattingStrategy:
     return MiniSplattingStrategy(**{**steps, "grow_grad2d": 1e3, "blur_area": 1.0, **options})
 
 
+def _with_gradients(gradient: float) -> int:
+    """Gaussians after a refinement at which the threshold is 0.25."""
+    params, optimizers, state, _ = _model()
+    strategy = _small(grow_grad2d=0.25, prune_opa=1e-9)
+    state = strategy.initialize_state(scene_scale=3.0)
+    state["grad2d"] = torch.full((COUNT,), gradient)
+    state["count"], state["area"] = torch.ones(COUNT), torch.zeros(COUNT)
+    strategy._refine(params, optimizers, state, 2)
+    return len(params["means"])
+
+
+def test_gradients_from_the_threshold_on_grow() -> None:
+    assert (_with_gradients(0.2499), _with_gradients(0.25)) == (COUNT, 2 * COUNT)
+
+
 def _assert_faint(params) -> None:
     opacities = params["opacities"].detach().sigmoid()
     torch.testing.assert_close(opacities, torch.full_like(opacities, 0.1))

@@ -9,8 +9,6 @@ import torch
 from PIL import Image, ImageFilter
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from gs_densify.rendering.base import make_rasterizer, render_splats
-from gs_densify.splats.model import to_parameters
 from gs_densify.strategies import scores
 
 
@@ -160,32 +158,3 @@ def test_views_are_distinct_and_no_more_than_there_are() -> None:
     views = scores.random_views(20, 8)
     assert len(set(views)) == 8 and set(views) <= set(range(20))
     assert sorted(scores.random_views(3, 10)) == [0, 1, 2]
-
-
-def _rendered(means, scales, opacity: float) -> tuple[torch.Tensor, dict]:
-    count = len(means)
-    values = {
-        "means": torch.tensor(means),
-        "scales": torch.tensor(scales).log(),
-        "quats": torch.nn.functional.normalize(torch.randn(count, 4)),
-        "opacities": torch.full((count,), math.log(opacity / (1 - opacity))),
-        "sh0": torch.ones(count, 1, 3),
-        "shN": torch.zeros(count, 15, 3),
-    }
-    splats = to_parameters(values, torch.device("cpu"))
-    Ks = torch.tensor([[[60.0, 0.0, 48.0], [0.0, 60.0, 32.0], [0.0, 0.0, 1.0]]])
-    rasterizer = make_rasterizer("reference")
-    with torch.no_grad():
-        output = render_splats(rasterizer, splats, torch.eye(4)[None], Ks, 96, 64, sh_degree=0)
-    return output.alpha[0, ..., 0], output.info
-
-
-@pytest.mark.parametrize("scales", [[0.3, 0.3, 0.3], [0.5, 0.2, 0.3]])
-def test_a_footprint_has_the_drawn_pixels_and_their_mean_distance(scales: list[float]) -> None:
-    alpha, info = _rendered([[0.1, -0.05, 3.0], [0.0, 0.0, -2.0]], [scales, scales], 0.8)
-    area, distance = scores.footprints(info)
-    drawn = (alpha > 0).nonzero().float() + 0.5
-    centre = info["means2d"][0, 0].flip(0)
-    assert area[0, 0] == pytest.approx(len(drawn), rel=0.02)
-    assert distance[0, 0] == pytest.approx(float((drawn - centre).norm(dim=1).mean()), rel=0.05)
-    assert area[0, 1] == 0 and distance[0, 1] == 0
