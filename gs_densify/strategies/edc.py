@@ -211,15 +211,10 @@ class EDCStrategy(Strategy):
     def _refine(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
     ) -> None:
-        self._drop_surplus(params, optimizers, state)
+        ops.remove_surplus(params, optimizers, state, self.max_gaussians)
         self._grow(params, optimizers, state, step, info)
         if step + self.refine_every < self.refine_stop_iter:
             ops.remove(params, optimizers, state, _opacities(params) < self.prune_opa)
-
-    def _drop_surplus(self, params: Params, optimizers: Optimizers, state: State) -> None:
-        surplus = ops.count(params) - self.max_gaussians
-        if surplus > 0:
-            ops.remove(params, optimizers, state, scores.lowest(_opacities(params), surplus))
 
     def _grow(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]

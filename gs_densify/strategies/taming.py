@@ -207,10 +207,7 @@ class TamingStrategy(Strategy):
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
     ) -> None:
         budget = self.max_gaussians or int(self.budget_factor * state["start_count"])
-        surplus = ops.count(params) - budget
-        if surplus > 0:
-            logits = params["opacities"].flatten()
-            ops.remove(params, optimizers, state, scores.lowest(logits, surplus))
+        ops.remove_surplus(params, optimizers, state, budget)
         gradient = state["grad2d"] / state["count"].clamp_min(1)
         importance = self._importance(params, gradient, info)
         target = self._target(step, state, budget)
