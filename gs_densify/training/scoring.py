@@ -95,7 +95,10 @@ def protocol_of(
     seed: int | None,
     steps: int | None,
 ) -> Protocol:
-    """How `config` scores a model of a scene that was trained for `steps` steps."""
+    """How `config` scores a model of a scene that was trained for `steps` steps.
+
+    Without `seed` it is no run's, and what else it was trained with is not known either.
+    """
     return build_protocol(
         loaded.scene,
         scoring_of(config),
@@ -107,5 +110,6 @@ def protocol_of(
             steps=steps,
             antialiased=config.render.antialiased,
             near_plane=loaded.near_plane,
+            normalize=None if seed is None else config.data.normalize,
         ),
     )
