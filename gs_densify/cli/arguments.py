@@ -22,6 +22,7 @@ from gs_densify.training import config_file, run_folder
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.flags import parse
 from gs_densify.training.presets import strategy_defaults, trainer_defaults
+from gs_densify.training.retired import translate_retired_flags
 
 PROGRAM = "gs-train"
 
@@ -67,7 +68,7 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
         _check_choices(given, early.config, values, defaults_of(**of_file), defaults)
     parsed: Any = parse(
         _form(options_form, defaults),
-        [*in_file, "--strategy", name, *argv],
+        translate_retired_flags([*in_file, "--strategy", name, *argv]),
         program=PROGRAM,
         description=_description(),
     )

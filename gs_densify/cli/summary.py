@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gs_densify.results import METRICS, Scores
+from gs_densify.results import METRICS, Scores, WallTime
 from gs_densify.results.aggregate import Aggregate, Group, Spread
 from gs_densify.results.compare import Comparison
 
@@ -37,6 +37,12 @@ def scores_text(scores: Scores, unavailable: dict[str, str], protocol: str) -> s
     ]
     title = "held-out views" if protocol == "default" else f"held-out views, protocol {protocol}"
     return "\n".join([f"{title}: {', '.join(known) or 'no scores'}", *missing])
+
+
+def wall_time_text(wall_time: WallTime) -> str:
+    """One line of where the time went, in the order in which things are done."""
+    parts = (f"{name.replace('_', ' ')} {each:.1f}" for name, each in wall_time.parts.items())
+    return f"{wall_time.total:.1f} s in all: {', '.join(parts)}"
 
 
 def comparison_text(comparison: Comparison) -> str:

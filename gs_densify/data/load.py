@@ -13,6 +13,7 @@ from gs_densify.data.decode import Header, is_turned_by_exif
 from gs_densify.data.images import read_headers
 from gs_densify.data.lens import undistortion
 from gs_densify.data.normalize import (
+    World,
     camera_centers,
     is_usable_point,
     normalizing_transform,
@@ -62,7 +63,7 @@ def load_scene(
     name: str,
     downscale: int = 1,
     test_every: int = 8,
-    normalize: bool = True,
+    normalize: World = "cameras",
     photos: PhotoOptions | None = None,
 ) -> Scene:
     """Load a COLMAP data set: poses, points and where the photos are, but no pixels yet.
@@ -73,7 +74,7 @@ def load_scene(
         downscale: read ``images_{downscale}``; 1 reads ``images``. Intrinsics follow the size
             that each photo has in the end.
         test_every: hold out every k-th view in sorted order, from the first; 0 holds out none.
-        normalize: take the world to the canonical one of ``normalize``; else keep COLMAP's.
+        normalize: the world to take the scene to, see ``normalize``; ``none`` keeps COLMAP's.
         photos: which pixels the views are made of.
 
     Raises:
@@ -92,7 +93,7 @@ def load_scene(
 
     poses = np.stack([image.cam_from_world for image in images])
     points, colors, dropped = _usable_points(model.folder, model.points, model.colors, poses)
-    similarity = normalizing_transform(poses, points) if normalize else np.eye(4)
+    similarity = normalizing_transform(poses, points, normalize)
     views = tuple(
         replace(
             _view(image, files[image.name], header.size, source),

@@ -1,7 +1,7 @@
-"""One similarity that takes a COLMAP world to a canonical one.
+"""Similarities that take a COLMAP world to a canonical one.
 
 COLMAP's world is arbitrary up to rotation, translation and scale. Learning rates, thresholds and
-viewers want a known one, which is derived here from what every model has:
+viewers want a known one. The world ``cameras`` is derived from what every model has:
 
 * origin: the mean of the camera centres;
 * scale: their mean distance to the origin becomes 1;
@@ -13,13 +13,31 @@ viewers want a known one, which is derived here from what every model has:
 Each item follows the model through any similarity, so the result does not depend on the world
 that COLMAP chose. Where an item is undefined (one camera, no up on average, points without a
 preferred direction) the functions below name what stands in.
+
+The world ``focus`` is the one in which gsplat 1.5.3's examples train (``similarity_from_cameras``
+and ``align_principal_axes`` of its COLMAP parser):
+
+* scale: the median distance of the camera centres to the focus becomes 1. The focus is the median,
+  over the cameras, of the point on each optical axis that is nearest to COLMAP's origin. Medians of
+  points are taken by coordinate, in axes in which the shortest rotation has brought the mean up
+  direction of the cameras to -y.
+* origin: the median of the points, in the same axes;
+* x, y, z: the principal axes of the points, from the longest to the shortest, every point weighing
+  the same; z points to where the points' mean lies above their median. The sign of x, which gsplat
+  leaves to the eigenvalue solver, is the one that gives the first camera a positive x.
+
+It depends on the world that COLMAP chose: on its origin, and a little on its axes, since medians
+are taken by coordinate. Far points can turn it; its scale does not depend on the points.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.spatial import cKDTree
+
+World = Literal["cameras", "focus", "none"]
+"""The worlds described above, and COLMAP's own."""
 
 _Reduce = Callable[[np.ndarray], Any]
 
@@ -53,23 +71,31 @@ def camera_distance(centers: np.ndarray, points: np.ndarray) -> float:
     return _length(_distances(centers, origin), _distances(points, origin), np.mean)
 
 
-def normalizing_transform(cam_from_world: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Similarity [4, 4] that takes the given world to the canonical one described above.
+def normalizing_transform(
+    cam_from_world: np.ndarray, points: np.ndarray, world: World = "cameras"
+) -> np.ndarray:
+    """Similarity [4, 4] that takes the given world to one of those described above.
 
     Args:
         cam_from_world: rigid poses [N, 4, 4], N >= 1, in the order that decides signs.
         points: finite points [P, 3]; P may be 0.
+        world: where to; ``none`` gives the identity.
     """
-    centers = camera_centers(cam_from_world)
-    origin = centers.mean(axis=0)
-    scale = 1.0 / camera_distance(centers, points)
-    z = _mean_up(cam_from_world)
-    x = _horizontal_axis(z, cam_from_world, (centers - origin) * scale, (points - origin) * scale)
-    rotation = np.stack([x, np.cross(z, x), z])
-    transform = np.eye(4)
-    transform[:3, :3] = scale * rotation
-    transform[:3, 3] = -scale * rotation @ origin
-    return transform
+    if world == "none":
+        return np.eye(4)
+    return (_to_cameras if world == "cameras" else _to_focus)(cam_from_world, points)
+
+
+def mean_up(cam_from_world: np.ndarray) -> np.ndarray:
+    """Mean of the cameras' up directions (minus y), a unit vector; the first's where they cancel.
+
+    Args:
+        cam_from_world: rigid poses [N, 4, 4], N >= 1.
+    """
+    ups = -cam_from_world[:, 1, :3]
+    mean = ups.mean(axis=0)
+    up = mean if np.linalg.norm(mean) > 1e-3 else ups[0]
+    return np.asarray(up / np.linalg.norm(up))
 
 
 def transform_points(similarity: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -110,12 +136,56 @@ def _length(cameras: np.ndarray, points: np.ndarray, reduce: _Reduce) -> float:
     return by_points or 1.0
 
 
-def _mean_up(cam_from_world: np.ndarray) -> np.ndarray:
-    """Mean of the cameras' up directions (minus y); the first camera's where they cancel."""
-    ups = -cam_from_world[:, 1, :3]
-    mean = ups.mean(axis=0)
-    up = mean if np.linalg.norm(mean) > 1e-3 else ups[0]
-    return np.asarray(up / np.linalg.norm(up))
+def _to_cameras(cam_from_world: np.ndarray, points: np.ndarray) -> np.ndarray:
+    centers = camera_centers(cam_from_world)
+    origin = centers.mean(axis=0)
+    scale = 1.0 / camera_distance(centers, points)
+    z = mean_up(cam_from_world)
+    x = _horizontal_axis(z, cam_from_world, (centers - origin) * scale, (points - origin) * scale)
+    return _similarity(scale, np.stack([x, np.cross(z, x), z]), origin)
+
+
+def _to_focus(cam_from_world: np.ndarray, points: np.ndarray) -> np.ndarray:
+    upright = _upright(mean_up(cam_from_world))
+    centers = camera_centers(cam_from_world) @ upright.T
+    forward = cam_from_world[:, 2, :3] @ upright.T
+    points = points @ upright.T
+    along = np.einsum("ni,ni->n", centers, forward)
+    focus = np.median(centers - along[:, None] * forward, axis=0)
+    unit = _length(_distances(centers, focus), _distances(points, focus), np.median)
+    middle = np.median(points, axis=0) if len(points) else focus
+    axes = _principal_axes(points - middle, (centers - middle) / unit)
+    return _similarity(1.0 / unit, axes @ upright, middle @ upright)
+
+
+def _similarity(scale: float, rotation: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """The map x -> scale rotation (x - origin), [4, 4]."""
+    transform = np.eye(4)
+    transform[:3, :3] = scale * rotation
+    transform[:3, 3] = -scale * rotation @ origin
+    return transform
+
+
+def _upright(up: np.ndarray) -> np.ndarray:
+    """The shortest rotation [3, 3] that takes the unit vector ``up`` to -y (Rodrigues' formula)."""
+    down = np.array([0.0, -1.0, 0.0])
+    cosine = up @ down
+    if cosine < -1 + 1e-12:
+        return np.diag([1.0, -1.0, -1.0])  # half a turn about x: all are equally short
+    x, y, z = np.cross(up, down)
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.asarray(np.eye(3) + cross + cross @ cross / (1 + cosine))
+
+
+def _principal_axes(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Rows x, y, z of a rotation [3, 3] from points and camera centres about one origin."""
+    spread = points - points.mean(axis=0) if len(points) else points
+    _, axes = np.linalg.eigh(spread.T @ spread)  # from the least variance to the largest
+    heights = points @ axes[:, 0]
+    is_upside_down = len(heights) and np.median(heights) > heights.mean()
+    z = -axes[:, 0] if is_upside_down else axes[:, 0]
+    x = _towards(axes[:, 2], centers)
+    return np.stack([x, np.cross(z, x), z])
 
 
 def _horizontal_axis(
@@ -126,6 +196,11 @@ def _horizontal_axis(
     axis = _principal_axis(z, points)
     if axis is None:
         return _first_direction(z, [*offsets, *np.eye(3)])
+    return _towards(axis, offsets)
+
+
+def _towards(axis: np.ndarray, offsets: Iterable[np.ndarray]) -> np.ndarray:
+    """``axis`` or its opposite: the one on whose side the first offset is that is off its plane."""
     sides = (float(offset @ axis) for offset in offsets)
     side = next((s for s in sides if abs(s) > 1e-3), 1.0)
     return axis if side > 0 else -axis

@@ -1,6 +1,7 @@
 """Score a model on held-out views."""
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ class Evaluation:
     scores: Scores
     unavailable: dict[str, str]
     render_seconds: float = field(compare=False)
-    """Time to render one view, mean."""
+    """Time to render one view, the median over the views: some wait for kernels or for files."""
 
 
 @torch.no_grad()
@@ -102,7 +103,7 @@ def evaluate_views(
     device = torch.device(device)
     metrics, unavailable = _metrics(scoring, weights_dir, device)
     scored = []
-    seconds = 0.0
+    seconds = []
     bar = tqdm(views, "evaluate", unit="view", disable=not progress)
     with exact_convolutions():
         for view, image, mask in zip(bar, images, masks, strict=True):
@@ -111,13 +112,13 @@ def evaluate_views(
             started = time.perf_counter()
             rendered = render(view).to(device)
             _wait(device)
-            seconds += time.perf_counter() - started
+            seconds.append(time.perf_counter() - started)
             pair = _Pair(_finite(rendered, view.name, truth), truth, counted, scoring.quantisation)
             scores = _measure(pair, metrics, unavailable, view.name)
             scored.append(ViewScores(name=view.name, scores=scores))
             if on_view is not None:
                 on_view(view, truth, pair.picture)
-    return Evaluation(scored, mean_scores(scored), unavailable, seconds / len(views))
+    return Evaluation(scored, mean_scores(scored), unavailable, statistics.median(seconds))
 
 
 def _measure(

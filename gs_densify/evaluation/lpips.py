@@ -1,21 +1,28 @@
 """LPIPS (Zhang et al. 2018, The Unreasonable Effectiveness of Deep Features) in its variants.
 
-The linear heads (version 0.1) come with torchmetrics, which takes the backbones from torchvision.
-Here the backbones are built from the tables of `lpips_weights`, so that torchvision is not needed.
-Nothing is read or fetched before `Lpips.load`.
+The linear heads (version 0.1) lie among the files of torchmetrics, which is not imported for them:
+it would import torchvision, where that is installed, and take many seconds. The backbones are built
+from the tables of `lpips_weights`, without torchvision. Nothing is read or fetched before
+`Lpips.load`.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from gs_densify.evaluation.lpips_weights import BACKBONES, Backbone, find_weights, load_weights
+from gs_densify.evaluation.lpips_weights import (
+    BACKBONES,
+    Backbone,
+    LpipsUnavailable,
+    find_weights,
+    load_weights,
+)
 from gs_densify.evaluation.metrics import exact_convolutions, require_size
 from gs_densify.results import LpipsRecord
 
@@ -47,8 +54,15 @@ def lpips_record(name: str) -> LpipsRecord:
     return LpipsRecord(
         network=variant.backbone,
         input_range="[-1, 1]" if variant.signed else "[0, 1]",
-        package=f"gs_densify, linear heads 0.1 of torchmetrics {version('torchmetrics')}",
+        package=f"gs_densify, linear heads 0.1 of torchmetrics {_heads_version()}",
     )
+
+
+def _heads_version() -> str:
+    try:
+        return version("torchmetrics")
+    except PackageNotFoundError:
+        return "(not installed)"  # the scores are null, with the reason
 
 
 class Lpips(nn.Module):
@@ -81,7 +95,7 @@ class Lpips(nn.Module):
         """Build the network of that name with its published weights.
 
         Raises:
-            LpipsUnavailable: where the weights cannot be had.
+            LpipsUnavailable: where the weights or the heads cannot be had.
         """
         spec = BACKBONES[backbone]
         weights = load_weights(backbone, find_weights(backbone, weights_dir))
@@ -130,8 +144,20 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def _load_heads(spec: Backbone) -> list[Tensor]:
-    # Located as a file beside torchmetrics' own LPIPS, which is where its wheels put it.
-    file = resources.files("torchmetrics") / "functional/image/lpips_models" / spec.head_file
-    with resources.as_file(file) as path:
+    """Weights [C] of each tap's channels."""
+    path = _heads_folder() / spec.head_file
+    try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    return [state[f"lin{i}.model.1.weight"].flatten() for i in range(len(spec.taps))]
+        return [state[f"lin{i}.model.1.weight"].flatten() for i in range(len(spec.taps))]
+    except Exception as error:  # of a damaged file torch raises nearly anything
+        raise LpipsUnavailable(
+            f"{path} is missing or holds no heads of LPIPS 0.1; install torchmetrics again"
+        ) from error
+
+
+def _heads_folder() -> Path:
+    """Where torchmetrics' wheels put the heads, beside its own LPIPS."""
+    package = find_spec("torchmetrics")  # looks for the package, and runs nothing of it
+    if package is None or package.origin is None:
+        raise LpipsUnavailable("torchmetrics, which has its heads, is missing; install it again")
+    return Path(package.origin).parent / "functional/image/lpips_models"

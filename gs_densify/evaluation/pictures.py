@@ -16,13 +16,21 @@ from gs_densify.results import atomic_write
 
 
 def picture_writer(
-    folder: str | Path, names: set[str] | None = None
+    folder: str | Path,
+    names: set[str] | None = None,
+    start: Callable[..., object] = lambda function, *arguments: function(*arguments),
 ) -> Callable[[NamedView, Tensor, Tensor], None]:
-    """Return an `on_view` for `evaluate_views` that writes the pictures of these views, or all."""
+    """Return an `on_view` for `evaluate_views` that writes the pictures of these views, or all.
+
+    Args:
+        folder: for the pictures.
+        names: of the views; None for all.
+        start: called with a function and its arguments, to call it now or in another thread.
+    """
 
     def write(view: NamedView, truth: Tensor, rendered: Tensor) -> None:
         if names is None or view.name in names:
-            save_comparison(Path(folder) / picture_name(view.name), truth, rendered)
+            start(save_comparison, Path(folder) / picture_name(view.name), truth, rendered)
 
     return write
 
@@ -95,7 +103,8 @@ def _photo_and_render(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _write(path: str | Path, pixels: np.ndarray) -> None:
     with atomic_write(path) as file:
-        imageio.imwrite(file, pixels, extension=".png")
+        # Level 6 would take twice the time for a tenth less.
+        imageio.imwrite(file, pixels, extension=".png", compress_level=1)
 
 
 def picture_name(view_name: str) -> str:

@@ -48,6 +48,10 @@ class Conditions:
     near_plane: float = 0.01
     """Depth below which nothing is drawn, in the run's world; older files, in which it is not,
     were made with this one."""
+    normalize: str | None = None
+    """The world that the model was trained in, as `--data.normalize` names it: rates and thresholds
+    depend on it. Null where it is not known; of a run of before there were names, `config` says it:
+    true is `cameras`, false `none`."""
     gpu: str | None
     versions: dict[str, str | None]
     """As in `Results.versions`."""

@@ -62,7 +62,8 @@ class EvaluationRecord:
     train_seconds: float
     """Time spent training until this step: without loading and evaluating."""
     render_seconds: float | None = None
-    """Time to render one test view, mean; null in files of schema version 1."""
+    """Time to render one test view, the median over them, as some wait for kernels or files; it was
+    the mean in earlier files, and is null in those of schema version 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +79,9 @@ class Counts:
 class WallTime:
     """Seconds; `first_step` and `total` since gs-train began, or `train()` was called.
 
-    Of a run that was resumed `load` is the last process's, `first_step` the first one's, and the
-    others are sums, without what was lost after the last checkpoint.
+    `evaluate` has the checkpoints, too, and `total` ends with the last file but this one. Of a run
+    that was resumed `load` is the last process's, `first_step` the first one's, and the others are
+    sums, without what was lost after the last checkpoint.
     """
 
     load: float
@@ -87,6 +89,8 @@ class WallTime:
     evaluate: float
     total: float
     first_step: float | None = None
+    parts: dict[str, float] = field(default_factory=dict)
+    """All of `total` by name, see docs/results.md; empty in files of before there were parts."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,8 +97,10 @@ class DataOptions:
 
     test_every: int = 8
     """Every k-th photo by sorted name is held out."""
-    normalize: bool = True
-    """Move, turn and scale the world so that the cameras lie about the unit ball."""
+    normalize: Literal["cameras", "focus", "none"] = "cameras"
+    """World to train in. cameras: about the cameras' centre, their mean distance to it being 1;
+    focus: that of gsplat's trainers, where their median distance to what they look at is 1; none:
+    COLMAP's. Rates and thresholds scale with it (docs/data.md)."""
     image_budget: float = 16.0
     """GiB of GPU memory that photos may take; above it they stay in host memory."""
     workers: int | None = None

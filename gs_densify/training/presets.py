@@ -82,6 +82,7 @@ _TRAINING: Mapping[ProtocolName, Mapping[str, Any]] = {
         # Its loop always asks gsplat for absolute gradients, so entries rely on them.
         "render.absgrad": True,
         "render.near_plane": 0.01,  # gsplat's, with which the task renders
+        "data.normalize": "focus",  # gsplat's world, in which the task's thresholds and rates hold
     },
 }
 """What a protocol fixes of the training, too."""

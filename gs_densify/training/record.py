@@ -48,6 +48,7 @@ def conditions(
     steps: int | None,
     antialiased: bool,
     near_plane: float,
+    normalize: str | None,
 ) -> Conditions:
     """What moves the scores of a model besides the way of scoring."""
     return Conditions(
@@ -55,6 +56,7 @@ def conditions(
         steps=steps,
         antialiased=antialiased,
         near_plane=near_plane,
+        normalize=normalize,
         gpu=hardware(device).gpu,
         versions=versions(),
     )

@@ -1,6 +1,6 @@
 """Options that earlier versions had, or had not yet, in what they saved. Imports no torch."""
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from gs_densify.errors import ConfigError
@@ -8,6 +8,24 @@ from gs_densify.errors import ConfigError
 _GROUPS = ("init", "lr", "loss", "render", "data", "evaluation")
 _FIRST_NEAR_PLANE = 0.01
 """What every run was rendered with before there was the option."""
+
+
+_WORLDS = {True: "cameras", False: "none"}
+"""What --data.normalize and --data.no-normalize meant before worlds had names."""
+
+
+def translate_retired_flags(argv: Sequence[str]) -> list[str]:
+    """The arguments with flags that are gone replaced by what means the same now."""
+    flags = [word.replace("_", "-") for word in argv]
+    translated: list[str] = []
+    for word, flag, following in zip(argv, flags, [*flags[1:], "-"], strict=True):
+        if flag == "--data.no-normalize":
+            translated += ["--data.normalize", _WORLDS[False]]
+        elif flag == "--data.normalize" and following.startswith("-"):
+            translated += [word, _WORLDS[True]]
+        else:
+            translated.append(word)
+    return translated
 
 
 def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
@@ -18,7 +36,9 @@ def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
     Raises:
         ConfigError: one that nothing means any more.
     """
-    render, strategy = values.get("render"), values.get("strategy")
+    render, strategy, data = (values.get(name) for name in ("render", "strategy", "data"))
+    if isinstance(data, dict) and isinstance(data.get("normalize"), bool):
+        data["normalize"] = _WORLDS[data["normalize"]]
     if _is_saved(values) and not {"near_plane", "near-plane"} & values["render"].keys():
         values["render"]["near_plane"] = _FIRST_NEAR_PLANE
     if isinstance(render, dict) and _taken(render, "half_until"):

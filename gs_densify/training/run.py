@@ -2,7 +2,6 @@
 
 import dataclasses
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from gs_densify.training.run_state import (
     require_same_scene,
     state_in,
 )
+from gs_densify.training.stopwatch import Stopwatch
 from gs_densify.training.strategy_setup import strategy_for
 from gs_densify.training.warm_up import warming_up
 
@@ -44,11 +44,12 @@ def train(
 
     `started` is when the command began, of `time.perf_counter`; None: now.
     """
-    started = time.perf_counter() if started is None else started
+    clock = Stopwatch(started)
+    clock.lap("start")
     device = _checked_device(config)
     strategy = strategy_for(config)
     run_folder.check_free(config.out)  # now, not after loading
-    loaded = _load(config, device)
+    loaded = _load(config, device, clock)
     config = with_overrides(config, {"render.near_plane": loaded.near_plane})
     folder = run_folder.create_folder(config.out, run_folder.default_folder(config))
     state = RunState(
@@ -59,7 +60,7 @@ def train(
         num_initial=0,
     )
     with run_folder.locked(folder):
-        run = RunProcess(config, folder, loaded, device, state, started)
+        run = RunProcess(config, folder, loaded, device, state, clock)
         trainer = run.make_trainer(strategy)
         state.num_initial = len(trainer.splats["means"])
         save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
@@ -75,7 +76,8 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
         ConfigError: the run is complete or in use, or options, device or scene are not its own.
         ResultError: there is no checkpoint from which it can go on.
     """
-    started = time.perf_counter() if started is None else started
+    clock = Stopwatch(started)
+    clock.lap("start")
     folder = config.out
     assert folder is not None
     with run_folder.locked(folder):
@@ -88,12 +90,12 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
             contents = load_checkpoint(path, None)
         state = state_in(contents, path)
         require_same(state, folder, config=to_mapping(config), device=device.type)
-        loaded = _load(config, device)
+        loaded = _load(config, device, clock)
         require_same_scene(state, folder, loaded.scene)
         state.resumed_at.append(contents["step"])
         # What is written names the strategy as the command did; its file may be gone.
         config = dataclasses.replace(config, strategy=state.config["strategy"]["name"])
-        run = RunProcess(config, folder, loaded, device, state, started)
+        run = RunProcess(config, folder, loaded, device, state, clock)
         trainer = run.make_trainer(strategy)
         with memory_shortage(lambda: _FREE):
             trainer.load_state_dict(contents)
@@ -112,9 +114,12 @@ def _checked_device(config: TrainConfig) -> torch.device:
     return device
 
 
-def _load(config: TrainConfig, device: torch.device) -> LoadedScene:
+def _load(config: TrainConfig, device: torch.device, clock: Stopwatch) -> LoadedScene:
+    clock.lap("device")
     with warming_up(device):
         loaded = load(config)
+        clock.lap("load")
+    clock.lap("device")
     suit_threads(device, loaded.scene.views)
     if config.render.coarse_until:
         possible_reductions([(view.width, view.height) for view in loaded.scene.train_views])

@@ -3,7 +3,6 @@
 import dataclasses
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -31,6 +30,7 @@ from gs_densify.results import (
 from gs_densify.results.compat import save_compat
 from gs_densify.splats.ply import save_ply
 from gs_densify.training import record, run_folder
+from gs_densify.training.background import Background
 from gs_densify.training.build import SCENE_SCALE_MARGIN, build_trainer
 from gs_densify.training.checkpoint import (
     checkpoint_path,
@@ -50,6 +50,7 @@ from gs_densify.training.profiling import profiled
 from gs_densify.training.progress import shows_progress
 from gs_densify.training.run_state import RunState
 from gs_densify.training.scoring import protocol_of, score
+from gs_densify.training.stopwatch import Stopwatch
 from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.trainer import Trainer
 
@@ -66,12 +67,12 @@ class RunProcess:
         loaded: LoadedScene,
         device: torch.device,
         state: RunState,
-        started: float,
+        clock: Stopwatch,
     ) -> None:
-        """`started` is when the process was asked to begin, of `time.perf_counter`."""
+        """`clock` runs since the process was asked to begin."""
         self.config, self.folder, self.loaded, self.device = config, folder, loaded, device
-        self.state, self.started = state, started
-        self.seconds_before = state.total_seconds
+        self.state, self.clock, self.writing = state, clock, Background()
+        self.before = dataclasses.replace(state)
         self.lines = lines_of(config, step=max(state.resumed_at, default=0))
 
     def make_trainer(self, strategy: Any) -> Trainer:
@@ -103,7 +104,8 @@ class RunProcess:
                 f" Gaussians; {_REMEDIES}; what was saved before is in {self.folder}"
             )
         )
-        with shortage, self._saying_how_to_resume():
+        self.clock.lap("prepare")
+        with shortage, self._saying_how_to_resume(), self.writing:
             evaluation = self._train_and_evaluate(trainer)
             return self._write(trainer, evaluation)
 
@@ -121,8 +123,9 @@ class RunProcess:
     def _train_and_evaluate(self, trainer: Trainer) -> Evaluation:
         """To the last step, with a checkpoint at every stop; the last evaluation.
 
-        What is checkpointed and what is scored at a step is the same model. A run that goes on from
-        a checkpoint that was still to be scored begins with that.
+        What is checkpointed and what is scored at a step is the same model: files are written while
+        it is scored, and it is trained on when both are done. A run that goes on from a checkpoint
+        that was still to be scored begins with that.
         """
         config, state, start = self.config, self.state, trainer.progress.step
         evaluation: Evaluation | None = None
@@ -150,10 +153,15 @@ class RunProcess:
                 if stop > start:
                     self._train(trainer, stop, on_log, bar)
                     self._save(trainer)
+                if stop == config.steps:
+                    self.writing.start(self._export, trainer)
                 if state.pending is not None:
                     evaluation = self._evaluate(trainer)
                     log.append(dataclasses.replace(state.pending, psnr=evaluation.scores.psnr))
                     state.pending = None
+                if stop < config.steps:
+                    self.writing.wait()
+                    self.clock.lap("checkpoint")
         assert evaluation is not None  # the last stop is scored
         return evaluation
 
@@ -168,21 +176,26 @@ class RunProcess:
             with profiled(trainer, self.folder / run_folder.PROFILE):
                 trainer.run(last, on_log, bar)
         trainer.run(until, on_log, bar)
+        if "first_step" not in self.clock.parts:
+            self.clock.lap("first_step", until=trainer.progress.first_step_at)
+        self.clock.lap("train")
 
     def _save(self, trainer: Trainer) -> None:
-        """Write a checkpoint, and remove those before that were not scored."""
-        started, step = time.perf_counter(), trainer.progress.step
+        """Begin to write a checkpoint; those before that were not scored go when it is there."""
         self._update_state(trainer)
         contents = {
             **self._storable(trainer.state_dict()),
             "random": random_state(self.device),
             "run": dataclasses.asdict(self.state),
         }
+        self.writing.start(self._write_checkpoint, trainer.progress.step, contents)
+        self.clock.lap("checkpoint")
+
+    def _write_checkpoint(self, step: int, contents: dict[str, Any]) -> None:
         save_checkpoint(checkpoint_path(self.folder, step), contents)
         for path in checkpoints(self.folder):
             if step_of(path) < step and step_of(path) not in self.config.scored_steps:
                 path.unlink()
-        self.state.evaluate_seconds += time.perf_counter() - started
 
     def _storable(self, state_dict: dict[str, Any]) -> dict[str, Any]:
         """The trainer's state; without the strategy's where that cannot be stored.
@@ -201,14 +214,20 @@ class RunProcess:
 
     def _update_state(self, trainer: Trainer) -> None:
         """Times and memory until now."""
-        state, first = self.state, trainer.progress.first_step_at
+        state, before, now = self.state, self.before, self.clock.parts
+        first = trainer.progress.first_step_at
         if state.first_step is None and first is not None:
-            state.first_step = first - self.started
-        state.total_seconds = self.seconds_before + time.perf_counter() - self.started
+            state.first_step = first - self.clock.started
+        state.parts = {
+            name: before.parts.get(name, 0.0) + now.get(name, 0.0)
+            for name in {**now, **before.parts}
+        }
+        spent = now.get("checkpoint", 0.0) + now.get("evaluate", 0.0)
+        state.evaluate_seconds = before.evaluate_seconds + spent
+        state.total_seconds = before.total_seconds + self.clock.seconds
         state.note_memory(record.peak_memory(self.device))
 
     def _evaluate(self, trainer: Trainer) -> Evaluation:
-        started = time.perf_counter()
         step = trainer.progress.step
         evaluation = score(
             self.config,
@@ -217,7 +236,6 @@ class RunProcess:
             self.loaded,
             pictures=self.folder / run_folder.RENDERS if step == self.config.steps else None,
         )
-        self.state.evaluate_seconds += time.perf_counter() - started
         print(
             f"step {step}: PSNR {_decibel(evaluation.scores.psnr)},"
             f" {len(trainer.splats['means']):,} Gaussians,"
@@ -233,6 +251,7 @@ class RunProcess:
                 render_seconds=evaluation.render_seconds,
             )
         )
+        self.clock.lap("evaluate")
         return evaluation
 
     def _write(self, trainer: Trainer, evaluation: Evaluation) -> Results:
@@ -240,9 +259,14 @@ class RunProcess:
         results = self._results(trainer, evaluation)
         per_view = self._per_view(evaluation)
         save_json(self.folder / run_folder.PER_VIEW, per_view)
-        self._export(trainer)
         cameras = inria_cameras(self.loaded.scene)
         save_compat(self.folder / run_folder.COMPAT, results, per_view, cameras)
+        self.writing.wait()
+        self.clock.lap("files")
+        self._update_state(trainer)
+        results = dataclasses.replace(
+            results, wall_time=self._wall_time(trainer), peak_memory=self.state.peak_memory
+        )
         save_json(self.folder / run_folder.RESULTS, results)
         self.lines.finished(self.state.evaluations, results.wall_time.total)
         return results
@@ -268,7 +292,6 @@ class RunProcess:
         )
 
     def _results(self, trainer: Trainer, evaluation: Evaluation) -> Results:
-        self._update_state(trainer)
         config, state = self.config, self.state
         return Results(
             scene=self.loaded.scene.name,
@@ -287,19 +310,24 @@ class RunProcess:
                 final=len(trainer.splats["means"]),
                 peak=trainer.progress.peak_gaussians,
             ),
-            wall_time=WallTime(
-                load=self.loaded.seconds,
-                train=trainer.progress.train_seconds,
-                evaluate=state.evaluate_seconds,
-                total=state.total_seconds,
-                first_step=state.first_step,
-            ),
+            wall_time=self._wall_time(trainer),
             peak_memory=state.peak_memory,
             versions=record.versions(),
             hardware=record.hardware(self.device),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             command=state.command,
             resumed_at=state.resumed_at,
+        )
+
+    def _wall_time(self, trainer: Trainer) -> WallTime:
+        state = self.state
+        return WallTime(
+            load=self.loaded.seconds,
+            train=trainer.progress.train_seconds,
+            evaluate=state.evaluate_seconds,
+            total=state.total_seconds,
+            first_step=state.first_step,
+            parts=state.parts,
         )
 
 

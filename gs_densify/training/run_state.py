@@ -34,8 +34,11 @@ class RunState:
     pending: MetricsRow | None = None
     """The row of the checkpoint's step, where the evaluation that completes it is still to come."""
     evaluate_seconds: float = 0.0
+    """With the checkpoints."""
     total_seconds: float = 0.0
     """Since the command, without the time between processes."""
+    parts: dict[str, float] = dataclasses.field(default_factory=dict)
+    """All of `total_seconds` by name; those of processes before there were parts are not in it."""
     first_step: float | None = None
     """Seconds from the command to the end of the first step."""
     peak_memory: PeakMemory = dataclasses.field(

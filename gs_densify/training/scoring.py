@@ -15,6 +15,7 @@ from gs_densify.rendering.base import Rasterizer, render_splats
 from gs_densify.results import Protocol
 from gs_densify.splats.model import sh_degree_of
 from gs_densify.splats.types import Splats
+from gs_densify.training.background import Background
 from gs_densify.training.config import TrainConfig
 from gs_densify.training.load import LoadedScene
 from gs_densify.training.presets import protocol_name
@@ -69,22 +70,23 @@ def score(
     views = loaded.scene.test_views
     shown = views if config.evaluation.pictures < 0 else views[: config.evaluation.pictures]
     names = {view.name for view in shown}
-    return evaluate_views(
-        view_renderer(
-            rasterizer,
-            splats,
-            antialiased=config.render.antialiased,
-            near_plane=loaded.near_plane,
-        ),
-        views,
-        loaded.test_photos,
-        scoring_of(config),
-        masks=loaded.test_masks,
-        weights_dir=config.evaluation.lpips_weights,
-        device=splats["means"].device,
-        progress=shows_progress(),
-        on_view=None if pictures is None else picture_writer(pictures, names),
-    )
+    with Background() as writing:
+        return evaluate_views(
+            view_renderer(
+                rasterizer,
+                splats,
+                antialiased=config.render.antialiased,
+                near_plane=loaded.near_plane,
+            ),
+            views,
+            loaded.test_photos,
+            scoring_of(config),
+            masks=loaded.test_masks,
+            weights_dir=config.evaluation.lpips_weights,
+            device=splats["means"].device,
+            progress=shows_progress(),
+            on_view=None if pictures is None else picture_writer(pictures, names, writing.start),
+        )
 
 
 def protocol_of(
@@ -95,7 +97,10 @@ def protocol_of(
     seed: int | None,
     steps: int | None,
 ) -> Protocol:
-    """How `config` scores a model of a scene that was trained for `steps` steps."""
+    """How `config` scores a model of a scene that was trained for `steps` steps.
+
+    Without `seed` it is no run's, and what else it was trained with is not known either.
+    """
     return build_protocol(
         loaded.scene,
         scoring_of(config),
@@ -107,5 +112,6 @@ def protocol_of(
             steps=steps,
             antialiased=config.render.antialiased,
             near_plane=loaded.near_plane,
+            normalize=None if seed is None else config.data.normalize,
         ),
     )

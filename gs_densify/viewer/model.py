@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gs_densify.data.normalize import camera_centers
+from gs_densify.data.normalize import World, camera_centers, mean_up
 from gs_densify.data.scene import Scene
 from gs_densify.errors import ConfigError, ResultError, SceneError
 from gs_densify.splats.ply import load_ply
@@ -72,11 +72,21 @@ def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
         f"{Path(config.scene).name}, {Path(config.strategy).stem}, step {opened.step}",
         dict(opened.splats),
         config.render.antialiased,
-        NORMALIZED_UP if config.data.normalize else COLMAP_UP,
+        _up(config.data.normalize, scene),
         scene,
         no_scene,
         config.render.near_plane or _GSPLAT_NEAR_PLANE,  # a run saves its own
     )
+
+
+def _up(world: World, scene: Scene | None) -> Direction:
+    """The direction that a window shows upwards in a run's world."""
+    if world == "none":
+        return COLMAP_UP
+    if world == "cameras" or scene is None:
+        return NORMALIZED_UP
+    x, y, z = mean_up(np.stack([view.cam_from_world for view in scene.views]))
+    return (float(x), float(y), float(z))
 
 
 @dataclasses.dataclass(frozen=True)

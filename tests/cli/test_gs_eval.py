@@ -122,7 +122,9 @@ def test_dust_before_a_camera_is_cut_off_unless_it_is_asked_for(
     low = scored(*arguments, "--near-plane", 0.01, out=tmp_path / "b")
     assert low.psnr is not None and stored.scores.psnr is not None
     assert low.psnr < stored.scores.psnr - 0.5
-    assert load_evaluation(tmp_path / "b/evaluation.json").protocol.conditions.near_plane == 0.01
+    conditions = load_evaluation(tmp_path / "b/evaluation.json").protocol.conditions
+    assert conditions.near_plane == 0.01
+    assert conditions.normalize is None, "a PLY does not say where it was trained"
 
 
 def test_a_run_under_a_protocol_in_a_world_left_as_it_was(tiny: Path, tmp_path: Path) -> None:
@@ -132,6 +134,7 @@ def test_a_run_under_a_protocol_in_a_world_left_as_it_was(tiny: Path, tmp_path: 
     assert "held-out views, protocol inria: PSNR" in done.stdout
     results = load_results(tmp_path / "r/results.json")
     assert (results.protocol.name, results.protocol.ssim_borders) == ("inria", "zero")
+    assert results.protocol.conditions.normalize == "none"
     assert scored(tmp_path / "r", out=tmp_path / "again") == results.scores
     ply = [tmp_path / "r/point_cloud.ply", "--scene", tiny, "--protocol", "inria"]
     assert close(scored(*ply, out=tmp_path / "ply"), results.scores)

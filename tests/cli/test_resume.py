@@ -90,6 +90,7 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(
     assert stored["strategy"]["name"] == str(tmp_path / "stopping.py")
     times = stored["wall_time"]
     assert times["total"] > times["train"] + times["evaluate"] > 0 < times["first_step"]
+    assert sum(times["parts"].values()) == pytest.approx(times["total"])
 
 
 def test_a_checkpoint_that_was_to_be_scored_is_scored_first(whole: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
+import pytest
 import torch
 from commands import SMOKE, run
 
@@ -34,6 +35,18 @@ def test_a_run_leaves_every_file_and_they_agree(finished_run: Path) -> None:
     times = results.wall_time
     assert 0 < times.train < times.total
     assert times.load < (times.first_step or 0) < times.total - times.evaluate
+
+
+def test_the_parts_of_the_wall_time_are_all_of_it(finished_run: Path) -> None:
+    times = load_results(finished_run / "results.json").wall_time
+    parts = times.parts
+    before = ["start", "device", "load", "prepare", "first_step"]
+    assert list(parts) == [*before, "train", "checkpoint", "evaluate", "files"]
+    assert sum(parts.values()) == pytest.approx(times.total)
+    assert sum(parts[name] for name in before) == pytest.approx(times.first_step)
+    assert parts["first_step"] + parts["train"] >= times.train > 0
+    assert parts["load"] >= times.load and parts["checkpoint"] > 0 and parts["files"] > 0
+    assert parts["checkpoint"] + parts["evaluate"] == pytest.approx(times.evaluate)
 
 
 def test_checkpoint_and_ply_hold_the_model_that_was_scored(finished_run: Path) -> None:
@@ -86,6 +99,7 @@ def test_the_saved_configuration_makes_the_same_run(finished_run: Path, tmp_path
     first = load_results(finished_run / "results.json")
     assert again.scores == first.scores
     assert again.counts == first.counts
+    assert f"{again.wall_time.total:.1f} s in all: start " in done.stdout
 
 
 def test_random_background_batches_and_antialiasing_train_too(tiny: Path, tmp_path: Path) -> None:

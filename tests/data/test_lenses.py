@@ -255,7 +255,7 @@ def test_a_cache_that_cannot_be_written_is_refused(
 def test_points_of_fox_show_the_same_colours_before_and_after() -> None:
     if not (SHARED / "fox").is_dir():
         pytest.skip("no fox capture beside the repository")
-    scene = load_scene(SHARED / "fox", name="fox", normalize=False)
+    scene = load_scene(SHARED / "fox", name="fox", normalize="none")
     assert len(scene.views) == 50 and scene.undistorted and not scene.masks
     model = pycolmap.Reconstruction(SHARED / "fox" / "sparse" / "0")
     (camera,) = model.cameras.values()

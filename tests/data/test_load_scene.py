@@ -37,7 +37,7 @@ def points_in_colmap(scene: Scene) -> np.ndarray:
 
 def test_photos_belong_to_the_poses_of_their_names(tmp_path: Path) -> None:
     names = ["b.png", "cam 2/a.png", "a.png", "cam 2/b.png"]
-    scene = load_scene(write_dataset(tmp_path, names, ids=[4, 2, 9, 1]), name="s", normalize=False)
+    scene = load_scene(write_dataset(tmp_path, names, ids=[4, 2, 9, 1]), name="s", normalize="none")
     assert [view.name for view in scene.views] == sorted(names)
     for view, image in zip(scene.views, load_images(scene.views, progress=False), strict=True):
         position = names.index(view.name)
@@ -112,7 +112,7 @@ def test_a_size_within_rounding_is_fine(tmp_path: Path, size: tuple[int, int]) -
 
 def test_normalising_keeps_every_projection_and_can_be_undone(tmp_path: Path) -> None:
     root = write_dataset(tmp_path, [f"{k}.png" for k in "abcdefghi"])
-    plain, scene = load_scene(root, name="s", normalize=False), load_scene(root, name="s")
+    plain, scene = load_scene(root, name="s", normalize="none"), load_scene(root, name="s")
     np.testing.assert_array_equal(plain.normalized_from_colmap, np.eye(4))
     np.testing.assert_allclose(plain.points, POINTS, rtol=1e-6)
     np.testing.assert_allclose(points_in_colmap(scene), POINTS, atol=1e-5)
@@ -128,7 +128,7 @@ def test_useless_points_are_dropped_with_their_colours_and_counted(tmp_path: Pat
     center = -pose_of(0)[:3, :3].T @ pose_of(0)[:3, 3]
     bad = np.array([center, [np.nan, 0, 0], [0, 0, np.inf]])
     points = np.concatenate([POINTS[:4], bad, POINTS[4:]])
-    scene = load_scene(write_dataset(tmp_path, points=points), name="s", normalize=False)
+    scene = load_scene(write_dataset(tmp_path, points=points), name="s", normalize="none")
     assert scene.dropped_points == 3 and len(scene.points) == 12
     np.testing.assert_array_equal(scene.colors[:, 0], [0, 1, 2, 3, 7, 8, 9, 10, 11, 12, 13, 14])
     assert scene.points.dtype == np.float32 and np.isfinite(scene.points).all()

@@ -12,6 +12,7 @@ from gs_densify.data.near import near_plane
 from gs_densify.data.normalize import (
     camera_centers,
     camera_distance,
+    normalizing_transform,
     transform_points,
     transform_poses,
 )
@@ -39,6 +40,20 @@ def test_follows_the_world(seed: int, scale: float) -> None:
     moved = views_of(transform_poses(similarity, poses))
     there = near_plane(moved, transform_points(similarity, points))
     assert there == pytest.approx(0.08 * scale, rel=6e-3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_is_the_same_place_in_every_world_that_a_run_can_train_in(seed: int) -> None:
+    poses, points = make_world(seed)
+    points = np.concatenate([points, ahead(poses[0], 0.16, 10)])
+    depths = []
+    for world in ("cameras", "focus", "none"):
+        similarity = normalizing_transform(poses, points, world)
+        moved = views_of(transform_poses(similarity, poses))
+        unit = np.cbrt(np.linalg.det(similarity[:3, :3]))
+        depths.append(near_plane(moved, transform_points(similarity, points)) / unit)
+    assert depths == pytest.approx([depths[2]] * 3, rel=6e-3)
 
 
 def test_is_a_twentieth_to_a_hundredth_of_the_cameras_distance() -> None:

@@ -1,4 +1,6 @@
-"""The canonical world: a similarity that does not depend on the world COLMAP chose."""
+"""The canonical worlds: one does not depend on the world COLMAP chose, the other is gsplat's."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from gs_densify.data.load import load_scene
 from gs_densify.data.normalize import (
+    World,
     camera_centers,
     is_usable_point,
     normalizing_transform,
@@ -93,11 +97,11 @@ def test_any_similar_world_becomes_the_same_one(seed: int, other: int, scale: fl
 
 
 @settings(max_examples=60, deadline=None)
-@given(worlds)
-def test_projections_stay_the_same(seed: int) -> None:
+@given(worlds, st.sampled_from(["cameras", "focus"]))
+def test_projections_stay_the_same(seed: int, world: World) -> None:
     poses, points = make_world(seed)
     points = points * 0.3
-    transform = normalizing_transform(poses, points)
+    transform = normalizing_transform(poses, points, world)
     before = project(poses, points)
     after = project(transform_poses(transform, poses), transform_points(transform, points))
     np.testing.assert_allclose(before, after, rtol=1e-8, atol=1e-8)
@@ -118,6 +122,7 @@ def test_a_far_point_hardly_turns_the_axes() -> None:
     assert cosine > 0.999
 
 
+@pytest.mark.parametrize("world", ["cameras", "focus"])
 @pytest.mark.parametrize(
     ("poses", "points"),
     [
@@ -143,10 +148,12 @@ def test_a_far_point_hardly_turns_the_axes() -> None:
         "everything in one place",
     ],
 )
-def test_degenerate_worlds_still_get_a_similarity(poses: np.ndarray, points: np.ndarray) -> None:
-    transform = normalizing_transform(poses, points)
+def test_degenerate_worlds_still_get_a_similarity(
+    poses: np.ndarray, points: np.ndarray, world: World
+) -> None:
+    transform = normalizing_transform(poses, points, world)
     assert_similarity(transform)
-    np.testing.assert_array_equal(transform, normalizing_transform(poses, points))
+    np.testing.assert_array_equal(transform, normalizing_transform(poses, points, world))
 
 
 def test_collinear_cameras_and_opposite_ups_get_a_similarity() -> None:
@@ -187,3 +194,94 @@ def test_points_on_cameras_and_points_at_infinity_are_not_usable() -> None:
     usable = is_usable_point(np.array([*bad, *good]), centers)
     assert usable.tolist() == [False] * 5 + [True] * 3
     assert not is_usable_point(np.array(bad[2:]), centers).any()
+
+
+def focus_unit(poses: np.ndarray) -> float:
+    """gsplat's unit of length by hand: the median distance of the cameras to their focus."""
+    from_cam = np.linalg.inv(poses)
+    up = -from_cam[:, :3, 1].mean(axis=0)
+    up /= np.linalg.norm(up)
+    turn, _ = Rotation.align_vectors([[0.0, -1.0, 0.0]], [up])
+    nearest = []
+    for pose in from_cam:
+        center, forward = turn.apply(pose[:3, 3]), turn.apply(pose[:3, 2])
+        depth = np.linalg.lstsq(forward[:, None], -center, rcond=None)[0]
+        nearest.append(center + depth * forward)
+    focus = turn.inv().apply(np.median(nearest, axis=0))
+    return float(np.median([np.linalg.norm(pose[:3, 3] - focus) for pose in from_cam]))
+
+
+def off_origin(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cameras and points of a world that has its origin, and its axes, somewhere else."""
+    poses, points = make_world(seed, num_views=12)
+    change = random_similarity(seed, scale=1.0)
+    change[:3, 3] *= 0.2
+    return transform_poses(change, poses), transform_points(change, points)
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds)
+def test_the_focus_world_has_gsplats_unit_and_the_principal_axes_of_the_points(seed: int) -> None:
+    poses, points = off_origin(seed)
+    transform = normalizing_transform(poses, points, "focus")
+    assert_similarity(transform)
+    assert np.cbrt(np.linalg.det(transform[:3, :3])) == pytest.approx(1 / focus_unit(poses))
+    moved = transform_points(transform, points)
+    covariance = np.cov(moved.T)
+    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-9)
+    assert (np.diff(np.diag(covariance)) < 0).all()
+    assert np.median(moved[:, 2]) < moved[:, 2].mean()
+    assert camera_centers(transform_poses(transform, poses))[0, 0] > 0
+
+
+def test_the_focus_worlds_origin_is_the_median_of_the_points_in_upright_axes() -> None:
+    """For cameras that stand upright in COLMAP's axes these are the axes of the world."""
+    poses, points = make_world(7)
+    to_colmap = np.eye(4)
+    to_colmap[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]  # z up becomes y down
+    poses, points = transform_poses(to_colmap, poses), transform_points(to_colmap, points)
+    poses[:, :3, :3] = poses[:1, :3, :3]  # all look the same way, about upright
+    up = -poses[0, 1, :3]
+    turn, _ = Rotation.align_vectors([[0.0, -1.0, 0.0]], [up])
+    middle = turn.inv().apply(np.median(turn.apply(points), axis=0))
+    transform = normalizing_transform(poses, points, "focus")
+    np.testing.assert_allclose(transform_points(transform, middle[None]), [[0, 0, 0]], atol=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(worlds, st.floats(1e-3, 1e3))
+def test_the_focus_world_does_not_depend_on_colmaps_unit(seed: int, scale: float) -> None:
+    poses, points = off_origin(seed)
+    change = np.diag([scale, scale, scale, 1.0])
+    first = normalizing_transform(poses, points, "focus")
+    second = normalizing_transform(
+        transform_poses(change, poses), transform_points(change, points), "focus"
+    )
+    np.testing.assert_allclose(second @ change, first, atol=1e-9)
+
+
+def test_a_world_that_stands_on_its_head_is_turned_about() -> None:
+    """There every rotation of half a turn is the shortest; gsplat takes a mirror image."""
+    poses, points = make_world(8)
+    poses[:, :3, :3] = np.diag([-1.0, -1.0, 1.0])  # the up direction is +y
+    transform = normalizing_transform(poses, points, "focus")
+    assert_similarity(transform)
+    assert np.cbrt(np.linalg.det(transform[:3, :3])) == pytest.approx(1 / focus_unit(poses))
+
+
+def test_the_world_of_colmap_stays_as_it_is() -> None:
+    np.testing.assert_array_equal(normalizing_transform(*make_world(9), "none"), np.eye(4))
+
+
+SHARED = Path(__file__).parents[3] / "shared" / "scenes"
+
+
+def test_gardens_radius_is_the_one_that_gsplat_prints() -> None:
+    """Official poses. Without the rotation that sets the cameras upright, medians of coordinates
+    are others, and the radius would be 1.2277."""
+    garden = SHARED / "garden"
+    if not garden.is_dir():
+        pytest.skip(f"no real captures: {SHARED.name}/garden is not beside the repository")
+    scene = load_scene(garden, name="garden", normalize="focus")
+    assert 1.1 * scene.scene_scale == pytest.approx(1.22653, abs=1e-5)
+    assert 1.1 * load_scene(garden, name="garden").scene_scale == pytest.approx(1.3151, abs=1e-4)

@@ -65,7 +65,7 @@ def test_it_is_a_data_set_of_the_announced_size(tiny_root: Path) -> None:
 
 
 def load_scene_in_metres(root: Path) -> Scene:
-    return load_scene(root, name="tiny", normalize=False)
+    return load_scene(root, name="tiny", normalize="none")
 
 
 def test_points_project_onto_photos_where_their_colour_is(tiny_root: Path) -> None:

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from gs_densify.evaluation import MAX_PSNR, MetricUnavailable, psnr, quantize
 from gs_densify.evaluation.metrics import exact_convolutions
@@ -17,6 +18,18 @@ def test_psnr_is_the_formula_in_float64() -> None:
     image, target = pair()
     error = np.mean((image.double().numpy() - target.double().numpy()) ** 2)
     assert psnr(image, target) == pytest.approx(-10 * math.log10(error), rel=1e-6)
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_psnr_is_torchmetrics_to_the_last_digit(device: str) -> None:
+    """What is stored of earlier runs was computed by it."""
+    for size in ((24, 37), (1, 3), (533, 800)):
+        image, target = (one.to(device) for one in pair(*size))
+        expected = peak_signal_noise_ratio(image.double(), target.double(), data_range=1.0)
+        assert psnr(image, target) == float(expected)
 
 
 def test_psnr_of_equal_images_is_finite_and_the_largest() -> None:

@@ -1,4 +1,8 @@
+import subprocess
+import sys
 from dataclasses import fields
+from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -10,6 +14,7 @@ from torch import Tensor
 
 from gs_densify.evaluation import lpips
 from gs_densify.evaluation.lpips import BACKBONES, VARIANTS, Lpips
+from gs_densify.evaluation.lpips_weights import LpipsUnavailable
 from gs_densify.evaluation.metrics import MetricUnavailable
 from gs_densify.results import Scores
 
@@ -86,6 +91,40 @@ def test_every_variant_has_a_score_and_a_backbone() -> None:
     assert {variant.backbone for variant in VARIANTS.values()} == set(BACKBONES)
     assert lpips.lpips_record("lpips_vgg").input_range == "[-1, 1]"
     assert lpips.lpips_record("lpips_vgg_01").input_range == "[0, 1]"
+
+
+def test_the_heads_are_found_without_importing_torchmetrics() -> None:
+    """Its import takes seconds, and fails beside a torchvision that does not fit the torch."""
+    code = (
+        "import sys, torch\n"
+        "from gs_densify.evaluation.lpips import BACKBONES, _load_heads, lpips_record\n"
+        "heads = {name: _load_heads(spec) for name, spec in BACKBONES.items()}\n"
+        "assert [len(head) for head in heads['alexnet']] == [64, 192, 384, 256, 256]\n"
+        "assert [len(head) for head in heads['vgg16']] == [64, 128, 256, 512, 512]\n"
+        "assert all((head >= 0).all() for one in heads.values() for head in one)\n"
+        "assert lpips_record('lpips_alex').package.split()[-1][0].isdigit()\n"
+        "assert not {'torchmetrics', 'torchvision', 'scipy.signal'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("found", [None, "elsewhere/torchmetrics/__init__.py"])
+def test_heads_that_are_missing_are_a_reason(
+    found: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = None if found is None else ModuleSpec("torchmetrics", None, origin=found)
+    monkeypatch.setattr(lpips, "find_spec", lambda name: spec)
+    with pytest.raises(LpipsUnavailable, match=r"torchmetrics.* install (it|torchmetrics) again"):
+        lpips._load_heads(BACKBONES["alexnet"])
+
+
+def test_a_protocol_can_be_written_without_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(lpips, "version", missing)
+    assert lpips.lpips_record("lpips_alex").package.endswith("torchmetrics (not installed)")
 
 
 @pytest.mark.parametrize("name", REFERENCE)

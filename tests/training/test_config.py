@@ -106,6 +106,35 @@ def test_options_of_earlier_versions_mean_what_they_did(
 
 
 @pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("--data.normalize", "cameras"),
+        ("--data.normalize --steps 9", "cameras"),
+        ("--data.no-normalize", "none"),
+        ("--data.no_normalize --steps 9", "none"),
+        ("--data.normalize focus", "focus"),
+        ("--data.normalize=none", "none"),
+    ],
+)
+def test_worlds_have_names_and_what_was_said_before_means_what_it_did(
+    flags: str, expected: str
+) -> None:
+    argv = ["--scene", "tiny", "--strategy", "default", *flags.split()]
+    assert parse_train_arguments(argv).data.normalize == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [("true", "cameras"), ("false", "none")])
+@pytest.mark.parametrize("protocol", ["default", "mls-bench"])
+def test_a_saved_truth_value_names_the_world_that_it_meant(
+    value: str, expected: str, protocol: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.yml"
+    path.write_text(f"scene: tiny\nprotocol: {protocol}\ndata: {{normalize: {value}}}\n")
+    assert parse_train_arguments(["--config", str(path)]).data.normalize == expected
+    assert from_mapping(read_mapping(path), str(path)).data.normalize == expected
+
+
+@pytest.mark.parametrize(
     ("near_plane", "expected"),
     [(None, 0.01), ("near_plane: 0.2", 0.2), ("near-plane: 0.2", 0.2), ("near_plane: null", None)],
 )

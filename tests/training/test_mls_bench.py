@@ -1,10 +1,10 @@
 """The benchmark preset: its settings, and the lines that scripts parse."""
 
-import re
-
 import pytest
 
 from gs_densify.cli.arguments import parse_train_arguments
+from gs_densify.data.load import load_scene
+from gs_densify.data.presets import resolve_scene
 from gs_densify.errors import ConfigError, SceneError
 from gs_densify.results import EvaluationRecord, MetricsRow, Scores
 from gs_densify.training.load import load
@@ -23,6 +23,7 @@ def test_the_protocol_sets_what_the_task_fixes(scene):
     assert config.lr.weight_decay == 0.01
     assert config.render.absgrad
     assert config.render.near_plane == 0.01, "gsplat's"
+    assert config.data.normalize == "focus", "gsplat's"
     assert config.data.test_every == 8
     assert config.loss.ssim == 0.2
 
@@ -33,6 +34,8 @@ def test_a_recipe_is_left_out_of_the_frozen_loop_and_flags_count_for_more():
     assert parse_train_arguments(scene).init.opacity == 0.1
     assert parse_train_arguments([*scene, "--init.opacity", "0.4"]).init.opacity == 0.4
     assert parse_train_arguments([*scene, "--downscale", "4"]).downscale == 4
+    other_world = parse_train_arguments([*scene, "--data.normalize", "cameras"])
+    assert other_world.data.normalize == "cameras"
 
 
 def test_an_unknown_protocol_is_refused():
@@ -84,7 +87,11 @@ def test_a_run_prints_the_lines_to_stdout(tmp_path, capsys):
     config = parse_train_arguments(["--scene", "tiny", *PROTOCOL, *flags.split(), *out])
     results, _ = train(config, ["test"])
     loaded, initialized, tested = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"Loaded 28 train, 4 val images\. Scene scale: \d+\.\d\d", loaded)
+    source = resolve_scene("tiny")
+    scene = load_scene(source.root, name="tiny", normalize="focus")
+    radius = f"{1.1 * scene.scene_scale:.2f}"
+    assert loaded == f"Loaded 28 train, 4 val images. Scene scale: {radius}"
+    assert results.protocol.conditions.normalize == "focus"
     assert initialized == "Initialized 640 Gaussians"
     values = dict(part.split("=") for part in tested.removeprefix("TEST_METRICS: ").split(", "))
     assert list(values) == ["best_psnr", "psnr", "ssim", "lpips", "num_gs", "elapsed"]

@@ -10,6 +10,7 @@ import torch
 from test_paint import make_splats
 from test_viewer_camera import make_view
 
+from gs_densify.data.normalize import World, mean_up
 from gs_densify.data.scene import Scene
 from gs_densify.errors import ConfigError, GsDensifyError, ResultError
 from gs_densify.splats.ply import save_ply
@@ -19,7 +20,7 @@ from gs_densify.training.config_file import save_config
 from gs_densify.viewer.model import COLMAP_UP, NORMALIZED_UP, Model, open_model, starting_point
 
 
-def make_run(folder: Path, *steps: int, normalize: bool = True, **render: Any) -> Path:
+def make_run(folder: Path, *steps: int, normalize: World = "cameras", **render: Any) -> Path:
     """The files of a run that gs-view reads; the model after n steps has n Gaussians."""
     config = TrainConfig(
         scene="no/such/place",
@@ -49,7 +50,18 @@ def test_a_run_knows_how_it_was_rendered_and_where_up_is(tmp_path: Path, antiali
     model = open_model(make_run(tmp_path / "a", 1, antialiased=antialiased))
     assert model.antialiased is antialiased and model.up == NORMALIZED_UP
     assert open_model(make_run(tmp_path / "c", 1, near_plane=0.3)).near_plane == 0.3
-    assert open_model(make_run(tmp_path / "b", 1, normalize=False)).up == COLMAP_UP
+    assert open_model(make_run(tmp_path / "b", 1, normalize="none")).up == COLMAP_UP
+
+
+def test_in_gsplats_world_up_is_where_the_photos_say(tmp_path: Path) -> None:
+    data = DataOptions(normalize="focus")
+    save_config(TrainConfig(scene="tiny", strategy="default", data=data), tmp_path / "config.yml")
+    contents = {"step": 1, "splats": make_splats(count=1)}
+    save_checkpoint(checkpoint_path(tmp_path, 1), contents)
+    model = open_model(tmp_path)
+    assert model.scene is not None
+    poses = np.stack([view.cam_from_world for view in model.scene.views])
+    assert model.up == tuple(mean_up(poses)) and model.up[2] > 0.5
 
 
 @pytest.mark.parametrize("antialiased", [False, True])
