@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
-from gs_densify.data.images import load_photos
-from gs_densify.data.load import PhotoOptions, load_scene
+from gs_densify.scene.load import PhotoOptions, load_scene
+from gs_densify.scene.photos.load import load_photos
 
 
 def resident() -> int:

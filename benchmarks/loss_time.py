@@ -14,7 +14,7 @@ import torch
 from step_time import kernels, timed
 from torch import Tensor
 
-from gs_densify.training.device import pick_device
+from gs_densify.rendering.device import pick_device
 from gs_densify.training.losses import _plain_loss, photometric_loss
 
 

@@ -17,7 +17,7 @@ import time
 import torch
 from torch import Tensor
 
-from gs_densify.rendering.reference import TILE_SIZE, ReferenceRasterizer
+from gs_densify.rendering.reference.rasterizer import TILE_SIZE, ReferenceRasterizer
 
 # Gaussians, width, height, repetitions
 CASES = [(500, 48, 32, 30), (2_000, 96, 64, 20), (5_000, 192, 128, 10), (100_000, 400, 300, 2)]

@@ -17,10 +17,10 @@ from PIL import Image
 from step_time import make, timed, trainer_step
 
 from gs_densify.cli.arguments import parse_train_arguments
-from gs_densify.data.scene import View
-from gs_densify.training.config import TrainConfig
-from gs_densify.training.load import LoadedScene, load
-from gs_densify.training.strategy_setup import strategy_for
+from gs_densify.config.options import TrainConfig
+from gs_densify.config.strategy import strategy_for
+from gs_densify.runs.loaded_scene import LoadedScene, load
+from gs_densify.scene.scene import View
 
 
 def scaled(loaded: LoadedScene, factor: float) -> LoadedScene:

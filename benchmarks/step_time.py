@@ -27,15 +27,15 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from gs_densify.cli.arguments import parse_train_arguments
+from gs_densify.config.options import RATES, LearningRates, TrainConfig
+from gs_densify.config.strategy import strategy_for
+from gs_densify.model.init import create_optimizers
 from gs_densify.rendering.base import render_splats
-from gs_densify.splats.model import create_optimizers
-from gs_densify.training.build import build_trainer
-from gs_densify.training.config import RATES, LearningRates, TrainConfig
-from gs_densify.training.device import pick_device
-from gs_densify.training.load import LoadedScene, load
+from gs_densify.rendering.device import pick_device
+from gs_densify.runs.loaded_scene import LoadedScene, load
+from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.training.create import build_trainer
 from gs_densify.training.losses import photometric_loss
-from gs_densify.training.strategy_host import StrategyHost
-from gs_densify.training.strategy_setup import strategy_for
 from gs_densify.training.trainer import Trainer
 
 SH_STEP = 4000
@@ -126,7 +126,7 @@ def bare_step(trainer: Trainer, *, foreach: bool, absgrad: bool) -> Callable[[in
 
 def peer_step(trainer: Trainer, loaded: LoadedScene) -> Callable[[int], None]:
     """Photos from workers, as float, and copied at each step."""
-    from gs_densify.training.views import Batch
+    from gs_densify.training.batches import Batch
 
     class Photos(torch.utils.data.Dataset):
         def __len__(self) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from gs_densify.cli.arguments import PROGRAM, parse_train_arguments
 from gs_densify.errors import GsDensifyError
 from gs_densify.results import Results
-from gs_densify.training.run import train
+from gs_densify.runs.train import train
 
 
 def row(out: Path, text: str, seed: int) -> dict[str, Any]:

@@ -18,13 +18,13 @@ import torch
 from tqdm import tqdm
 
 from gs_densify.cli.arguments import parse_train_arguments
+from gs_densify.config.options import TrainConfig
+from gs_densify.config.strategy import strategy_for
+from gs_densify.rendering.device import pick_device
+from gs_densify.runs.loaded_scene import LoadedScene, load
+from gs_densify.strategies.adapter import StrategyHost
 from gs_densify.strategies.base import Strategy
-from gs_densify.training.build import build_trainer
-from gs_densify.training.config import TrainConfig
-from gs_densify.training.device import pick_device
-from gs_densify.training.load import LoadedScene, load
-from gs_densify.training.strategy_host import StrategyHost
-from gs_densify.training.strategy_setup import strategy_for
+from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from gs_densify.cli.arguments import PROGRAM, parse_train_arguments
 from gs_densify.results import Results, load_results
-from gs_densify.training.run import train
+from gs_densify.runs.train import train
 
 
 def run(out: Path, flags: list[str], every: int) -> Results:

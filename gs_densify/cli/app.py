@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from gs_densify.config.flags import one_line
 from gs_densify.errors import GsDensifyError
-from gs_densify.training.flags import one_line
 
 
 def run_command(program: str, command: Callable[[Sequence[str]], int | None]) -> None:

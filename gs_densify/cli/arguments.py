@@ -9,8 +9,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from gs_densify.data.presets import PRESETS
+from gs_densify.config import file as config_file
+from gs_densify.config.flags import parse
+from gs_densify.config.former_options import translate_retired_flags
+from gs_densify.config.layers import strategy_defaults, trainer_defaults
+from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ConfigError
+from gs_densify.runs import layout as run_folder
+from gs_densify.scene.presets import PRESETS
 from gs_densify.strategies.registry import (
     BUILTIN,
     build_strategy,
@@ -18,11 +24,6 @@ from gs_densify.strategies.registry import (
     options_of,
     recipe_of,
 )
-from gs_densify.training import config_file, run_folder
-from gs_densify.training.config import TrainConfig
-from gs_densify.training.flags import parse
-from gs_densify.training.presets import strategy_defaults, trainer_defaults
-from gs_densify.training.retired import translate_retired_flags
 
 PROGRAM = "gs-train"
 

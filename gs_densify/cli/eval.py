@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from gs_densify.cli.app import run_command
+from gs_densify.config.flags import parse
+from gs_densify.config.options import ProtocolName
 from gs_densify.errors import ConfigError
-from gs_densify.training.config import ProtocolName
-from gs_densify.training.flags import parse
 
 if TYPE_CHECKING:
     from gs_densify.results.scored import Scored
-    from gs_densify.training.model_file import OpenedModel
+    from gs_densify.runs.open_model import OpenedModel
 
 PROGRAM = "gs-eval"
 
@@ -118,7 +118,7 @@ def _given(arguments: EvalArguments) -> list[str]:
 
 def _score(arguments: EvalArguments, argv: Sequence[str]) -> None:
     from gs_densify.cli.summary import scores_text
-    from gs_densify.training.evaluate_run import evaluate_model, stored_comparison
+    from gs_densify.runs.evaluate import evaluate_model, stored_comparison
 
     assert arguments.model is not None
     model = _open(arguments.model, arguments)
@@ -134,7 +134,7 @@ def _compare(arguments: EvalArguments, argv: Sequence[str]) -> None:
     from gs_densify.evaluation.pictures import save_differences
     from gs_densify.results import save_json
     from gs_densify.results.compare import compare
-    from gs_densify.training.run_folder import check_free, time_stamp
+    from gs_densify.runs.layout import check_free, time_stamp
 
     assert arguments.compare is not None
     check_free(arguments.out)
@@ -154,7 +154,7 @@ def _compare(arguments: EvalArguments, argv: Sequence[str]) -> None:
 def _scored(path: Path, arguments: EvalArguments, out: Path, argv: Sequence[str]) -> "Scored":
     """The stored scores of a folder, or new ones where it has none or scoring options are given."""
     from gs_densify.results.scored import is_scored, load_scored
-    from gs_densify.training.evaluate_run import evaluate_model
+    from gs_densify.runs.evaluate import evaluate_model
 
     asked = [name for name in _given(arguments) if name in _SCORING]
     if is_scored(path) and not asked:
@@ -168,7 +168,7 @@ def _aggregate(arguments: EvalArguments, argv: Sequence[str]) -> None:
     from gs_densify.results import save_json
     from gs_densify.results.aggregate import aggregate
     from gs_densify.results.scored import load_scored
-    from gs_densify.training.run_folder import create_folder, time_stamp
+    from gs_densify.runs.layout import create_folder, time_stamp
 
     result = aggregate([load_scored(path) for path in arguments.aggregate], mean=arguments.mean)
     folder = create_folder(arguments.out, Path("aggregates") / time_stamp())
@@ -178,7 +178,7 @@ def _aggregate(arguments: EvalArguments, argv: Sequence[str]) -> None:
 
 
 def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
-    from gs_densify.training.model_file import Request, open_model
+    from gs_densify.runs.open_model import Request, open_model
 
     options = {
         "data_root": arguments.data_root,

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import tyro
 
 from gs_densify.cli.app import run_command
+from gs_densify.config.flags import parse
 from gs_densify.errors import ConfigError, SceneError
-from gs_densify.training.flags import parse
 
 PROGRAM = "gs-scene"
 
@@ -23,7 +23,7 @@ class MakeTiny:
 
     def carry_out(self) -> None:
         """Make the scene."""
-        from gs_densify.data.tiny import make_tiny
+        from gs_densify.scene.formats.tiny.make import make_tiny
 
         make_tiny(self.out)
         print(f"files: {self.out}")
@@ -42,8 +42,8 @@ class Info:
 
     def carry_out(self) -> None:
         """Read the scene and print it."""
-        from gs_densify.data.load import PhotoOptions, load_scene
-        from gs_densify.data.presets import resolve_scene
+        from gs_densify.scene.load import PhotoOptions, load_scene
+        from gs_densify.scene.presets import resolve_scene
 
         source = resolve_scene(self.scene, data_root=self.data_root, downscale=self.downscale)
         photos = PhotoOptions(image_source=source.image_source)
@@ -78,12 +78,12 @@ class Check:
         """Check, print, write."""
         if self.gaussians < 1:
             raise ConfigError(f"--gaussians is {self.gaussians}; it must be at least 1")
-        from gs_densify.data.capture.check import CheckOptions, check_capture
-        from gs_densify.data.capture.picture import save_picture
-        from gs_densify.data.capture.text import report_text
-        from gs_densify.data.presets import resolve_scene
+        from gs_densify.capture.check import CheckOptions, check_capture
+        from gs_densify.capture.picture import save_picture
+        from gs_densify.capture.text import report_text
+        from gs_densify.config.options import DataOptions
         from gs_densify.results import save_json
-        from gs_densify.training.config import DataOptions
+        from gs_densify.scene.presets import resolve_scene
 
         source = resolve_scene(self.scene, data_root=self.data_root, downscale=self.downscale)
         options = CheckOptions(self.gaussians, DataOptions().image_budget * 2**30)
@@ -118,13 +118,13 @@ class Download:
 
     def carry_out(self) -> None:
         """Fetch what is missing."""
-        from gs_densify.data.download.scenes import (
+        from gs_densify.download.scenes import (
             ALL_FACTORS,
             BASE_URL,
             DownloadOptions,
             download_scenes,
         )
-        from gs_densify.data.presets import MIPNERF360, find_data_root
+        from gs_densify.scene.presets import MIPNERF360, find_data_root
 
         data_root = find_data_root(self.data_root)
         if data_root is None:

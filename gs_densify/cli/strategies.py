@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from gs_densify.cli.app import run_command
+from gs_densify.config.flags import parse
 from gs_densify.strategies import plugin
 from gs_densify.strategies.registry import (
     BUILTIN,
@@ -19,7 +20,6 @@ from gs_densify.strategies.registry import (
     options_of,
     recipe_of,
 )
-from gs_densify.training.flags import parse
 
 PROGRAM = "gs-strategies"
 
@@ -71,7 +71,7 @@ class Check:
 
     def carry_out(self) -> int:
         """Print each check as it ends; 1 where one failed."""
-        from gs_densify.training.contract import check_strategy
+        from gs_densify.check.battery import check_strategy
 
         counts: dict[bool | None, int] = dict.fromkeys(_MARKS, 0)
         for outcome in check_strategy(self.name):

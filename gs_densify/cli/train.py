@@ -13,12 +13,12 @@ def command(argv: Sequence[str], started: float) -> None:
     config = resumed or arguments.parse_train_arguments(argv)
     # Imported late: --help and a wrong option answer without torch.
     if arguments.wants_dry_run(argv):
-        from gs_densify.training.forecast import forecast, forecast_text
+        from gs_densify.runs.forecast import forecast, forecast_text
 
         print(forecast_text(forecast(config)))
         return
     from gs_densify.cli.summary import scores_text, wall_time_text
-    from gs_densify.training.run import resume, train
+    from gs_densify.runs.train import resume, train
 
     if resumed is None:
         results, folder = train(config, [arguments.PROGRAM, *argv], started)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gs_densify.cli.app import run_command
-from gs_densify.training.flags import one_line, parse
+from gs_densify.config.flags import one_line, parse
 
 PROGRAM = "gs-view"
 
@@ -35,9 +35,9 @@ class ViewArguments:
 def command(argv: Sequence[str]) -> None:
     """Parse, load, serve until interrupted."""
     arguments: ViewArguments = parse(ViewArguments, argv, program=PROGRAM)
+    from gs_densify.model.init import to_parameters
     from gs_densify.rendering.base import make_rasterizer
-    from gs_densify.splats.model import to_parameters
-    from gs_densify.training.device import pick_device
+    from gs_densify.rendering.device import pick_device
     from gs_densify.viewer.address import free_address
     from gs_densify.viewer.model import open_model
     from gs_densify.viewer.paint import Painter

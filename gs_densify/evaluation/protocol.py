@@ -2,12 +2,12 @@
 
 from collections import Counter
 
-from gs_densify.data.scene import Scene
 from gs_densify.evaluation.evaluate import Scoring
 from gs_densify.evaluation.lpips import lpips_record
 from gs_densify.evaluation.ssim import ssim_implementation
 from gs_densify.results import Conditions, ImageSize, Protocol
 from gs_densify.results.protocol import PSNR
+from gs_densify.scene.scene import Scene
 
 
 def build_protocol(

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import BackendError
+from gs_densify.model.types import Splats
 from gs_densify.rendering.colors import Colors
-from gs_densify.splats.types import Splats
 
 BACKENDS = ("gsplat", "reference")
 
@@ -145,11 +145,11 @@ def make_rasterizer(backend: str | torch.device) -> Rasterizer:
     """
     name = _backend_of(backend) if isinstance(backend, torch.device) else backend
     if name == "reference":
-        from gs_densify.rendering.reference import ReferenceRasterizer
+        from gs_densify.rendering.reference.rasterizer import ReferenceRasterizer
 
         return ReferenceRasterizer()
     if name == "gsplat":
-        from gs_densify.rendering.gsplat_cuda import GsplatRasterizer
+        from gs_densify.rendering.gsplat.rasterizer import GsplatRasterizer
 
         return GsplatRasterizer()
     raise BackendError(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gs_densify.rendering.contributors import contributions, largest_areas
+from gs_densify.rendering.attribution.contributors import contributions, largest_areas
 
 METRICS = ("indoor", "outdoor")
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import StrategyError
-from gs_densify.splats.geometry import quats_to_rotmats, rotate
-from gs_densify.splats.types import Splats
+from gs_densify.model.geometry import quats_to_rotmats, rotate
+from gs_densify.model.state import rows_of
+from gs_densify.model.types import Splats
 from gs_densify.strategies.scores import lowest
-from gs_densify.strategies.state import rows_of
 
 Params: TypeAlias = MutableMapping[str, Any] | torch.nn.ParameterDict
 Optimizers: TypeAlias = Mapping[str, torch.optim.Optimizer]

@@ -25,35 +25,35 @@ class Entry(NamedTuple):
 
 BUILTIN = {
     "adaptive": Entry(
-        "gs_densify.strategies.adaptive:AdaptiveStrategy",
+        "gs_densify.strategies.methods.adaptive:AdaptiveStrategy",
         "ours: percentile candidates, attributed error, agreement of views, budget, soft reset",
     ),
     "default": Entry(
-        "gs_densify.strategies.default:DefaultStrategy",
+        "gs_densify.strategies.methods.default:DefaultStrategy",
         "original 3DGS: clone, split, prune by mean gradient, with real opacity resets",
     ),
     "mcmc": Entry(
-        "gs_densify.strategies.mcmc:MCMCStrategy",
+        "gs_densify.strategies.methods.mcmc:MCMCStrategy",
         "3DGS-MCMC: relocate dead Gaussians, grow to a budget, add noise",
     ),
     "absgs": Entry(
-        "gs_densify.strategies.absgs:AbsGSStrategy",
+        "gs_densify.strategies.methods.absgs:AbsGSStrategy",
         "AbsGS: split by absolute, clone by signed gradients",
     ),
     "new-split": Entry(
-        "gs_densify.strategies.new_split:NewSplitStrategy",
+        "gs_densify.strategies.methods.new_split:NewSplitStrategy",
         "original 3DGS with a split that conserves mass, mean and covariance",
     ),
     "taming": Entry(
-        "gs_densify.strategies.taming:TamingStrategy",
+        "gs_densify.strategies.methods.taming:TamingStrategy",
         "Taming-3DGS: clone and split to a budget, drawn by a score of many terms",
     ),
     "edc": Entry(
-        "gs_densify.strategies.edc:EDCStrategy",
+        "gs_densify.strategies.methods.edc:EDCStrategy",
         "Improved-GS: long-axis splits on edges to a budget, recovery-aware pruning",
     ),
     "mini-splatting": Entry(
-        "gs_densify.strategies.mini_splatting:MiniSplattingStrategy",
+        "gs_densify.strategies.methods.mini_splatting:MiniSplattingStrategy",
         "Mini-Splatting: blur split, points from depth, then a sample by importance",
     ),
     "gsplat-default": Entry(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gs_densify.splats.kernels import HAS_TRITON
-from gs_densify.splats.thinning import evenly_spaced, spatial_order
+from gs_densify.model.kernels import HAS_TRITON
+from gs_densify.model.thinning import evenly_spaced, spatial_order
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, the grey of PIL's mode "L"
 _TAPS, _SIGMA = 11, 1.5  # the window of SSIM

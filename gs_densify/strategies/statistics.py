@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gs_densify.splats.kernels import HAS_TRITON
-from gs_densify.strategies.state import State
+from gs_densify.model.kernels import HAS_TRITON
+from gs_densify.model.state import State
 
 
 def pixel_gradients(info: dict[str, Any], *, absolute: bool) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from gs_densify.errors import DivergenceError
-from gs_densify.splats.types import Splats
+from gs_densify.model.types import Splats
 
 OWN_TERM = "strategy"
 """The name of the loss term that a strategy adds."""

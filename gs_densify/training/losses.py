@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError
-from gs_densify.splats.kernels import HAS_TRITON
+from gs_densify.model.kernels import HAS_TRITON
 from gs_densify.strategies.scores import SSIM_CONSTANTS, ssim_window
 
 _TAPS = len(ssim_window())
@@ -95,6 +95,6 @@ def _plain_loss(
 def _fused_loss(
     render: Tensor, image: Tensor, weights: Tensor, ssim_weight: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    from gs_densify.training.ssim_triton import PhotometricLoss
+    from gs_densify.images.photometric_triton import PhotometricLoss
 
     return PhotometricLoss.apply(render, image, weights, ssim_weight, ssim_window(), _C1, _C2)

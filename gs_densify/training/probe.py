@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats
-from gs_densify.training.views import ViewStore
+from gs_densify.training.batches import ViewStore
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gs_densify.config.options import TrainConfig
 from gs_densify.errors import GsDensifyError, NonFiniteError
+from gs_densify.model import adam
+from gs_densify.model import init as model
+from gs_densify.model.state import State
 from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats
+from gs_densify.rendering.device import wait_for
 from gs_densify.results import MetricsRow
-from gs_densify.splats import adam, model
 from gs_densify.strategies import ops
-from gs_densify.strategies.state import State
+from gs_densify.strategies.adapter import StrategyHost
 from gs_densify.training import schedules
-from gs_densify.training.config import TrainConfig
-from gs_densify.training.device import wait_for
+from gs_densify.training.batches import Batch, BatchSampler, ViewStore
 from gs_densify.training.divergence import (
     OWN_TERM,
     LossHistory,
@@ -29,8 +32,6 @@ from gs_densify.training.divergence import (
 from gs_densify.training.losses import photometric_loss
 from gs_densify.training.probe import Probe
 from gs_densify.training.resolution import coarse_to_fine
-from gs_densify.training.strategy_host import StrategyHost
-from gs_densify.training.views import Batch, BatchSampler, ViewStore
 
 _SPECTRUM_VIEWS = 16
 _LOGGED = ("loss", "l1", "ssim_loss")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from gs_densify.data.normalize import camera_centers
-from gs_densify.data.scene import View
+from gs_densify.scene.normalize import camera_centers
+from gs_densify.scene.scene import View
 
 
 @dataclass(frozen=True)

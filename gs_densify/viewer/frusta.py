@@ -2,7 +2,7 @@
 
 import viser
 
-from gs_densify.data.scene import Scene, View
+from gs_densify.scene.scene import Scene, View
 from gs_densify.viewer.camera import camera_of
 from gs_densify.viewer.steering import go_to
 

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gs_densify.data.normalize import World, camera_centers, mean_up
-from gs_densify.data.scene import Scene
 from gs_densify.errors import ConfigError, ResultError, SceneError
-from gs_densify.splats.ply import load_ply
-from gs_densify.training import model_file
-from gs_densify.training.load import find_scene
+from gs_densify.model.files.ply import load_ply
+from gs_densify.runs import open_model as model_file
+from gs_densify.runs.loaded_scene import find_scene
+from gs_densify.scene.normalize import World, camera_centers, mean_up
+from gs_densify.scene.scene import Scene
 
 Direction = tuple[float, float, float]
 

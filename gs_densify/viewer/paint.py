@@ -11,9 +11,9 @@ from torch import Tensor
 
 from gs_densify.errors import BackendError
 from gs_densify.evaluation.metrics import quantize
+from gs_densify.model.init import sh_degree_of
+from gs_densify.model.types import Splats
 from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats
-from gs_densify.splats.model import sh_degree_of
-from gs_densify.splats.types import Splats
 from gs_densify.viewer.camera import Camera
 
 Quantity = Literal["colour", "depth", "alpha"]

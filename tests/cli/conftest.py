@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from commands import SMOKE, run
 
-from gs_densify.data.tiny import make_tiny
+from gs_densify.scene.formats.tiny.make import make_tiny
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,12 @@ import torch
 from commands import SMOKE, refusal, run
 
 from gs_densify.cli.eval import command
+from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ConfigError, ResultError, SceneError
+from gs_densify.model.files.ply import load_ply, save_ply
+from gs_densify.model.transform import transform_splats
 from gs_densify.results import Scores, load_evaluation, load_json, load_per_view, load_results
-from gs_densify.splats.ply import load_ply, save_ply
-from gs_densify.splats.transform import transform_splats
-from gs_densify.training.config import TrainConfig
-from gs_densify.training.load import find_scene
+from gs_densify.runs.loaded_scene import find_scene
 
 CPU = ["--device", "cpu", "--lpips"]
 

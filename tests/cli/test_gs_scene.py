@@ -52,7 +52,7 @@ def test_lpips_weights_without_a_way_to_them(tmp_path: Path) -> None:
 
 
 def test_download_from_a_server_of_one_s_own(tmp_path: Path) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "download"))
     from archive_server import Behaviour, scene_files, serve, zipped
 
     with serve(Behaviour(zipped(scene_files("garden")))) as url:

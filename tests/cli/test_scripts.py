@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gs_densify.cli.arguments import parse_train_arguments
-from gs_densify.data.presets import MIPNERF360
+from gs_densify.scene.presets import MIPNERF360
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from commands import SMOKE, run
 
+from gs_densify.model.files.ply import load_ply
 from gs_densify.results import load_per_view, load_results, read_metrics
-from gs_densify.splats.ply import load_ply
 
 
 def test_a_run_leaves_every_file_and_they_agree(finished_run: Path) -> None:

@@ -6,13 +6,13 @@ import typing
 import pytest
 
 from gs_densify.cli.arguments import parse_train_arguments
+from gs_densify.config import layers as presets
+from gs_densify.config.layers import EVALUATION_PROTOCOLS, protocol_name
+from gs_densify.config.options import LPIPS_NAMES, DataOptions, TrainConfig
 from gs_densify.evaluation.protocol import build_protocol
 from gs_densify.results import Conditions, protocol_differences
-from gs_densify.training import presets
-from gs_densify.training.config import LPIPS_NAMES, DataOptions, TrainConfig
-from gs_densify.training.load import load
-from gs_densify.training.presets import EVALUATION_PROTOCOLS, protocol_name
-from gs_densify.training.scoring import scoring_of
+from gs_densify.runs.loaded_scene import load
+from gs_densify.runs.score import scoring_of
 
 CONDITIONS = Conditions(seed=None, steps=None, antialiased=False, gpu=None, versions={})
 # quantisation, SSIM's borders, LPIPS: as docs/evaluation.md documents them.

@@ -7,8 +7,8 @@ import pytest
 import torch
 from rendering_scenes import cameras
 
+from gs_densify.model.sh import eval_sh
 from gs_densify.rendering.colors import camera_centres, in_one, view_colors
-from gs_densify.splats.sh import eval_sh
 
 _INTERPRETED = """
 import sys
@@ -23,7 +23,7 @@ check_kernels(1, "cpu", stored_degree=3)
 def check_kernels(
     degree: int, device: str, *, n_cameras: int = 1, stored_degree: int = 0, count: int = 300
 ) -> None:
-    from gs_densify.rendering.colors_triton import ViewColors
+    from gs_densify.rendering.gsplat.colors_triton import ViewColors
 
     generator = torch.Generator().manual_seed(degree)
 
@@ -74,7 +74,7 @@ def test_a_pair_is_the_same_as_one_tensor() -> None:
 
 def test_a_degree_beyond_the_coefficients_is_refused() -> None:
     pytest.importorskip("triton", reason="triton is not installed (it comes with torch for CUDA)")
-    from gs_densify.rendering.colors_triton import ViewColors
+    from gs_densify.rendering.gsplat.colors_triton import ViewColors
 
     means, sh0, shN = torch.zeros(2, 3), torch.zeros(2, 1, 3), torch.zeros(2, 3, 3)
     centres, radii = torch.zeros(1, 3), torch.ones(1, 2, 2, dtype=torch.int32)

@@ -7,13 +7,13 @@ import pytest
 import torch
 from rendering_scenes import Scene, brute_force, random_scene, surface_scene
 
-from gs_densify.rendering.base import make_rasterizer
-from gs_densify.rendering.contributors import (
+from gs_densify.rendering.attribution.contributors import (
     Contributions,
     contributions,
     largest_areas,
     top_contributors,
 )
+from gs_densify.rendering.base import make_rasterizer
 
 SCENES = {
     "sparse": {"n": 12, "width": 19, "height": 13, "size": 0.2},
@@ -139,9 +139,9 @@ import torch
 sys.path.insert(0, {folder!r})
 from rendering_scenes import random_scene
 from gs_densify.rendering.base import make_rasterizer
-from gs_densify.rendering.contributors import _read, contributors_torch
-from gs_densify.rendering.contributors_triton import contributors_triton
-from gs_densify.rendering.tiles import intersect_tiles
+from gs_densify.rendering.attribution.contributors import _read, contributors_torch
+from gs_densify.rendering.attribution.contributors_triton import contributors_triton
+from gs_densify.rendering.reference.tiles import intersect_tiles
 torch.manual_seed(0)
 for n, cameras, tile, opacity in ((20, 2, 16, 0.9), (30, 1, 8, 1.0), (0, 1, 16, 0.9)):
     scene = random_scene(n, 21, 18, n_cameras=cameras, size=0.6, max_opacity=opacity, seed=2)
@@ -192,7 +192,7 @@ def assert_contributions_agree(mine: Contributions, theirs: Contributions) -> No
 @pytest.mark.parametrize("name", GPU_SCENES)
 def test_triton_kernel_agrees_with_torch_on_gsplats_info(name: str, packed: bool) -> None:
     pytest.importorskip("triton", reason="triton is not installed (it comes with torch for CUDA)")
-    from gs_densify.rendering import contributors
+    from gs_densify.rendering.attribution import contributors
 
     scene = GPU_SCENES[name]().to("cuda", torch.float32)
     info = rendered(scene, "gsplat", packed=packed)

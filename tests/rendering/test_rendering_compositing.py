@@ -4,9 +4,9 @@ import pytest
 import torch
 from rendering_scenes import brute_force, random_scene
 
-from gs_densify.rendering.compositing import composite
-from gs_densify.rendering.projection import project
-from gs_densify.rendering.tiles import intersect_tiles
+from gs_densify.rendering.reference.compositing import composite
+from gs_densify.rendering.reference.projection import project
+from gs_densify.rendering.reference.tiles import intersect_tiles
 
 OPTIONS = {"antialiased": False, "near_plane": 0.01, "far_plane": 1e10, "radius_clip": 0.0}
 
@@ -108,7 +108,7 @@ def test_tile_size_and_batch_size_do_not_change_the_result(dtype, monkeypatch):
     weight = torch.randn(2, 21, 34, 4, dtype=dtype)
     results = []
     for tile_size, pairs in ((16, 2**18), (8, 2**18), (4, 2**10), (8, 1), (40, 2**20)):
-        monkeypatch.setattr("gs_densify.rendering.compositing._CPU_PAIRS", pairs)
+        monkeypatch.setattr("gs_densify.rendering.reference.compositing._CPU_PAIRS", pairs)
         image, alpha = composite(*leaves, lists(out, scene, tile_size), 34, 21, absgrad=True)
         gradients = torch.autograd.grad((image * weight).sum() + alpha.sum(), leaves)
         results.append([image, alpha, *gradients, leaves[0].absgrad])

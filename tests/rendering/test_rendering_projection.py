@@ -3,8 +3,8 @@ import torch
 from gsplat.cuda._torch_impl import _fully_fused_projection, _quat_scale_to_covar_preci
 from rendering_scenes import random_scene
 
-from gs_densify.rendering.projection import ALPHA_MIN, project
-from gs_densify.splats.geometry import quats_to_rotmats
+from gs_densify.model.geometry import quats_to_rotmats
+from gs_densify.rendering.reference.projection import ALPHA_MIN, project
 
 OPTIONS = {"antialiased": False, "near_plane": 0.01, "far_plane": 1e10, "radius_clip": 0.0}
 

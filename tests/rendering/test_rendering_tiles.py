@@ -4,7 +4,7 @@ from gsplat.cuda._torch_impl import _isect_offset_encode, _isect_tiles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gs_densify.rendering.tiles import intersect_tiles
+from gs_densify.rendering.reference.tiles import intersect_tiles
 
 
 def random_boxes(n_cameras, n, width, height):

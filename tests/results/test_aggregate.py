@@ -10,14 +10,7 @@ from results_example import example_results
 
 from gs_densify.cli.summary import aggregate_text, comparison_text
 from gs_densify.errors import ResultError
-from gs_densify.results import (
-    METRICS,
-    PerView,
-    Scores,
-    StrategyRecord,
-    ViewScores,
-    save_json,
-)
+from gs_densify.results import METRICS, PerView, Scores, StrategyRecord, ViewScores, save_json
 from gs_densify.results.aggregate import NAMED_MEANS, QUANTITIES, aggregate
 from gs_densify.results.compare import compare, subtract
 from gs_densify.results.scored import Scored, load_scored

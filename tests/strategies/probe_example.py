@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from gs_densify.data.scene import View
 from gs_densify.rendering.base import make_rasterizer
+from gs_densify.scene.scene import View
+from gs_densify.training.batches import ViewStore
 from gs_densify.training.probe import Probe
-from gs_densify.training.views import ViewStore
 
 WIDTH, HEIGHT = 36, 24
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from gs_densify.splats.model import create_optimizers, to_parameters
+from gs_densify.model.init import create_optimizers, to_parameters
 
 RATES = {
     "means": 1e-3,

@@ -6,11 +6,11 @@ import pytest
 import torch
 from splats_example import snapshot, trained
 
+from gs_densify.config.layers import strategy_defaults
 from gs_densify.errors import ConfigError
+from gs_densify.model.init import to_parameters
 from gs_densify.rendering.base import make_rasterizer, render_splats
-from gs_densify.splats.model import to_parameters
-from gs_densify.strategies.absgs import AbsGSStrategy, clones_and_splits
-from gs_densify.training.presets import strategy_defaults
+from gs_densify.strategies.methods.absgs import AbsGSStrategy, clones_and_splits
 
 COUNT = 8
 

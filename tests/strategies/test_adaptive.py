@@ -8,7 +8,7 @@ from splats_example import snapshot, trained
 
 from gs_densify.errors import ConfigError, StrategyError
 from gs_densify.strategies import ops
-from gs_densify.strategies.adaptive import (
+from gs_densify.strategies.methods.adaptive import (
     AdaptiveStrategy,
     above_percentile,
     blended,

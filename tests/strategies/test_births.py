@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from splats_example import snapshot, trained
 
 from gs_densify.errors import StrategyError
-from gs_densify.splats.geometry import covariances
-from gs_densify.strategies import births, ops
+from gs_densify.model.geometry import covariances
+from gs_densify.strategies import ops
+from gs_densify.strategies import splits as births
 
 LONG = {"offset": 1.35, "shrink_long": 0.55, "shrink_others": 0.893, "opacity_factor": 0.6}
 OPERATIONS = {

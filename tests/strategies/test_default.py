@@ -8,7 +8,7 @@ import torch
 from splats_example import snapshot, trained
 
 from gs_densify.errors import ConfigError
-from gs_densify.strategies.default import DefaultStrategy
+from gs_densify.strategies.methods.default import DefaultStrategy
 from gs_densify.strategies.schedule import scaled_steps
 
 COUNT = 60

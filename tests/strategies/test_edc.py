@@ -6,8 +6,8 @@ from probe_example import make_probe, random_info
 from splats_example import trained
 
 from gs_densify.errors import ConfigError, StrategyError
-from gs_densify.strategies import edc
-from gs_densify.strategies.edc import EDCStrategy
+from gs_densify.strategies.methods import edc
+from gs_densify.strategies.methods.edc import EDCStrategy
 
 COUNT = 60
 SHORT = {

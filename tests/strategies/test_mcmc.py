@@ -7,9 +7,9 @@ import torch
 from splats_example import snapshot, trained
 
 from gs_densify.errors import ConfigError
-from gs_densify.splats.geometry import covariances
+from gs_densify.model.geometry import covariances
 from gs_densify.strategies import ops
-from gs_densify.strategies.mcmc import MCMCStrategy, dead, num_births
+from gs_densify.strategies.methods.mcmc import MCMCStrategy, dead, num_births
 
 LR = 1.6e-4
 

@@ -7,13 +7,14 @@ import torch
 from splats_example import random_splats, trained
 
 from gs_densify.errors import ConfigError, StrategyError
+from gs_densify.model.geometry import covariances
+from gs_densify.model.init import neighbour_distances
+from gs_densify.rendering.attribution.contributors import contributions
+from gs_densify.rendering.attribution.rays import pixel_rays, ray_peaks
 from gs_densify.rendering.base import make_rasterizer, render_splats
-from gs_densify.rendering.contributors import contributions
-from gs_densify.rendering.rays import pixel_rays, ray_peaks
-from gs_densify.splats.geometry import covariances
-from gs_densify.splats.model import neighbour_distances
-from gs_densify.strategies import importance, mini_splatting
-from gs_densify.strategies.mini_splatting import MiniSplattingStrategy
+from gs_densify.strategies import importance
+from gs_densify.strategies.methods import mini_splatting
+from gs_densify.strategies.methods.mini_splatting import MiniSplattingStrategy
 
 WIDTH, HEIGHT, COUNT = 40, 30, 80
 K = torch.tensor([[45.0, 0.0, 19.0], [0.0, 48.0, 16.0], [0.0, 0.0, 1.0]])

@@ -8,9 +8,9 @@ import torch
 from splats_example import snapshot, trained
 
 from gs_densify.errors import ConfigError
-from gs_densify.splats.geometry import covariances
-from gs_densify.strategies.default import DefaultStrategy
-from gs_densify.strategies.new_split import NewSplitStrategy, clones_and_splits
+from gs_densify.model.geometry import covariances
+from gs_densify.strategies.methods.default import DefaultStrategy
+from gs_densify.strategies.methods.new_split import NewSplitStrategy, clones_and_splits
 
 SCHEDULE = {"refine_start_iter": 1, "refine_every": 3, "refine_stop_iter": 13, "reset_every": 8}
 

@@ -6,7 +6,7 @@ import torch
 from splats_example import snapshot, trained
 
 from gs_densify.errors import StrategyError
-from gs_densify.splats.geometry import covariances
+from gs_densify.model.geometry import covariances
 from gs_densify.strategies import ops as ours
 
 BINOMS = torch.tensor([[float(torch.exp(torch.lgamma(torch.tensor(n + 1.0)) - torch.lgamma(

@@ -74,7 +74,7 @@ def test_custom_strategy_is_preferred_and_another_class_can_be_named(tmp_path):
 
 
 def test_the_only_class_with_the_hook_is_found_imported_ones_are_not(tmp_path):
-    text = "from gs_densify.strategies.default import DefaultStrategy\n" + plain("Mine")
+    text = "from gs_densify.strategies.methods.default import DefaultStrategy\n" + plain("Mine")
     assert load_strategy_class(str(write(tmp_path, text))).__name__ == "Mine"
 
 

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from gs_densify.config.file import with_overrides
+from gs_densify.config.options import TrainConfig
 from gs_densify.errors import BackendError, ConfigError
 from gs_densify.strategies import registry
 from gs_densify.strategies.registry import (
@@ -16,8 +18,6 @@ from gs_densify.strategies.registry import (
     recipe_of,
     require_device,
 )
-from gs_densify.training.config import TrainConfig
-from gs_densify.training.config_file import with_overrides
 
 
 def test_the_registry_imports_neither_torch_nor_gsplat():

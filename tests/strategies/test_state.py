@@ -5,8 +5,8 @@ import torch
 from splats_example import trained
 
 from gs_densify.errors import StrategyError
+from gs_densify.model.state import State, rows_of
 from gs_densify.strategies import ops, statistics
-from gs_densify.strategies.state import State, rows_of
 
 N = 51
 

@@ -12,8 +12,9 @@ from probe_example import HEIGHT, WIDTH, make_probe, random_info
 from splats_example import trained
 
 from gs_densify.errors import ConfigError, StrategyError
-from gs_densify.strategies import scores, taming
-from gs_densify.strategies.taming import TamingStrategy
+from gs_densify.strategies import scores
+from gs_densify.strategies.methods import taming
+from gs_densify.strategies.methods.taming import TamingStrategy
 
 COUNT = 60
 SHORT = {

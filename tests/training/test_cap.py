@@ -7,11 +7,11 @@ import pytest
 import torch
 from tqdm import tqdm
 
+from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
+from gs_densify.config.options import TrainConfig
 from gs_densify.strategies import ops
+from gs_densify.strategies.adapter import StrategyHost
 from gs_densify.strategies.base import Strategy
-from gs_densify.training.config import TrainConfig
-from gs_densify.training.miniature import Miniature, load_miniature, make_trainer
-from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.trainer import Trainer
 
 

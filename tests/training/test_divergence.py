@@ -9,13 +9,13 @@ import pytest
 import torch
 from tqdm import tqdm
 
+from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
+from gs_densify.config.options import LearningRates, TrainConfig
 from gs_densify.errors import DivergenceError, NonFiniteError, StrategyError
 from gs_densify.results import MetricsLog, MetricsRow
 from gs_densify.strategies import ops
+from gs_densify.strategies.adapter import StrategyHost
 from gs_densify.strategies.base import Strategy
-from gs_densify.training.config import LearningRates, TrainConfig
-from gs_densify.training.miniature import Miniature, load_miniature, make_trainer
-from gs_densify.training.strategy_host import StrategyHost
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import pytest
 import torch
 from tqdm import tqdm
 
+from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
+from gs_densify.config.options import LossOptions, RenderOptions, TrainConfig
 from gs_densify.errors import StrategyError
 from gs_densify.strategies import ops, statistics
+from gs_densify.strategies.adapter import StrategyHost
 from gs_densify.strategies.base import Strategy
-from gs_densify.training.build import build_trainer
-from gs_densify.training.config import LossOptions, RenderOptions, TrainConfig
-from gs_densify.training.miniature import Miniature, load_miniature, make_trainer
-from gs_densify.training.strategy_host import StrategyHost
+from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
 
 

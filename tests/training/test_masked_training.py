@@ -7,13 +7,13 @@ import pytest
 import torch
 from tqdm import tqdm
 
+from gs_densify.check.miniature import Miniature, load_miniature
+from gs_densify.config.options import LossOptions, TrainConfig
+from gs_densify.model.init import create_splats
 from gs_densify.rendering.base import make_rasterizer
-from gs_densify.splats.model import create_splats
-from gs_densify.training.config import LossOptions, TrainConfig
-from gs_densify.training.miniature import Miniature, load_miniature
-from gs_densify.training.strategy_host import StrategyHost
+from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.training.batches import ViewStore
 from gs_densify.training.trainer import Trainer
-from gs_densify.training.views import ViewStore
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,15 @@ import pytest
 import torch
 from tqdm import tqdm
 
+from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
+from gs_densify.check.rules import first_difference
+from gs_densify.check.subject import stored
+from gs_densify.config.options import LearningRates, RenderOptions, TrainConfig
 from gs_densify.errors import StrategyError
+from gs_densify.runs.checkpoint import from_bytes, restore_random_state
+from gs_densify.strategies.adapter import StrategyHost
 from gs_densify.strategies.base import Strategy
 from gs_densify.training import resolution
-from gs_densify.training.checkpoint import from_bytes, restore_random_state
-from gs_densify.training.config import LearningRates, RenderOptions, TrainConfig
-from gs_densify.training.contract_rules import first_difference
-from gs_densify.training.contract_subject import stored
-from gs_densify.training.miniature import Miniature, load_miniature, make_trainer
-from gs_densify.training.strategy_host import StrategyHost
 from gs_densify.training.trainer import Trainer
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from gs_densify.data.scene import View
+from gs_densify.scene.scene import View
+from gs_densify.training.batches import BatchSampler, ViewStore
 from gs_densify.training.losses import photometric_loss
-from gs_densify.training.views import BatchSampler, ViewStore
 
 
 def _views(sizes: list[tuple[int, int]]) -> tuple[list[View], list[np.ndarray]]:

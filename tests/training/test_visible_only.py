@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
+from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
+from gs_densify.config.options import LearningRates, TrainConfig
 from gs_densify.strategies import ops
-from gs_densify.training.config import LearningRates, TrainConfig
-from gs_densify.training.miniature import Miniature, load_miniature, make_trainer
-from gs_densify.training.strategy_host import StrategyHost
+from gs_densify.strategies.adapter import StrategyHost
 from gs_densify.training.trainer import Trainer
 
 

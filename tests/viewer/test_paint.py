@@ -9,10 +9,10 @@ import torch
 from scipy.spatial.transform import Rotation
 from test_viewer_camera import make_view
 
-from gs_densify.data.scene import View
 from gs_densify.evaluation.metrics import quantize
 from gs_densify.rendering.base import make_rasterizer
-from gs_densify.training.scoring import view_renderer
+from gs_densify.runs.score import view_renderer
+from gs_densify.scene.scene import View
 from gs_densify.viewer.camera import Camera, camera_of
 from gs_densify.viewer.paint import Look, Painter
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from gs_densify.data.scene import View
+from gs_densify.scene.scene import View
 from gs_densify.viewer.camera import Camera, camera_of, fov_that_shows
 
 coordinate = st.floats(-100, 100)

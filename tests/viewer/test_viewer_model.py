@@ -10,13 +10,13 @@ import torch
 from test_paint import make_splats
 from test_viewer_camera import make_view
 
-from gs_densify.data.normalize import World, mean_up
-from gs_densify.data.scene import Scene
+from gs_densify.config.file import save_config
+from gs_densify.config.options import DataOptions, RenderOptions, TrainConfig
 from gs_densify.errors import ConfigError, GsDensifyError, ResultError
-from gs_densify.splats.ply import save_ply
-from gs_densify.training.checkpoint import checkpoint_path, save_checkpoint
-from gs_densify.training.config import DataOptions, RenderOptions, TrainConfig
-from gs_densify.training.config_file import save_config
+from gs_densify.model.files.ply import save_ply
+from gs_densify.runs.checkpoint import checkpoint_path, save_checkpoint
+from gs_densify.scene.normalize import World, mean_up
+from gs_densify.scene.scene import Scene
 from gs_densify.viewer.model import COLMAP_UP, NORMALIZED_UP, Model, open_model, starting_point
 
 

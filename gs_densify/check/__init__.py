@@ -1,0 +1,1 @@
+"""The contract of a strategy as checks that can be run."""

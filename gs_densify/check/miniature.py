@@ -1,0 +1,81 @@
+"""A miniature of the tiny scene, on which a training step takes milliseconds on one CPU core."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gs_densify.config.options import TrainConfig
+from gs_densify.runs.loaded_scene import load
+from gs_densify.scene.scene import View
+from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.training.create import build_trainer
+from gs_densify.training.trainer import Trainer
+
+_SHRINK = 2
+_VIEW_EVERY = 4
+_POINT_EVERY = 4
+
+
+@dataclass(frozen=True)
+class Miniature:
+    """Some training views at half the size, and some of the points."""
+
+    views: list[View]
+    photos: list[np.ndarray]
+    points: np.ndarray
+    colors: np.ndarray
+    scene_scale: float
+    near_plane: float
+
+    def with_points(self, points: np.ndarray) -> "Miniature":
+        """The scene with other points, coloured as its first ones are."""
+        return dataclasses.replace(self, points=points, colors=self.colors[: len(points)])
+
+    def out_of_sight(self) -> "Miniature":
+        """The scene with its points behind every camera."""
+        forward = np.mean([view.cam_from_world[2, :3] for view in self.views], axis=0)
+        return self.with_points(self.points - 100.0 * self.scene_scale * forward)
+
+
+def load_miniature() -> Miniature:
+    """Made from the tiny scene, which is generated on first use."""
+    loaded = load(TrainConfig(scene="tiny", device="cpu"))
+    scene = loaded.scene
+    return Miniature(
+        views=[_shrunk_view(view) for view in scene.train_views[::_VIEW_EVERY]],
+        photos=[_shrunk_photo(photo) for photo in loaded.train_photos[::_VIEW_EVERY]],
+        points=scene.points[::_POINT_EVERY],
+        colors=scene.colors[::_POINT_EVERY],
+        scene_scale=scene.scene_scale,
+        near_plane=loaded.near_plane,
+    )
+
+
+def make_trainer(config: TrainConfig, scene: Miniature, host: StrategyHost) -> Trainer:
+    """A trainer at step 0, as `gs-train` makes it: seeded, on the CPU."""
+    return build_trainer(
+        config,
+        host,
+        points=scene.points,
+        colors=scene.colors,
+        views=scene.views,
+        photos=scene.photos,
+        scene_scale=scene.scene_scale,
+        near_plane=scene.near_plane,
+        device=torch.device("cpu"),
+    )
+
+
+def _shrunk_view(view: View) -> View:
+    scale = np.diag([1 / _SHRINK, 1 / _SHRINK, 1.0])
+    return dataclasses.replace(
+        view, K=scale @ view.K, width=view.width // _SHRINK, height=view.height // _SHRINK
+    )
+
+
+def _shrunk_photo(photo: np.ndarray) -> np.ndarray:
+    height, width = (side // _SHRINK for side in photo.shape[:2])
+    blocks = photo.reshape(height, _SHRINK, width, _SHRINK, 3).astype(np.float32)
+    return np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)

@@ -1,0 +1,110 @@
+"""A strategy in training on the miniature, watched step by step. See `contract`."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tqdm import tqdm
+
+from gs_densify.check.miniature import Miniature, make_trainer
+from gs_densify.check.rules import StepRecord
+from gs_densify.config.options import TrainConfig
+from gs_densify.config.strategy import strategy_for
+from gs_densify.errors import DivergenceError, GsDensifyError, NonFiniteError
+from gs_densify.results import MetricsRow
+from gs_densify.runs.checkpoint import random_state, to_bytes
+from gs_densify.strategies import ops
+from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.training.trainer import Trainer
+
+STEPS = 80
+"""Steps of the main run; the others end after `SHORT`."""
+HALF = STEPS // 2
+SHORT = HALF + 5
+
+
+class WatchedHost(StrategyHost):
+    """A host that writes down every step."""
+
+    def __init__(self, name: str, strategy: Any, *, max_gaussians: int | None) -> None:
+        super().__init__(name, strategy, max_gaussians=max_gaussians)
+        self.records: list[StepRecord] = []
+        self.probe: Any = None
+        self._views: tuple[int, ...] = ()
+
+    def pre_backward(
+        self, params: ops.Params, optimizers: ops.Optimizers, step: int, info: dict[str, Any]
+    ) -> None:
+        """Note the views of the step."""
+        self.probe, self._views = info["probe"], tuple(info["views"])
+        super().pre_backward(params, optimizers, step, info)
+
+    def post_backward(
+        self, params: ops.Params, optimizers: ops.Optimizers, step: int, *rest: Any, **named: Any
+    ) -> None:
+        """Note the numbers of Gaussians."""
+        before = ops.count(params)
+        super().post_backward(params, optimizers, step, *rest, **named)
+        self.records.append(StepRecord(step, before, ops.count(params), self._views))
+
+
+@dataclass
+class Subject:
+    """A strategy under test with the runs that the checks share."""
+
+    name: str
+    config: TrainConfig
+    scene: Miniature
+    printed: io.StringIO = field(default_factory=io.StringIO)
+    losses: list[float] = field(default_factory=list)
+    snapshots: dict[int, bytes] = field(default_factory=dict)
+    host: WatchedHost | None = None
+    error: str = ""
+    has_diverged: bool = False
+    """Whether it was infinite or NaN values that ended the main run."""
+
+    def start(
+        self, config: TrainConfig | None = None, scene: Miniature | None = None
+    ) -> tuple[Trainer, WatchedHost]:
+        """A new run from step 0."""
+        config, scene = config or self.config, scene or self.scene
+        with contextlib.redirect_stdout(self.printed):
+            host = WatchedHost(self.name, strategy_for(config), max_gaussians=config.max_gaussians)
+            return make_trainer(config, scene, host), host
+
+    def advance(
+        self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None] = lambda row: None
+    ) -> None:
+        """Train on to step `until`."""
+        with contextlib.redirect_stdout(self.printed), tqdm(disable=True) as bar:
+            trainer.run(until, on_log, bar)
+
+    def carry_out_main_run(self) -> None:
+        """The run that most checks look at; its error is kept, not raised."""
+        try:
+            trainer, self.host = self.start()
+            for step in (HALF, SHORT, STEPS):
+                self.advance(trainer, step, lambda row: self.losses.append(row.loss or 0.0))
+                self.snapshots[step] = stored(trainer)
+        except Exception as error:
+            self.error = described(error)
+            self.has_diverged = isinstance(error, DivergenceError | NonFiniteError)
+
+    @property
+    def records(self) -> list[StepRecord]:
+        """The main run, step by step."""
+        return self.host.records if self.host is not None else []
+
+
+def stored(trainer: Trainer) -> bytes:
+    """All that a checkpoint holds, but for the time that it took."""
+    device = trainer.splats["means"].device
+    return to_bytes({**trainer.state_dict(), "random": random_state(device), "train_seconds": 0.0})
+
+
+def described(error: Exception) -> str:
+    """The error in one line, with its type where it is not one of ours."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, GsDensifyError) else f"{type(error).__name__}: {text}"

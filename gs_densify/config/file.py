@@ -1,0 +1,127 @@
+"""Configurations as YAML: save, load, and overrides by dotted name. Imports no torch."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gs_densify.config.flags import parse
+from gs_densify.config.former_options import translate_retired
+from gs_densify.config.options import TrainConfig
+from gs_densify.errors import ConfigError
+from gs_densify.results.files import atomic_write
+from gs_densify.strategies.plugin import parse_reference
+
+
+def to_mapping(config: TrainConfig) -> dict[str, Any]:
+    """Plain, nested values; paths as text, `strategy` holding name and options together."""
+    values = _plain(dataclasses.asdict(config))
+    options = values.pop("strategy_options")
+    values["strategy"] = {"name": values["strategy"], **options}
+    return values
+
+
+def save_config(config: TrainConfig, path: Path) -> None:
+    """Write `config` so that `--config PATH` makes the same run, in another folder."""
+    values = {name: value for name, value in to_mapping(config).items() if name != "out"}
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The nested mapping in a YAML file, with `strategy` as {name, options...} or absent."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"--config {path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"--config {path}: is not valid YAML ({reason})") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"--config {path}: holds no 'option: value' lines")
+    if isinstance(values.get("strategy"), str):
+        values["strategy"] = {"name": values["strategy"]}
+    strategy = values.get("strategy", {})
+    if not isinstance(strategy, dict) or not isinstance(strategy.get("name", ""), str):
+        raise ConfigError(f"--config {path}: 'strategy' must be a name, or a mapping with 'name'")
+    if "name" in strategy:
+        strategy["name"] = _beside(path, strategy["name"])
+    translate_retired(values, f"--config {path}")
+    return values
+
+
+def _beside(path: Path, strategy: str) -> str:
+    """A strategy's file that lies beside the configuration `path`; any other name as it is."""
+    reference = parse_reference(strategy)
+    if reference is None or not (path.parent / reference.path).is_file():
+        return strategy
+    return str(reference._replace(path=path.parent / reference.path))
+
+
+def from_mapping(values: Mapping[str, Any], where: str) -> TrainConfig:
+    """The configuration that `to_mapping` gave; ConfigError says what in `where` does not fit."""
+    rest = dict(values)
+    options = dict(rest.pop("strategy", {}))
+    name = options.pop("name", None)
+    flags = [*flags_of(rest), *([] if name is None else ["--strategy", str(name)])]
+    try:
+        config: TrainConfig = parse(TrainConfig, flags, program="gs-train")
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    return dataclasses.replace(config, strategy_options=options)
+
+
+def flags_of(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """A nested mapping as command-line flags, so that files and flags are checked alike."""
+    flags: list[str] = []
+    for key, value in values.items():
+        name = f"{prefix}{str(key).replace('_', '-')}"
+        if isinstance(value, Mapping):
+            flags += flags_of(value, prefix=f"{name}.")
+        elif isinstance(value, bool):
+            head, _, last = name.rpartition(".")
+            negated = f"{head}.no-{last}" if head else f"no-{last}"
+            flags.append(f"--{name if value else negated}")
+        elif isinstance(value, list | tuple):
+            flags += [f"--{name}", *map(str, value)]
+        else:
+            flags += [f"--{name}", str(value)]
+    return flags
+
+
+def by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The innermost values of a nested mapping."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("-", "_")
+        flat |= by_dotted_name(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def with_overrides(config: TrainConfig, overrides: Mapping[str, Any]) -> TrainConfig:
+    """`config` with values replaced by dotted name, e.g. {"init.opacity": 0.5}."""
+    for dotted, value in overrides.items():
+        config = _replaced(config, dotted.split("."), value)
+    return config
+
+
+def _replaced(part: Any, path: list[str], value: Any) -> Any:
+    head, *rest = path
+    if not any(field.name == head for field in dataclasses.fields(part)):
+        raise ConfigError(f"there is no option '{head}' in {type(part).__name__}")
+    if rest:
+        value = _replaced(getattr(part, head), rest, value)
+    return dataclasses.replace(part, **{head: value})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,1 @@
+"""Operations on images that the loss, scores and metrics share."""

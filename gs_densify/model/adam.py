@@ -1,0 +1,196 @@
+"""The step of a model's optimisers: on CUDA all plain Adams in one kernel, else torch's own.
+
+The kernel's Adam keeps the state of torch.optim.Adam, with `step` on the host, where it is read
+without waiting for the GPU; so does torch's own step unless it is fused.
+"""
+
+import inspect
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Adam, AdamW, Optimizer
+
+from gs_densify.model.kernels import HAS_TRITON
+
+
+class _WithoutCompiler:
+    """Methods of an optimiser as they were before torch decorated them for torch.compile.
+
+    At their first call the decorated ones import torch's compiler, which takes one to four seconds.
+    """
+
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    state_dict = inspect.unwrap(Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+
+
+class QuickAdam(_WithoutCompiler, Adam):
+    """torch.optim.Adam, for steps with the kernel: torch's own step imports the compiler, too."""
+
+
+class QuickAdamW(_WithoutCompiler, AdamW):
+    """torch.optim.AdamW, likewise."""
+
+
+_PLAIN = (Adam, AdamW, QuickAdam, QuickAdamW)
+
+
+class _Step(NamedTuple):
+    """A parameter [N,...] with its gradient and moments, and the factors of its next step.
+
+    The parameter is multiplied by `decay`, then moves against exp_avg / (sqrt(exp_avg_sq) + `eps`)
+    times `size`; the bias corrections are in these factors.
+    """
+
+    parameter: Tensor
+    grad: Tensor
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+    size: float
+    eps: float
+    decay: float
+
+
+@torch.no_grad()
+def update(optimizers: Mapping[str, Optimizer], visible: Tensor | None = None) -> None:
+    """Step every optimiser and set the gradients to None; without a gradient nothing is stepped.
+
+    Where `visible` [N] (bool) is given, only these rows of the parameters [N,...] are updated;
+    other rows and their moments stay as they are (Taming 3DGS, arXiv 2406.15643). The bias
+    correction of all rows is that of a row that was always visible.
+
+    Raises:
+        ValueError: `visible` is not boolean, or not as long as a parameter.
+    """
+    if visible is not None:
+        _check(visible, optimizers)
+        visible = visible.contiguous()
+    plain = [one for one in optimizers.values() if _is_plain_adam(one)]
+    _step_with_kernel(plain, visible)
+    for optimizer in optimizers.values():
+        if optimizer not in plain:
+            _step_with_torch(optimizer, visible)
+        for parameter in _parameters(optimizer):
+            parameter.grad = None
+
+
+def _is_plain_adam(optimizer: Optimizer) -> bool:
+    """Whether the kernel gives what `optimizer.step()` would."""
+    if type(optimizer) not in _PLAIN or len(parameters := _parameters(optimizer)) != 1:
+        return False
+    group, parameter = optimizer.param_groups[0], parameters[0]
+    tensors = (parameter, *optimizer.state.get(parameter, {}).values())
+    return (
+        _runs_kernels(parameter)
+        and parameter.dtype == torch.float32
+        and all(tensor.is_contiguous() for tensor in tensors)
+        and (parameter.grad is None or not parameter.grad.is_sparse)
+        and not any(group[key] for key in ("amsgrad", "maximize", "differentiable", "capturable"))
+        and not isinstance(group["lr"], Tensor)
+        and (group["weight_decay"] == 0 or group["decoupled_weight_decay"])
+        and not (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+    )
+
+
+def optimizer_type(parameters: Iterable[Tensor], *, decoupled_decay: bool) -> type[Adam]:
+    """The kind of Adam for parameters that are all on one device."""
+    if all(_runs_kernels(parameter) for parameter in parameters):
+        return QuickAdamW if decoupled_decay else QuickAdam
+    return AdamW if decoupled_decay else Adam
+
+
+def _runs_kernels(parameter: Tensor) -> bool:
+    return parameter.is_cuda and HAS_TRITON
+
+
+def _step_with_kernel(optimizers: Sequence[Optimizer], visible: Tensor | None) -> None:
+    """One launch, or one for each number of rows and betas where optimisers differ in them."""
+    launches: dict[tuple[int, tuple[float, float]], list[_Step]] = defaultdict(list)
+    for optimizer in optimizers:
+        group = optimizer.param_groups[0]
+        parameter = group["params"][0]
+        if parameter.grad is not None and parameter.numel():
+            step = _next_step(parameter, group, optimizer.state[parameter])
+            launches[len(parameter), group["betas"]].append(step)
+    if launches:
+        from gs_densify.model.adam_triton import step_rows
+
+        for (rows, betas), steps in launches.items():
+            step_rows(steps, rows, betas, visible)
+
+
+def _next_step(parameter: Tensor, group: dict[str, Any], state: dict[str, Any]) -> _Step:
+    """Count the step in `state`, which is made where it is empty."""
+    if not state:
+        state["step"] = torch.tensor(0.0)
+        state["exp_avg"], state["exp_avg_sq"] = (torch.zeros_like(parameter) for _ in range(2))
+    elif not state["step"].is_cpu:  # of torch's fused step, or loaded to the GPU
+        state["step"] = state["step"].cpu()
+    group["fused"] = None  # torch's fused step would take `step` for a tensor on the GPU
+    state["step"].add_(1)
+    step, (beta1, beta2) = state["step"].item(), group["betas"]
+    correction = math.sqrt(1 - beta2**step)
+    assert parameter.grad is not None
+    return _Step(
+        parameter.detach(),
+        parameter.grad.contiguous(),
+        state["exp_avg"],
+        state["exp_avg_sq"],
+        size=group["lr"] * correction / (1 - beta1**step),
+        eps=group["eps"] * correction,
+        decay=1 - group["lr"] * group["weight_decay"],
+    )
+
+
+def _step_with_torch(optimizer: Optimizer, visible: Tensor | None) -> None:
+    """`optimizer.step()`, undone in the rows that are not in `visible`."""
+    _align_gradients(optimizer)
+    if visible is None:
+        optimizer.step()
+        return
+    hidden = ~visible
+    before = {
+        parameter: (parameter[hidden], _rows_of(optimizer.state.get(parameter, {}), hidden))
+        for parameter in _parameters(optimizer)
+    }
+    optimizer.step()
+    for parameter, (values, moments) in before.items():
+        parameter[hidden] = values
+        for key in _rows_of(optimizer.state.get(parameter, {}), hidden):
+            optimizer.state[parameter][key][hidden] = moments.get(key, 0.0)
+
+
+def _align_gradients(optimizer: Optimizer) -> None:
+    """Give gradients the strides of their parameters; torch 2.13 fused on a CPU takes them so."""
+    for parameter in _parameters(optimizer):
+        grad = parameter.grad
+        if grad is None or grad.is_sparse or grad.stride() == parameter.stride():
+            continue
+        parameter.grad = torch.empty_like(parameter).copy_(grad)
+
+
+def _rows_of(state: Mapping[str, Any], rows: Tensor) -> dict[str, Tensor]:
+    """The given rows of each moment in an optimiser's state of one parameter."""
+    return {
+        key: value[rows]
+        for key, value in state.items()
+        if isinstance(value, Tensor) and value.dim() and len(value) == len(rows)
+    }
+
+
+def _check(visible: Tensor, optimizers: Mapping[str, Optimizer]) -> None:
+    if visible.dtype != torch.bool:
+        raise ValueError(f"visible is {visible.dtype}; it must be boolean")
+    for name, optimizer in optimizers.items():
+        for parameter in _parameters(optimizer):
+            if visible.shape != parameter.shape[:1]:
+                found, rows = tuple(visible.shape), len(parameter)
+                raise ValueError(f"visible has shape {found}; '{name}' has {rows} rows")
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

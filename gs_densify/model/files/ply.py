@@ -1,0 +1,293 @@
+"""Gaussians as a PLY file, in the layout of the 3DGS code (Kerbl et al. 2023), which viewers read.
+
+One little-endian float32 vertex a Gaussian, in this order: `x y z nx ny nz f_dc_0..2 f_rest_*
+opacity scale_0..2 rot_0..3`. Normals are zero, f_rest is channel-major (all coefficients of red
+first), opacity is a logit, scales are logarithms, rot is wxyz. A header comment `SplatRenderMode:
+mip` or `default` says whether the model was trained antialiased.
+
+A value that is not finite is refused on both ways, with the count: dropping it would give another
+model than the one that was measured.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gs_densify.errors import ResultError
+from gs_densify.model.transform import transform_splats
+from gs_densify.model.types import Splats
+from gs_densify.results import atomic_write
+
+MAX_HEADER = 1 << 20  # bytes
+CHUNK = 1 << 16  # Gaussians written at a time
+
+POSITION = ("x", "y", "z")
+NORMAL = ("nx", "ny", "nz")
+DIFFUSE = ("f_dc_0", "f_dc_1", "f_dc_2")
+OPACITY = ("opacity",)
+SCALE = ("scale_0", "scale_1", "scale_2")
+ROTATION = ("rot_0", "rot_1", "rot_2", "rot_3")
+REST_COUNTS = {0: 0, 9: 1, 24: 2, 45: 3}  # number of f_rest properties: SH degree
+
+_NUMPY_TYPES = {
+    **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"},
+    **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"},
+    **{"float": "f4", "float32": "f4", "double": "f8", "float64": "f8"},
+}
+
+
+@dataclass(frozen=True)
+class PlySplats:
+    """The contents of a PLY file."""
+
+    splats: dict[str, Tensor]
+    """float32 `means [N,3], scales [N,3] (log), quats [N,4] (wxyz), opacities [N] (logit),
+    sh0 [N,1,3], shN [N,K-1,3]`."""
+    sh_degree: int
+    antialiased: bool | None
+    """None where the file does not say."""
+    comments: tuple[str, ...]
+    """The header's other comments."""
+
+
+def save_ply(
+    path: str | Path,
+    splats: Splats,
+    *,
+    world_transform: Tensor | np.ndarray | None = None,
+    antialiased: bool = False,
+    comments: Iterable[str] = (),
+) -> None:
+    """Write the Gaussians, atomically.
+
+    Args:
+        path: the file; its folder is made.
+        splats: the parameters, see `PlySplats.splats`.
+        world_transform: [4, 4] similarity applied first, e.g. from the normalised world that the
+            model was trained in to COLMAP's.
+        antialiased: trained with the Mip-Splatting opacity compensation.
+        comments: for the header; white space becomes one blank, other characters than ASCII are
+            escaped.
+
+    Raises:
+        ResultError: where a value is not finite, or the file cannot be written.
+        ConfigError: where `world_transform` is no similarity.
+    """
+    if world_transform is not None:
+        splats = transform_splats(splats, world_transform)
+    rest = splats["shN"].shape[1] * 3
+    if rest not in REST_COUNTS:
+        raise ValueError(f"shN has {rest // 3} coefficients; expected 0, 3, 8 or 15")
+    parts = _columns(splats)
+    _refuse_non_finite(str(path), parts)
+    count = len(parts[0])
+    with atomic_write(path) as file:
+        file.write(_header(count, rest, antialiased, comments))
+        for start in range(0, count, CHUNK):
+            rows = torch.cat([part[start : start + CHUNK] for part in parts], dim=1)
+            file.write(rows.cpu().numpy().astype("<f4", copy=False).tobytes())
+
+
+def _columns(splats: Splats) -> list[Tensor]:
+    """The parameters in the order of the file, each [N, properties] in float32."""
+    values = {name: value.detach().float() for name, value in splats.items()}
+    count = len(values["means"])
+    return [
+        values["means"],
+        torch.zeros_like(values["means"]),
+        values["sh0"].reshape(count, 3),
+        values["shN"].transpose(1, 2).reshape(count, 3 * values["shN"].shape[1]),
+        values["opacities"].reshape(count, 1),
+        values["scales"],
+        values["quats"],
+    ]
+
+
+def _refuse_non_finite(where: str, parts: Iterable[Tensor]) -> None:
+    finite = torch.stack([part.isfinite().all(dim=1) for part in parts]).all(dim=0)
+    bad = int((~finite).sum())
+    if bad:
+        first = int((~finite).nonzero()[0])
+        raise ResultError(
+            f"{where}: {bad} of {len(finite)} Gaussians are not finite (the first is number "
+            f"{first}); they were not dropped: filter the file, or lower the learning rates."
+        )
+
+
+def _header(count: int, rest: int, antialiased: bool, comments: Iterable[str]) -> bytes:
+    names = (*POSITION, *NORMAL, *DIFFUSE, *_rest_names(rest), *OPACITY, *SCALE, *ROTATION)
+    lines = ["ply", "format binary_little_endian 1.0"]
+    lines += [f"comment {' '.join(comment.split())}" for comment in comments]
+    # Last, since readers take the last comment that they understand.
+    lines += [f"comment SplatRenderMode: {'mip' if antialiased else 'default'}"]
+    lines += [f"element vertex {count}"]
+    lines += [f"property float {name}" for name in names]
+    return "\n".join([*lines, "end_header", ""]).encode("ascii", "backslashreplace")
+
+
+def _rest_names(count: int) -> tuple[str, ...]:
+    return tuple(f"f_rest_{i}" for i in range(count))
+
+
+@dataclass(frozen=True)
+class _Header:
+    count: int
+    dtype: np.dtype
+    comments: tuple[str, ...]
+    is_last: bool
+    """No other element follows the vertices."""
+
+
+def load_ply(path: str | Path) -> PlySplats:
+    """Read the Gaussians of a binary little-endian PLY file.
+
+    Properties are found by name, in any order and of any numeric type; others (normals, colours)
+    are ignored, and so are elements after the vertices. The SH degree is 0 to 3.
+
+    Raises:
+        ResultError: for a file that is missing, damaged, cut off, ASCII, big-endian, not made of
+            Gaussians, or holds values that are not finite.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            header = _read_header(str(path), file)
+            rest = _count_rest(str(path), header.dtype.names or ())
+            rows = _read_rows(str(path), file, header)
+    except OSError as error:
+        raise ResultError(
+            f"{path}: cannot be read ({error.strerror}); name a PLY file of Gaussians."
+        ) from error
+    antialiased, others = _read_comments(header.comments)
+    return PlySplats(_to_splats(str(path), rows, rest), REST_COUNTS[rest], antialiased, others)
+
+
+def _read_header(where: str, file: BinaryIO) -> _Header:
+    lines = _header_lines(where, file)
+    _check_format(where, lines)
+    comments = tuple(line[len("comment") :].strip() for line in lines if _first(line) == "comment")
+    body = [line.split() for line in lines[1:] if _first(line) in ("element", "property")]
+    elements = [i for i, words in enumerate(body) if words[0] == "element"]
+    if body and body[0][1:2] == ["chunk"]:
+        raise ResultError(f"{where}: is a compressed PLY, which is not read; export a plain one.")
+    if elements[:1] != [0] or body[0][1:2] != ["vertex"]:
+        raise ResultError(f"{where}: the header's first element is not vertex; no Gaussians.")
+    end = elements[1] if len(elements) > 1 else len(body)
+    count = body[0][2] if len(body[0]) == 3 else ""
+    if not re.fullmatch(r"[0-9]{1,12}", count):
+        raise ResultError(f"{where}: the header is damaged: {' '.join(body[0])!r} has no count.")
+    return _Header(int(count), _dtype(where, body[1:end]), comments, end == len(body))
+
+
+def _header_lines(where: str, file: BinaryIO) -> list[str]:
+    lines: list[str] = []
+    left = MAX_HEADER
+    while not lines or lines[-1] != "end_header":
+        line = file.readline(left)
+        left -= len(line)
+        if not line.endswith(b"\n"):
+            raise ResultError(f"{where}: has no PLY header that ends; it is damaged or no PLY.")
+        lines.append(line.decode("ascii", "backslashreplace").strip())
+        if lines[0] != "ply":
+            raise ResultError(f"{where}: does not start with 'ply'; expected a PLY file.")
+    return lines[:-1]
+
+
+def _first(line: str) -> str:
+    return line.partition(" ")[0]
+
+
+def _check_format(where: str, lines: list[str]) -> None:
+    formats = [line.split()[1:] for line in lines if _first(line) == "format"]
+    if formats != [["binary_little_endian", "1.0"]]:
+        found = " ".join(formats[0]) if formats else "none"
+        raise ResultError(
+            f"{where}: the format is {found!r}; only 'binary_little_endian 1.0' is read: "
+            "convert the file."
+        )
+
+
+def _dtype(where: str, properties: list[list[str]]) -> np.dtype:
+    fields: dict[str, str] = {}
+    for words in properties:
+        kind = _NUMPY_TYPES.get(words[1]) if len(words) == 3 else None
+        if kind is None or words[2] in fields:
+            raise ResultError(
+                f"{where}: the vertex line {' '.join(words)!r} is damaged, repeated, or of an "
+                "unknown type; expected one 'property float NAME' for each property."
+            )
+        fields[words[2]] = f"<{kind}"
+    return np.dtype(list(fields.items()))
+
+
+def _read_rows(where: str, file: BinaryIO, header: _Header) -> np.ndarray:
+    start = file.tell()
+    found = file.seek(0, 2) - start
+    expected = header.count * header.dtype.itemsize
+    if found < expected or (header.is_last and found > expected):
+        raise ResultError(
+            f"{where}: {found} bytes follow the header; {header.count} Gaussians of "
+            f"{header.dtype.itemsize} bytes need {expected}: the file is cut off or damaged."
+        )
+    file.seek(start)
+    return np.fromfile(file, header.dtype, header.count)
+
+
+def _count_rest(where: str, names: tuple[str, ...]) -> int:
+    """The number of f_rest properties, once all that a Gaussian needs are known to be there."""
+    rest = sum(name.startswith("f_rest_") for name in names)
+    wanted = (*POSITION, *DIFFUSE, *OPACITY, *SCALE, *ROTATION, *_rest_names(rest))
+    missing = [name for name in wanted if name not in names]
+    if missing or rest not in REST_COUNTS:
+        lack = f"the properties {', '.join(missing)} are missing" if missing else f"{rest} f_rest_*"
+        raise ResultError(
+            f"{where}: {lack}; expected Gaussians with x, f_dc_*, opacity, scale_*, rot_* and "
+            "0, 9, 24 or 45 f_rest_*: a compressed PLY or a point cloud is not read."
+        )
+    return rest
+
+
+def _to_splats(where: str, rows: np.ndarray, rest: int) -> dict[str, Tensor]:
+    count = len(rows)
+    columns = {
+        "means": _take(rows, POSITION),
+        "scales": _take(rows, SCALE),
+        "quats": _take(rows, ROTATION),
+        "opacities": _take(rows, OPACITY),
+        "sh0": _take(rows, DIFFUSE),
+        "shN": _take(rows, _rest_names(rest)),
+    }
+    _refuse_non_finite(where, columns.values())
+    channel_major = columns["shN"].reshape(count, 3, rest // 3)
+    return columns | {
+        "opacities": columns["opacities"].reshape(count),
+        "sh0": columns["sh0"].reshape(count, 1, 3),
+        "shN": channel_major.transpose(1, 2).contiguous(),
+    }
+
+
+def _take(rows: np.ndarray, names: tuple[str, ...]) -> Tensor:
+    """Properties as float32 [N, len(names)]."""
+    table = np.empty((len(rows), len(names)), dtype=np.float32)
+    for i, name in enumerate(names):
+        with np.errstate(over="ignore"):  # a double beyond float32: refused as not finite
+            table[:, i] = rows[name]
+    return torch.from_numpy(table)
+
+
+def _read_comments(comments: tuple[str, ...]) -> tuple[bool | None, tuple[str, ...]]:
+    """Whether the file says that it is antialiased (the last word counts), and the rest."""
+    antialiased: bool | None = None
+    others = []
+    for comment in comments:
+        match = re.fullmatch(r"SplatRenderMode:\s*(mip|default)|antialiased\s+([01])", comment)
+        if match is None:
+            others.append(comment)
+        else:
+            antialiased = match[1] == "mip" if match[1] else match[2] == "1"
+    return antialiased, tuple(others)

@@ -1,0 +1,1 @@
+"""Which Gaussians a pixel shows, and what falls on each Gaussian."""

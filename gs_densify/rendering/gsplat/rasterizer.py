@@ -1,0 +1,233 @@
+"""gsplat 1.5.3's CUDA rasteriser (Ye et al. 2024) behind `rendering.base.Rasterizer`."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gs_densify.errors import BackendError
+from gs_densify.model.kernels import HAS_TRITON
+from gs_densify.rendering.base import RenderOutput
+from gs_densify.rendering.colors import Colors, append_aux, camera_centres, in_one, view_colors
+
+TILE_SIZE = 16
+
+
+class GsplatRasterizer:
+    """Renders float32 tensors on a CUDA device.
+
+    Raises:
+        BackendError: torch sees no CUDA device. (gsplat would fail at the first image, with a
+            message about its compiled extension.)
+    """
+
+    name = "gsplat"
+
+    def __init__(self) -> None:
+        if not torch.cuda.is_available():
+            raise BackendError(
+                "Rasteriser 'gsplat' was asked for and torch sees no CUDA device; gsplat runs on "
+                "NVIDIA GPUs only; install a CUDA build of torch on a GPU machine, or use the CPU."
+            )
+
+    def __call__(
+        self,
+        means: Tensor,
+        quats: Tensor,
+        scales: Tensor,
+        opacities: Tensor,
+        colors: Colors,
+        viewmats: Tensor,
+        Ks: Tensor,
+        width: int,
+        height: int,
+        *,
+        sh_degree: int | None,
+        backgrounds: Tensor | None = None,
+        antialiased: bool = False,
+        absgrad: bool = False,
+        aux: Tensor | None = None,
+        packed: bool = False,
+        near_plane: float = 0.01,
+        far_plane: float = 1e10,
+        radius_clip: float = 0.0,
+    ) -> RenderOutput:
+        """See `rendering.base.Rasterizer`.
+
+        Raises:
+            BackendError: there is no Gaussian to render, at which gsplat 1.5.3 divides by zero.
+        """
+        if means.shape[0] == 0:
+            raise BackendError(
+                "The scene holds 0 Gaussians; gsplat needs at least 1; "
+                "check that the strategy's pruning leaves some."
+            )
+        render = _packed if packed else _unpacked
+        image, alpha, info = render(
+            (means, quats, scales, opacities),
+            colors,
+            viewmats,
+            Ks,
+            (width, height),
+            sh_degree=sh_degree,
+            aux=aux,
+            absgrad=absgrad,
+            antialiased=antialiased,
+            clip={"near_plane": near_plane, "far_plane": far_plane, "radius_clip": radius_clip},
+        )
+        extra = None if aux is None else image[..., 3:]
+        image = image[..., :3]
+        if backgrounds is not None:
+            # Not passed to gsplat, which in packed mode asserts the wrong shape for it.
+            image = image + (1 - alpha) * backgrounds[:, None, None, :]
+        return RenderOutput(image, alpha, info, extra)
+
+
+def start(device: torch.device) -> None:
+    """Make a CUDA context and import gsplat's extension, which the first image would do otherwise.
+
+    Where gsplat was never compiled for this torch, that happens here and takes minutes.
+    """
+    torch.zeros(1, device=device)
+    import gsplat.cuda._backend  # noqa: F401
+
+
+Shapes = tuple[Tensor, Tensor, Tensor, Tensor]
+Rendered = tuple[Tensor, Tensor, dict[str, Any]]
+
+
+def _unpacked(
+    shapes: Shapes,
+    colors: Colors,
+    viewmats: Tensor,
+    Ks: Tensor,
+    size: tuple[int, int],
+    *,
+    sh_degree: int | None,
+    aux: Tensor | None,
+    absgrad: bool,
+    antialiased: bool,
+    clip: dict[str, float],
+) -> Rendered:
+    """gsplat's stages one after the other.
+
+    Its `rasterization` waits for the GPU to invert camera matrices and wants SH coefficients in
+    one tensor; otherwise this is the same, and a test compares the two.
+    """
+    import gsplat
+
+    means, quats, scales, opacities = shapes
+    width, height = size
+    n_cameras = len(viewmats)
+    radii, means2d, depths, conics, compensations = gsplat.fully_fused_projection(
+        means,
+        None,
+        quats,
+        scales,
+        viewmats,
+        Ks,
+        width,
+        height,
+        calc_compensations=antialiased,
+        opacities=opacities,  # for tighter radii
+        **clip,
+    )
+    opacities = opacities.expand(n_cameras, -1)
+    if compensations is not None:
+        opacities = opacities * compensations
+    channels = _seen_colors(means, colors, viewmats, radii, sh_degree)
+    if aux is not None:
+        channels = append_aux(channels, aux)
+    tile_width, tile_height = math.ceil(width / TILE_SIZE), math.ceil(height / TILE_SIZE)
+    tiles_per_gauss, isect_ids, flatten_ids = gsplat.isect_tiles(
+        means2d, radii, depths, TILE_SIZE, tile_width, tile_height, n_images=n_cameras
+    )
+    offsets = gsplat.isect_offset_encode(isect_ids, n_cameras, tile_width, tile_height)
+    offsets = offsets.reshape(n_cameras, tile_height, tile_width)
+    image, alpha = gsplat.rasterize_to_pixels(
+        means2d,
+        conics,
+        channels,
+        opacities,
+        width,
+        height,
+        TILE_SIZE,
+        offsets,
+        flatten_ids,
+        absgrad=absgrad,
+    )
+    info = {
+        "batch_ids": None,
+        "camera_ids": None,
+        "gaussian_ids": None,
+        "radii": radii,
+        "means2d": means2d,
+        "depths": depths,
+        "conics": conics,
+        "opacities": opacities,
+        "tile_width": tile_width,
+        "tile_height": tile_height,
+        "tiles_per_gauss": tiles_per_gauss,
+        "isect_ids": isect_ids,
+        "flatten_ids": flatten_ids,
+        "isect_offsets": offsets,
+        "width": width,
+        "height": height,
+        "tile_size": TILE_SIZE,
+        "n_batches": 1,
+        "n_cameras": n_cameras,
+    }
+    return image, alpha, info
+
+
+def _seen_colors(
+    means: Tensor, colors: Colors, viewmats: Tensor, radii: Tensor, sh_degree: int | None
+) -> Tensor:
+    """RGB [C, N, 3]; anything where a camera does not draw the Gaussian."""
+    if HAS_TRITON and isinstance(colors, tuple) and sh_degree:
+        from gs_densify.rendering.gsplat.colors_triton import ViewColors
+
+        return ViewColors.apply(means, *colors, camera_centres(viewmats), radii, sh_degree)
+    from gsplat import spherical_harmonics
+
+    evaluate = partial(spherical_harmonics, masks=(radii > 0).all(dim=-1))
+    return view_colors(means, colors, viewmats, sh_degree, evaluate)
+
+
+def _packed(
+    shapes: Shapes,
+    colors: Colors,
+    viewmats: Tensor,
+    Ks: Tensor,
+    size: tuple[int, int],
+    *,
+    sh_degree: int | None,
+    aux: Tensor | None,
+    absgrad: bool,
+    antialiased: bool,
+    clip: dict[str, float],
+) -> Rendered:
+    """gsplat's `rasterization`, whose `info` holds visible pairs only."""
+    from gsplat import rasterization, spherical_harmonics
+
+    values = in_one(colors)
+    if aux is not None:
+        # Extra channels need colours that are evaluated already.
+        seen = view_colors(shapes[0], colors, viewmats, sh_degree, spherical_harmonics)
+        values, sh_degree = append_aux(seen, aux), None
+    return rasterization(
+        *shapes,
+        values,
+        viewmats,
+        Ks,
+        *size,
+        sh_degree=sh_degree,
+        packed=True,
+        absgrad=absgrad,
+        rasterize_mode="antialiased" if antialiased else "classic",
+        **clip,
+    )

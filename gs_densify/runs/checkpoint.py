@@ -1,0 +1,160 @@
+"""Checkpoints: all that a run needs to go on exactly where it was."""
+
+import io
+import pickle
+import random
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gs_densify.errors import ResultError, StrategyError
+from gs_densify.model.init import NAMES
+from gs_densify.results import atomic_write
+
+FORMAT = 1
+
+_NOT_STORABLE = (pickle.PicklingError, pickle.UnpicklingError, AttributeError, TypeError)
+
+_DAMAGED = (
+    *(zipfile.BadZipFile, RuntimeError, EOFError, ValueError, LookupError, OSError),
+    *(TypeError, AttributeError, NotImplementedError),
+)
+
+
+def checkpoint_path(run: Path, step: int) -> Path:
+    """The file of the model after `step` steps."""
+    return run / "checkpoints" / f"step_{step:06d}.pt"
+
+
+def step_of(path: Path) -> int:
+    """The steps of the model in a file that `checkpoint_path` names."""
+    return int(path.stem.removeprefix("step_"))
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run, by their steps."""
+    found = (run / "checkpoints").glob("step_*.pt")
+    return sorted((path for path in found if path.stem[5:].isdecimal()), key=step_of)
+
+
+def latest_checkpoint(run: Path) -> Path:
+    """The checkpoint of the most steps; ResultError where there is none."""
+    found = checkpoints(run)
+    if not found:
+        raise ResultError(
+            f"{run}: no checkpoints/step_*.pt; is it the folder of a run that has saved one?"
+        )
+    return found[-1]
+
+
+def remove_unfinished(run: Path) -> None:
+    """Remove what a process left that was killed while it wrote a checkpoint."""
+    for path in (run / "checkpoints").glob(".step_*.pt.*"):
+        path.unlink()
+
+
+def save_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
+    """Write `contents` atomically: the file appears whole, and on the disk, or not at all.
+
+    Raises:
+        ResultError: it cannot be written.
+    """
+    try:
+        with atomic_write(path) as file:
+            torch.save({"format": FORMAT, **contents}, file)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # torch's own, of a disk that is full
+        raise ResultError(f"{path}: cannot be written ({_first_line(error)})") from None
+
+
+def load_checkpoint(path: Path, device: torch.device | str | None) -> dict[str, Any]:
+    """What `save_checkpoint` wrote, on `device`; None: each tensor where it was, if that is there.
+
+    Raises:
+        ResultError: it is damaged or of another version.
+    """
+    if not path.is_file():
+        raise ResultError(f"{path}: there is no such checkpoint")
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()  # torch compares no check sums
+        if damaged is not None:
+            raise ValueError(f"{damaged} has another check sum")
+        place: Any = _where_it_was if device is None else device
+        contents = torch.load(path, map_location=place, weights_only=True)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except pickle.UnpicklingError:
+        raise ResultError(
+            f"{path}: damaged, or it holds something besides tensors, numbers, texts, lists and"
+            " dicts, which is not read"
+        ) from None
+    except _DAMAGED as error:
+        raise ResultError(f"{path}: damaged, or no checkpoint ({_first_line(error)})") from None
+    if not isinstance(contents, dict) or contents.get("format") != FORMAT:
+        raise ResultError(f"{path}: not a checkpoint of format {FORMAT}")
+    missing = [name for name in NAMES if name not in contents.get("splats", {})]
+    if missing:
+        raise ResultError(f"{path}: parameters {missing} are missing")
+    return contents
+
+
+def _where_it_was(storage: Any, location: str) -> Any:
+    """For torch.load: None lets it take the place that a tensor had."""
+    return None if torch.cuda.is_available() or location == "cpu" else storage
+
+
+def to_bytes(contents: Mapping[str, Any]) -> bytes:
+    """`contents` as a checkpoint holds them; StrategyError where it cannot."""
+    buffer = io.BytesIO()
+    try:
+        torch.save(dict(contents), buffer)
+    except _NOT_STORABLE as error:
+        raise _not_storable(error) from error
+    return buffer.getvalue()
+
+
+def from_bytes(contents: bytes) -> dict[str, Any]:
+    """What `to_bytes` took, read as a checkpoint is: without running code."""
+    try:
+        return torch.load(io.BytesIO(contents), weights_only=True)
+    except _NOT_STORABLE as error:
+        raise _not_storable(error) from error
+
+
+def _not_storable(error: Exception) -> StrategyError:
+    return StrategyError(
+        "a checkpoint cannot hold what is in `state`; keep tensors, numbers, texts, and lists or"
+        f" dicts of them there ({_first_line(error)})"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The states of the global random generators, and of the one of a CUDA device."""
+    version, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "numpy": [version, torch.from_numpy(np.asarray(keys)), position, has_gauss, cached],
+        "python": random.getstate(),
+    }
+
+
+def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Undo everything drawn since `random_state` was taken."""
+    torch.set_rng_state(state["torch"].cpu())
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+    version, keys, *rest = state["numpy"]
+    np.random.set_state((version, keys.cpu().numpy(), *rest))
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))

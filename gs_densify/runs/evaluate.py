@@ -1,0 +1,129 @@
+"""Scores a model again, from its files alone."""
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gs_densify.config.file import to_mapping
+from gs_densify.model.init import to_parameters
+from gs_densify.model.transform import transform_splats
+from gs_densify.rendering.base import make_rasterizer
+from gs_densify.rendering.device import memory_shortage, pick_device, suit_threads
+from gs_densify.results import (
+    METRICS,
+    EvaluationResults,
+    PerView,
+    load_results,
+    protocol_differences,
+    save_json,
+)
+from gs_densify.runs import layout as run_folder
+from gs_densify.runs.loaded_scene import LoadedScene, load
+from gs_densify.runs.open_model import OpenedModel
+from gs_densify.runs.score import protocol_of, score
+
+_SCORING_OPTIONS = ("scene", "data_root", "downscale", "protocol", "render", "data", "evaluation")
+
+
+def evaluate_model(
+    model: OpenedModel, out: Path | None, command: Sequence[str]
+) -> tuple[EvaluationResults, Path]:
+    """Score `model` and write the files into `out`; returns the results and the folder.
+
+    Without `out` the folder is `evaluations/TIME` in the run, or `evaluations/NAME_TIME` beside a
+    PLY.
+
+    Raises:
+        ConfigError: where `out` holds something already.
+    """
+    run_folder.check_free(out)
+    config, run = model.config, model.run
+    device = pick_device(config.device)
+    loaded = load(config, test_only=True)
+    suit_threads(device, loaded.scene.views)
+    folder = run_folder.create_folder(out, _default_folder(model))
+    with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
+        splats = _in_scene(model, loaded, device)
+        evaluation = score(
+            config, make_rasterizer(device), splats, loaded, pictures=folder / run_folder.RENDERS
+        )
+    seed = None if run is None else config.seed
+    results = EvaluationResults(
+        model=str(model.file),
+        scene=loaded.scene.name,
+        strategy=None if run is None else config.strategy,
+        seed=seed,
+        step=model.step,
+        config=_recorded_options(model),
+        protocol=protocol_of(config, loaded, device, seed=seed, steps=model.step),
+        scores=evaluation.scores,
+        unavailable=evaluation.unavailable,
+        num_gaussians=len(splats["means"]),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=list(command),
+    )
+    per_view = PerView(
+        scene=results.scene,
+        strategy=results.strategy,
+        seed=seed,
+        step=model.step,
+        protocol=results.protocol.name,
+        views=evaluation.views,
+    )
+    save_json(folder / run_folder.PER_VIEW, per_view)
+    save_json(folder / run_folder.EVALUATION, results)
+    return results, folder
+
+
+def _default_folder(model: OpenedModel) -> Path:
+    if model.run is not None:
+        return model.run / "evaluations" / run_folder.time_stamp()
+    return model.file.parent / "evaluations" / f"{model.file.stem}_{run_folder.time_stamp()}"
+
+
+def _in_scene(
+    model: OpenedModel, loaded: LoadedScene, device: torch.device
+) -> torch.nn.ParameterDict:
+    """The Gaussians in the world of the loaded scene.
+
+    A PLY is moved, rather than the scene left as it is: the near plane lies at a fixed distance of
+    the world that a run was trained and scored in.
+    """
+    splats: Any = model.splats
+    if model.in_colmap_frame:
+        splats = transform_splats(splats, loaded.scene.normalized_from_colmap)
+    values: dict[str, Tensor] = dict(splats)
+    return to_parameters(values, device)
+
+
+def _recorded_options(model: OpenedModel) -> dict[str, Any]:
+    """All options of a run; of another model only those that took part."""
+    options = to_mapping(model.config)
+    if model.run is not None:
+        return options
+    return {name: options[name] for name in _SCORING_OPTIONS}
+
+
+def stored_comparison(run: Path, results: EvaluationResults) -> str:
+    """How the scores compare with those that the run stored at that step, in one line."""
+    path = run / run_folder.RESULTS
+    if not path.is_file():
+        return f"step {results.step} has no stored scores to compare with"
+    stored = load_results(path)
+    at_step = [record for record in stored.evaluations if record.step == results.step]
+    if not at_step:
+        return f"step {results.step} has no stored scores to compare with"
+    contradictions = protocol_differences(stored.protocol, results.protocol)
+    if contradictions:
+        return f"not compared with the stored scores: {'; '.join(contradictions)}"
+    pairs = {
+        name: (getattr(at_step[-1].scores, name), getattr(results.scores, name)) for name in METRICS
+    }
+    changed = [f"{name} {a} stored, {b} now" for name, (a, b) in pairs.items() if a != b]
+    if changed:
+        return f"differs from the stored scores: {'; '.join(changed)}"
+    return "equal to the stored scores to the last digit"

@@ -1,0 +1,147 @@
+"""What a run will take, before it: photos, Gaussians, memory, and time from a few real steps."""
+
+import dataclasses
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from gs_densify.capture.memory import GpuMemory, gpu_memory
+from gs_densify.config.options import TrainConfig
+from gs_densify.config.strategy import BUDGET_OPTIONS, strategy_for
+from gs_densify.rendering.device import pick_device, suit_threads, wait_for
+from gs_densify.runs.loaded_scene import LoadedScene, load
+from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.base import Strategy
+from gs_densify.strategies.registry import require_device
+from gs_densify.training.create import build_trainer
+from gs_densify.training.trainer import Trainer
+
+_STEPS = {"cuda": (10, 30), "cpu": (1, 2)}
+"""Steps to warm up, and to time, on each kind of device."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """Numbers of a run that has not been made."""
+
+    loaded: LoadedScene
+    config: TrainConfig
+    first: int
+    """Gaussians at the start."""
+    last: int | None
+    """The most Gaussians; None where neither the strategy nor --max-gaussians sets a limit."""
+    memory: GpuMemory
+    """On the GPU with `last` Gaussians, or else with `first`."""
+    milliseconds: tuple[float, float | None]
+    """A step with `first` and with `last` Gaussians, without the strategy's own work."""
+    seconds: float | None
+    """Of training; None without a limit."""
+    device: str
+
+
+def forecast(config: TrainConfig) -> Forecast:
+    """Load the scene, and time some steps at the first and the last number of Gaussians."""
+    device = pick_device(config.device)
+    require_device(config.strategy, device.type)
+    strategy = strategy_for(config)
+    loaded = load(config)
+    suit_threads(device, loaded.scene.views)
+    first = len(loaded.scene.points)
+    last = _limit(config, strategy)
+    first = first if last is None else min(first, last)
+    at_first = _milliseconds(config, loaded, first, device)
+    at_last = None if last is None else _milliseconds(config, loaded, last, device)
+    sizes = [(view.width, view.height) for view in loaded.scene.train_views]
+    return Forecast(
+        loaded,
+        config,
+        first,
+        last,
+        gpu_memory(sizes, last or first, config.data.image_budget * 2**30),
+        (at_first, at_last),
+        None if at_last is None else _seconds(config, strategy, at_first, at_last),
+        torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
+    )
+
+
+def _limit(config: TrainConfig, strategy: Any) -> int | None:
+    limits = [
+        config.max_gaussians,
+        *(getattr(strategy, name, 0) for name in BUDGET_OPTIONS),
+    ]
+    return min((limit for limit in limits if limit), default=None)
+
+
+def _seconds(config: TrainConfig, strategy: Any, at_first: float, at_last: float) -> float:
+    """Growth takes until refinement stops, or half of the steps where a strategy does not say."""
+    growth = min(config.steps, getattr(strategy, "refine_stop_iter", config.steps // 2))
+    return 1e-3 * (growth * (at_first + at_last) / 2 + (config.steps - growth) * at_last)
+
+
+def _milliseconds(
+    config: TrainConfig, loaded: LoadedScene, count: int, device: torch.device
+) -> float:
+    trainer = _trainer(config, loaded, count, device)
+    step = config.steps - 1  # at which all SH degrees are in use
+    warm_up, timed = _STEPS[device.type]
+    for _ in range(warm_up):
+        trainer._step(step)
+    wait_for(device)
+    started = time.perf_counter()
+    for _ in range(timed):
+        trainer._step(step)
+    wait_for(device)
+    return 1e3 * (time.perf_counter() - started) / timed
+
+
+def _trainer(config: TrainConfig, loaded: LoadedScene, count: int, device: torch.device) -> Trainer:
+    """A trainer of `count` Gaussians around the scene's points, under no strategy."""
+    scene, random = loaded.scene, np.random.default_rng(config.seed)
+    rows = np.arange(count) % len(scene.points)
+    repeats = rows.size - len(scene.points)
+    jitter = 0.01 * scene.scene_scale * random.standard_normal((max(repeats, 0), 3))
+    points = scene.points[rows]
+    points[count - len(jitter) :] += jitter.astype(np.float32)
+    return build_trainer(
+        dataclasses.replace(config, strategy="none"),
+        StrategyHost("none", Strategy()),
+        points=points,
+        colors=scene.colors[rows],
+        views=scene.train_views,
+        photos=loaded.train_photos,
+        scene_scale=scene.scene_scale,
+        near_plane=loaded.near_plane,
+        device=device,
+        masks=loaded.train_masks,
+    )
+
+
+def forecast_text(found: Forecast) -> str:
+    """The lines that --dry-run prints."""
+    scene, memory = found.loaded.scene, found.memory
+    sizes = ", ".join(f"{width}x{height}" for width, height in scene.image_sizes)
+    where = "in host memory" if memory.photos_on_host else f"{memory.photos / 1e9:.2f} GB"
+    at_first, at_last = found.milliseconds
+    lines = [
+        f"photos      {len(scene.train_views)} to train on ({sizes}; {where}),"
+        f" {len(scene.test_views)} held out",
+        f"Gaussians   {found.first:,} at the start,"
+        + (f" at most {found.last:,}" if found.last else " no limit: set one with --max-gaussians"),
+        f"memory      about {memory.total / 1e9:.2f} GB on a GPU with {memory.gaussians:,}"
+        f" Gaussians: photos {memory.photos / 1e9:.2f}, model {memory.model / 1e9:.2f},"
+        f" rendering {memory.working / 1e9:.2f}",
+        f"a step      {at_first:.1f} ms with {found.first:,} Gaussians"
+        + (f", {at_last:.1f} ms with {found.last:,}" if at_last is not None else "")
+        + f", on {found.device}, without the strategy's own work",
+    ]
+    if found.seconds is not None:
+        lines.append(
+            f"training    about {_duration(found.seconds)} for {found.config.steps:,} steps"
+        )
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,111 @@
+"""The folder of a run: where it is, what lies in it, and that it is never written over."""
+
+import dataclasses
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+from gs_densify.config.options import TrainConfig
+from gs_densify.errors import ConfigError
+from gs_densify.strategies.plugin import parse_reference
+
+CONFIG = "config.yml"
+RESULTS = "results.json"
+PER_VIEW = "per_view.json"
+EVALUATION = "evaluation.json"
+METRICS = "metrics.jsonl"
+POINT_CLOUD = "point_cloud.ply"
+RENDERS = "renders"
+PROFILE = "profile"
+COMPAT = "compat"
+
+
+def check_free(out: Path | None) -> None:
+    """ConfigError where something lies in the folder that --out names."""
+    if out is None or not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    what = "another run" if (out / CONFIG).exists() else "other files"
+    what = what if out.is_dir() else "a file"
+    raise ConfigError(
+        f"--out {out} holds {what} already; nothing was changed: choose another folder,"
+        " or remove it first"
+    )
+
+
+def check_unfinished(run: Path) -> None:
+    """ConfigError where a run is complete."""
+    if (run / RESULTS).exists():
+        raise ConfigError(f"{run}: this run is complete; score it again with gs-eval")
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keep other processes from training in a run's folder; ConfigError where one does."""
+    descriptor = os.open(run, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{run}: another process trains in this folder; let it finish"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def create_folder(out: Path | None, default: Path) -> Path:
+    """Make `out`, or else `default`, with a number behind it where it is taken.
+
+    Commands that begin at the same time have a folder each.
+
+    Raises:
+        ConfigError: something lies in `out`, or the folder cannot be made.
+    """
+    check_free(out)
+    try:
+        if out is None:
+            return _make_new(default)
+        out.mkdir(parents=True, exist_ok=True)
+        return out
+    except OSError as error:
+        raise ConfigError(f"--out {out or default}: cannot be made ({error.strerror})") from None
+
+
+def _make_new(folder: Path) -> Path:
+    names = (f"{folder.name}_{number}" if number else folder.name for number in count())
+    for candidate in map(folder.with_name, names):
+        with suppress(FileExistsError):
+            candidate.mkdir(parents=True)
+            break
+    return candidate
+
+
+def time_stamp() -> str:
+    """The time as part of a folder's name."""
+    return time.strftime("%Y-%m-%d_%H%M%S")
+
+
+def default_folder(config: TrainConfig) -> Path:
+    """The folder of a run that begins now."""
+    scene = Path(config.scene).resolve().name
+    return Path("runs") / scene / Path(config.strategy).stem / time_stamp()
+
+
+def with_kept_strategy_file(config: TrainConfig, folder: Path) -> TrainConfig:
+    """`config` that names a copy in `folder` of the strategy's file; unchanged where it has none.
+
+    The run can then be repeated after the original file was edited, and on another machine.
+    """
+    reference = parse_reference(config.strategy)
+    if reference is None:
+        return config
+    shutil.copyfile(reference.path.expanduser(), folder / reference.path.name)
+    return dataclasses.replace(
+        config, strategy=str(reference._replace(path=Path(reference.path.name)))
+    )

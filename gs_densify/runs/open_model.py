@@ -1,0 +1,164 @@
+"""Opens what gs-eval scores: a run's folder, a checkpoint, or any 3DGS PLY."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from gs_densify.config.file import from_mapping, read_mapping, with_overrides
+from gs_densify.config.layers import PROTOCOL_TEST_EVERY, evaluation_settings
+from gs_densify.config.options import ProtocolName, TrainConfig
+from gs_densify.errors import ConfigError, ResultError
+from gs_densify.model.files.ply import load_ply
+from gs_densify.runs import layout as run_folder
+from gs_densify.runs.checkpoint import checkpoint_path, latest_checkpoint, load_checkpoint
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for besides the model's path. None: what the run says, or the default."""
+
+    step: int | None = None
+    scene: str | None = None
+    protocol: ProtocolName | None = None
+    antialiased: bool = False
+    near_plane: float | None = None
+    test_every: int | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Further options of the configuration, by dotted name."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedModel:
+    """A model and how it is to be scored."""
+
+    file: Path
+    run: Path | None
+    """The run that it belongs to; None where it is no run's."""
+    config: TrainConfig
+    splats: Mapping[str, Tensor]
+    step: int | None
+    """Optimiser steps taken; None where the file does not say."""
+    in_colmap_frame: bool
+    """Else in the normalised world of the run."""
+    says_nothing_of_antialiasing: bool = False
+
+
+def open_model(path: Path, request: Request) -> OpenedModel:
+    """Read a model.
+
+    Raises:
+        ResultError: where there is none, or it is damaged.
+        ConfigError: where the request does not fit what `path` is.
+    """
+    if path.is_dir():
+        return _from_run(path, request)
+    if not path.is_file():
+        raise ResultError(
+            f"{path}: there is no such file or folder; give a run's folder, a checkpoint or a PLY"
+        )
+    with path.open("rb") as file:
+        is_ply = file.read(3) == b"ply"
+    if is_ply or path.suffix.lower() == ".ply":
+        return _from_ply(path, request)
+    return _from_checkpoint(path, request)
+
+
+def _from_run(run: Path, request: Request) -> OpenedModel:
+    config = _run_config(run, request)
+    step = request.step
+    return _of_run(
+        run, latest_checkpoint(run) if step is None else checkpoint_path(run, step), config
+    )
+
+
+def _from_checkpoint(path: Path, request: Request) -> OpenedModel:
+    _refuse(request, path, "a checkpoint is of one step", step=request.step)
+    for folder in (path.parent, path.parent.parent):
+        if (folder / run_folder.CONFIG).is_file():
+            return _of_run(folder, path, _run_config(folder, request))
+    raise ResultError(
+        f"{path}: no {run_folder.CONFIG} beside it or in the folder above, which says how to render"
+        " it; leave checkpoints in their run, or export the model as PLY"
+    )
+
+
+def _of_run(run: Path, checkpoint: Path, config: TrainConfig) -> OpenedModel:
+    contents = load_checkpoint(checkpoint, "cpu")
+    return OpenedModel(
+        file=checkpoint,
+        run=run,
+        config=config,
+        splats=contents["splats"],
+        step=contents["step"],
+        in_colmap_frame=False,
+    )
+
+
+def _run_config(run: Path, request: Request) -> TrainConfig:
+    """The configuration saved in `run`, with what the request replaces."""
+    path = run / run_folder.CONFIG
+    if not path.is_file():
+        raise ResultError(f"{run}: no {run_folder.CONFIG}; give the folder that gs-train wrote")
+    _refuse(
+        request,
+        run,
+        f"its {run_folder.CONFIG} says so",
+        antialiased=request.antialiased or None,
+        near_plane=request.near_plane,
+        test_every=request.test_every,
+    )
+    config = from_mapping(read_mapping(path), str(path))
+    if request.protocol is not None and config.data.test_every != PROTOCOL_TEST_EVERY:
+        raise ConfigError(
+            f"{run} was trained with every {config.data.test_every}th photo held out, but protocol"
+            f" {request.protocol} holds out every {PROTOCOL_TEST_EVERY}th; leave --protocol out"
+        )
+    return _with_request(config, request)
+
+
+def _from_ply(path: Path, request: Request) -> OpenedModel:
+    _refuse(request, path, "a PLY holds one model", step=request.step)
+    if request.scene is None:
+        raise ConfigError(f"{path}: a PLY does not name its scene; add --scene")
+    contents = load_ply(path)
+    if request.antialiased and contents.antialiased is False:
+        raise ConfigError(
+            f"{path}: the header says that the model is not antialiased; leave --antialiased out"
+        )
+    config = TrainConfig(scene=request.scene)
+    every = PROTOCOL_TEST_EVERY if request.test_every is None else request.test_every
+    settings = {
+        "render.antialiased": request.antialiased or bool(contents.antialiased),
+        "render.near_plane": request.near_plane,
+        "data.test_every": every,
+    }
+    return OpenedModel(
+        file=path,
+        run=None,
+        config=_with_request(with_overrides(config, settings), request),
+        splats=contents.splats,
+        step=None,
+        in_colmap_frame=True,
+        says_nothing_of_antialiasing=contents.antialiased is None,
+    )
+
+
+def _with_request(config: TrainConfig, request: Request) -> TrainConfig:
+    """The scene, then the protocol, then single options."""
+    if request.scene is not None:
+        config = dataclasses.replace(config, scene=request.scene)
+    if request.protocol is not None:
+        downscale = request.options.get("downscale", config.downscale)
+        settings = evaluation_settings(request.protocol, config.scene, downscale)
+        config = with_overrides(config, {"protocol": request.protocol, **settings})
+    return with_overrides(config, request.options)
+
+
+def _refuse(request: Request, path: Path, reason: str, **given: Any) -> None:
+    """ConfigError where an option was given that has no effect on a model of this kind."""
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} has no effect on {path}: {reason}")

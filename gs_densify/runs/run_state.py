@@ -1,0 +1,113 @@
+"""What a run has to keep besides its model, so that another process can finish it."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gs_densify.config.file import by_dotted_name
+from gs_densify.config.former_options import translate_retired
+from gs_densify.errors import ConfigError, ResultError
+from gs_densify.results import EvaluationRecord, MetricsRow, PeakMemory
+from gs_densify.results.decode import decode
+from gs_densify.scene.scene import Scene
+
+_MAY_CHANGE = ("out", "scene", "data_root", "device", "strategy.name", "evaluation.lpips_weights")
+"""Options that say where things are; what is there is compared where it matters."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class RunState:
+    """Of all processes so far. Every checkpoint has it, as plain values."""
+
+    command: list[str]
+    config: dict[str, Any]
+    """As `config_file.to_mapping` gives it."""
+    device: str
+    """cuda or cpu."""
+    scene: str
+    """See `digest`."""
+    num_initial: int
+    """Gaussians before the first step."""
+    evaluations: list[EvaluationRecord] = dataclasses.field(default_factory=list)
+    pending: MetricsRow | None = None
+    """The row of the checkpoint's step, where the evaluation that completes it is still to come."""
+    evaluate_seconds: float = 0.0
+    """With the checkpoints."""
+    total_seconds: float = 0.0
+    """Since the command, without the time between processes."""
+    parts: dict[str, float] = dataclasses.field(default_factory=dict)
+    """All of `total_seconds` by name; those of processes before there were parts are not in it."""
+    first_step: float | None = None
+    """Seconds from the command to the end of the first step."""
+    peak_memory: PeakMemory = dataclasses.field(
+        default_factory=lambda: PeakMemory(device=None, host=None)
+    )
+    resumed_at: list[int] = dataclasses.field(default_factory=list)
+    """Steps from which another process went on."""
+
+    def note_memory(self, now: PeakMemory) -> None:
+        """Keep the larger of two peaks, part by part."""
+        self.peak_memory = PeakMemory(
+            device=_larger(self.peak_memory.device, now.device),
+            host=_larger(self.peak_memory.host, now.host),
+        )
+
+
+def _larger(first: int | None, second: int | None) -> int | None:
+    return max((one for one in (first, second) if one is not None), default=None)
+
+
+def state_in(checkpoint: Mapping[str, Any], path: Path) -> RunState:
+    """The state that a checkpoint holds.
+
+    Raises:
+        ResultError: it holds none, or its run cannot go on.
+    """
+    if "run" not in checkpoint:
+        raise ResultError(
+            f"{path}: written by a version whose runs cannot be resumed; train again, or score it"
+            " with gs-eval"
+        )
+    if checkpoint["strategy_state"] is None:
+        raise ResultError(
+            f"{path}: saved without the strategy's state, which holds what a checkpoint cannot;"
+            " gs-strategies check says what"
+        )
+    state = decode(RunState, checkpoint["run"], f"{path}: run")
+    translate_retired(state.config, f"{path}: run: config")
+    return state
+
+
+def digest(scene: Scene) -> str:
+    """Of the names, sizes and split of a scene's photos and the number of its points."""
+    held_out = {view.name for view in scene.test_views}
+    views = [(view.name, view.width, view.height, view.name in held_out) for view in scene.views]
+    return hashlib.sha256(repr((views, len(scene.points))).encode()).hexdigest()
+
+
+def require_same(state: RunState, folder: Path, *, config: Mapping[str, Any], device: str) -> None:
+    """ConfigError where options or the kind of device are not those that the run began with."""
+    then, now = by_dotted_name(state.config), by_dotted_name(config)
+    for name in sorted(then.keys() | now.keys()):
+        if name not in _MAY_CHANGE and then.get(name) != now.get(name):
+            raise ConfigError(
+                f"--resume {folder}: its config.yml has {name} {now.get(name)}, but the run began"
+                f" with {then.get(name)}; put it back, or train anew"
+            )
+    if state.device != device:
+        raise ConfigError(
+            f"--resume {folder}: the run began on {state.device}, and would go on on {device};"
+            " finish it on such a machine, or train anew"
+        )
+
+
+def require_same_scene(state: RunState, folder: Path, scene: Scene) -> None:
+    """ConfigError where photos, split or points are not those that the run began with."""
+    if state.scene != digest(scene):
+        raise ConfigError(
+            f"--resume {folder}: the scene {scene.name} now has {len(scene.views)} photos and"
+            f" {len(scene.points)} points, not those, or not in the sizes, that the run began"
+            " with; put them back, or train anew"
+        )

@@ -1,0 +1,342 @@
+"""One process of a run: it trains to the last step and writes every file but the configuration."""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from gs_densify.config.layers import protocol_name
+from gs_densify.config.options import TrainConfig
+from gs_densify.errors import StrategyError
+from gs_densify.evaluation.evaluate import Evaluation
+from gs_densify.model.files.ply import save_ply
+from gs_densify.rendering.device import memory_shortage
+from gs_densify.results import (
+    Counts,
+    EvaluationRecord,
+    MetricsLog,
+    MetricsRow,
+    PerView,
+    Results,
+    StrategyRecord,
+    WallTime,
+    save_json,
+)
+from gs_densify.results.compat import save_compat
+from gs_densify.runs import environment as record
+from gs_densify.runs import layout as run_folder
+from gs_densify.runs.background import Background
+from gs_densify.runs.checkpoint import (
+    checkpoint_path,
+    checkpoints,
+    from_bytes,
+    random_state,
+    save_checkpoint,
+    step_of,
+    to_bytes,
+)
+from gs_densify.runs.loaded_scene import LoadedScene
+from gs_densify.runs.outputs.mls_bench import lines_of
+from gs_densify.runs.outputs.profile import profiled
+from gs_densify.runs.progress_bar import shows_progress
+from gs_densify.runs.run_state import RunState
+from gs_densify.runs.score import protocol_of, score
+from gs_densify.runs.stopwatch import Stopwatch
+from gs_densify.scene.export_cameras import inria_cameras
+from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.training.create import SCENE_SCALE_MARGIN, build_trainer
+from gs_densify.training.trainer import Trainer
+
+_REMEDIES = "use --max-gaussians, a larger --downscale, or a smaller --data.image-budget"
+
+
+class RunProcess:
+    """Joins a trainer with the files of its run."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        loaded: LoadedScene,
+        device: torch.device,
+        state: RunState,
+        clock: Stopwatch,
+    ) -> None:
+        """`clock` runs since the process was asked to begin."""
+        self.config, self.folder, self.loaded, self.device = config, folder, loaded, device
+        self.state, self.clock, self.writing = state, clock, Background()
+        self.before = dataclasses.replace(state)
+        self.lines = lines_of(config, step=max(state.resumed_at, default=0))
+
+    def make_trainer(self, strategy: Any) -> Trainer:
+        """A trainer at step 0."""
+        config, scene = self.config, self.loaded.scene
+        margin = scene.scene_scale * SCENE_SCALE_MARGIN
+        self.lines.loaded(len(scene.train_views), len(scene.test_views), margin)
+        with memory_shortage(lambda: f"before the first step; {_REMEDIES}"):
+            trainer = build_trainer(
+                config,
+                StrategyHost(config.strategy, strategy, max_gaussians=config.max_gaussians),
+                points=scene.points,
+                colors=scene.colors,
+                views=scene.train_views,
+                photos=_taken(self.loaded.train_photos),
+                masks=self.loaded.train_masks,
+                scene_scale=scene.scene_scale,
+                near_plane=self.loaded.near_plane,
+                device=self.device,
+            )
+        self.lines.initialized(len(scene.points))
+        return trainer
+
+    def finish(self, trainer: Trainer) -> Results:
+        """Train to the last step and write the files."""
+        shortage = memory_shortage(
+            lambda: (
+                f"after step {trainer.progress.step} with {len(trainer.splats['means']):,}"
+                f" Gaussians; {_REMEDIES}; what was saved before is in {self.folder}"
+            )
+        )
+        self.clock.lap("prepare")
+        with shortage, self._saying_how_to_resume(), self.writing:
+            evaluation = self._train_and_evaluate(trainer)
+            return self._write(trainer, evaluation)
+
+    @contextmanager
+    def _saying_how_to_resume(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            if checkpoints(self.folder):
+                print(
+                    f"to go on: gs-train --resume {shlex.quote(str(self.folder))}", file=sys.stderr
+                )
+            raise
+
+    def _train_and_evaluate(self, trainer: Trainer) -> Evaluation:
+        """To the last step, with a checkpoint at every stop; the last evaluation.
+
+        What is checkpointed and what is scored at a step is the same model: files are written while
+        it is scored, and it is trained on when both are done. A run that goes on from a checkpoint
+        that was still to be scored begins with that.
+        """
+        config, state, start = self.config, self.state, trainer.progress.step
+        evaluation: Evaluation | None = None
+
+        def on_log(row: MetricsRow) -> None:
+            if row.step == stop and stop in config.scored_steps:
+                state.pending = row  # waits for its PSNR
+            else:
+                log.append(row)
+            self.lines.progress(row)
+
+        kept = None if start == 0 else start if state.pending is None else start - 1
+        with (
+            MetricsLog(self.folder / run_folder.METRICS, resume_step=kept) as log,
+            tqdm(
+                total=config.steps,
+                initial=start,
+                desc="train",
+                unit="step",
+                disable=not shows_progress(),
+                dynamic_ncols=True,
+            ) as bar,
+        ):
+            for stop in (stop for stop in config.stops if stop >= start):
+                if stop > start:
+                    self._train(trainer, stop, on_log, bar)
+                    self._save(trainer)
+                if stop == config.steps:
+                    self.writing.start(self._export, trainer)
+                if state.pending is not None:
+                    evaluation = self._evaluate(trainer)
+                    log.append(dataclasses.replace(state.pending, psnr=evaluation.scores.psnr))
+                    state.pending = None
+                if stop < config.steps:
+                    self.writing.wait()
+                    self.clock.lap("checkpoint")
+        assert evaluation is not None  # the last stop is scored
+        return evaluation
+
+    def _train(
+        self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm
+    ) -> None:
+        """Train to step `until`, and trace the steps that --profile names among them."""
+        first, last = self.config.profile or (until, until)
+        first, last = max(first, trainer.progress.step), min(last, until)
+        if first < last:
+            trainer.run(first, on_log, bar)
+            with profiled(trainer, self.folder / run_folder.PROFILE):
+                trainer.run(last, on_log, bar)
+        trainer.run(until, on_log, bar)
+        if "first_step" not in self.clock.parts:
+            self.clock.lap("first_step", until=trainer.progress.first_step_at)
+        self.clock.lap("train")
+
+    def _save(self, trainer: Trainer) -> None:
+        """Begin to write a checkpoint; those before that were not scored go when it is there."""
+        self._update_state(trainer)
+        contents = {
+            **self._storable(trainer.state_dict()),
+            "random": random_state(self.device),
+            "run": dataclasses.asdict(self.state),
+        }
+        self.writing.start(self._write_checkpoint, trainer.progress.step, contents)
+        self.clock.lap("checkpoint")
+
+    def _write_checkpoint(self, step: int, contents: dict[str, Any]) -> None:
+        save_checkpoint(checkpoint_path(self.folder, step), contents)
+        for path in checkpoints(self.folder):
+            if step_of(path) < step and step_of(path) not in self.config.scored_steps:
+                path.unlink()
+
+    def _storable(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """The trainer's state; without the strategy's where that cannot be stored.
+
+        Raises:
+            StrategyError: it cannot be stored, and --checkpoint-every asks for runs to go on from.
+        """
+        try:
+            from_bytes(to_bytes(state_dict["strategy_state"]))
+        except StrategyError as error:
+            if self.config.checkpoint_every is not None:
+                raise
+            print(f"checkpoints of this run cannot be resumed: {error}", file=sys.stderr)
+            return {**state_dict, "strategy_state": None}
+        return state_dict
+
+    def _update_state(self, trainer: Trainer) -> None:
+        """Times and memory until now."""
+        state, before, now = self.state, self.before, self.clock.parts
+        first = trainer.progress.first_step_at
+        if state.first_step is None and first is not None:
+            state.first_step = first - self.clock.started
+        state.parts = {
+            name: before.parts.get(name, 0.0) + now.get(name, 0.0)
+            for name in {**now, **before.parts}
+        }
+        spent = now.get("checkpoint", 0.0) + now.get("evaluate", 0.0)
+        state.evaluate_seconds = before.evaluate_seconds + spent
+        state.total_seconds = before.total_seconds + self.clock.seconds
+        state.note_memory(record.peak_memory(self.device))
+
+    def _evaluate(self, trainer: Trainer) -> Evaluation:
+        step = trainer.progress.step
+        evaluation = score(
+            self.config,
+            trainer.rasterizer,
+            trainer.splats,
+            self.loaded,
+            pictures=self.folder / run_folder.RENDERS if step == self.config.steps else None,
+        )
+        print(
+            f"step {step}: PSNR {_decibel(evaluation.scores.psnr)},"
+            f" {len(trainer.splats['means']):,} Gaussians,"
+            f" {trainer.progress.train_seconds:.1f} s of training",
+            file=sys.stderr,
+        )
+        self.state.evaluations.append(
+            EvaluationRecord(
+                step=step,
+                scores=evaluation.scores,
+                num_gaussians=len(trainer.splats["means"]),
+                train_seconds=trainer.progress.train_seconds,
+                render_seconds=evaluation.render_seconds,
+            )
+        )
+        self.clock.lap("evaluate")
+        return evaluation
+
+    def _write(self, trainer: Trainer, evaluation: Evaluation) -> Results:
+        """The files of a run that is done; results.json, which says so, comes last."""
+        results = self._results(trainer, evaluation)
+        per_view = self._per_view(evaluation)
+        save_json(self.folder / run_folder.PER_VIEW, per_view)
+        cameras = inria_cameras(self.loaded.scene)
+        save_compat(self.folder / run_folder.COMPAT, results, per_view, cameras)
+        self.writing.wait()
+        self.clock.lap("files")
+        self._update_state(trainer)
+        results = dataclasses.replace(
+            results, wall_time=self._wall_time(trainer), peak_memory=self.state.peak_memory
+        )
+        save_json(self.folder / run_folder.RESULTS, results)
+        self.lines.finished(self.state.evaluations, results.wall_time.total)
+        return results
+
+    def _export(self, trainer: Trainer) -> None:
+        """The model in COLMAP's frame, for viewers."""
+        save_ply(
+            self.folder / run_folder.POINT_CLOUD,
+            trainer.splats,
+            world_transform=np.linalg.inv(self.loaded.scene.normalized_from_colmap),
+            antialiased=self.config.render.antialiased,
+        )
+
+    def _per_view(self, evaluation: Evaluation) -> PerView:
+        config = self.config
+        return PerView(
+            scene=self.loaded.scene.name,
+            strategy=config.strategy,
+            seed=config.seed,
+            step=config.steps,
+            protocol=protocol_name(config),
+            views=evaluation.views,
+        )
+
+    def _results(self, trainer: Trainer, evaluation: Evaluation) -> Results:
+        config, state = self.config, self.state
+        return Results(
+            scene=self.loaded.scene.name,
+            strategy=StrategyRecord(name=config.strategy, options=config.strategy_options),
+            seed=config.seed,
+            steps=config.steps,
+            config=state.config,
+            protocol=protocol_of(
+                config, self.loaded, self.device, seed=config.seed, steps=config.steps
+            ),
+            scores=evaluation.scores,
+            unavailable=evaluation.unavailable,
+            evaluations=state.evaluations,
+            counts=Counts(
+                initial=state.num_initial,
+                final=len(trainer.splats["means"]),
+                peak=trainer.progress.peak_gaussians,
+            ),
+            wall_time=self._wall_time(trainer),
+            peak_memory=state.peak_memory,
+            versions=record.versions(),
+            hardware=record.hardware(self.device),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            command=state.command,
+            resumed_at=state.resumed_at,
+        )
+
+    def _wall_time(self, trainer: Trainer) -> WallTime:
+        state = self.state
+        return WallTime(
+            load=self.loaded.seconds,
+            train=trainer.progress.train_seconds,
+            evaluate=state.evaluate_seconds,
+            total=state.total_seconds,
+            first_step=state.first_step,
+            parts=state.parts,
+        )
+
+
+def _taken(photos: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """The photos, each let go of when the next is asked for: the host never holds them twice."""
+    while photos:
+        yield photos.pop(0)
+
+
+def _decibel(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.2f} dB"

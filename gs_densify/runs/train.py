@@ -1,0 +1,121 @@
+"""A run from its configuration to its result files, in one process or in several."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from gs_densify.config.file import save_config, to_mapping, with_overrides
+from gs_densify.config.options import TrainConfig
+from gs_densify.config.strategy import strategy_for
+from gs_densify.rendering.base import make_rasterizer
+from gs_densify.rendering.device import memory_shortage, pick_device, suit_threads
+from gs_densify.results import Results
+from gs_densify.runs import environment as record
+from gs_densify.runs import layout as run_folder
+from gs_densify.runs.checkpoint import (
+    latest_checkpoint,
+    load_checkpoint,
+    remove_unfinished,
+    restore_random_state,
+)
+from gs_densify.runs.loaded_scene import LoadedScene, load
+from gs_densify.runs.run_state import RunState, digest, require_same, require_same_scene, state_in
+from gs_densify.runs.session import RunProcess
+from gs_densify.runs.stopwatch import Stopwatch
+from gs_densify.runs.warm_up import warming_up
+from gs_densify.strategies.registry import require_device
+from gs_densify.training.resolution import possible_reductions
+
+_FREE = "before the first step; free the GPU of what else runs there, and resume again"
+
+
+def train(
+    config: TrainConfig, command: Sequence[str], started: float | None = None
+) -> tuple[Results, Path]:
+    """Train, evaluate, and write every file of the run; returns the results and the folder.
+
+    `started` is when the command began, of `time.perf_counter`; None: now.
+    """
+    clock = Stopwatch(started)
+    clock.lap("start")
+    device = _checked_device(config)
+    strategy = strategy_for(config)
+    run_folder.check_free(config.out)  # now, not after loading
+    loaded = _load(config, device, clock)
+    config = with_overrides(config, {"render.near_plane": loaded.near_plane})
+    folder = run_folder.create_folder(config.out, run_folder.default_folder(config))
+    state = RunState(
+        command=list(command),
+        config=to_mapping(config),
+        device=device.type,
+        scene=digest(loaded.scene),
+        num_initial=0,
+    )
+    with run_folder.locked(folder):
+        run = RunProcess(config, folder, loaded, device, state, clock)
+        trainer = run.make_trainer(strategy)
+        state.num_initial = len(trainer.splats["means"])
+        save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
+        return run.finish(trainer), folder
+
+
+def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, Path]:
+    """Go on with the run in the folder `config.out` from its last checkpoint, and finish it.
+
+    On a CPU its results are those of a run that was never interrupted.
+
+    Raises:
+        ConfigError: the run is complete or in use, or options, device or scene are not its own.
+        ResultError: there is no checkpoint from which it can go on.
+    """
+    clock = Stopwatch(started)
+    clock.lap("start")
+    folder = config.out
+    assert folder is not None
+    with run_folder.locked(folder):
+        run_folder.check_unfinished(folder)
+        remove_unfinished(folder)
+        path = latest_checkpoint(folder)
+        device = _checked_device(config)
+        strategy = strategy_for(config)
+        with memory_shortage(lambda: _FREE):
+            contents = load_checkpoint(path, None)
+        state = state_in(contents, path)
+        require_same(state, folder, config=to_mapping(config), device=device.type)
+        loaded = _load(config, device, clock)
+        require_same_scene(state, folder, loaded.scene)
+        state.resumed_at.append(contents["step"])
+        # What is written names the strategy as the command did; its file may be gone.
+        config = dataclasses.replace(config, strategy=state.config["strategy"]["name"])
+        run = RunProcess(config, folder, loaded, device, state, clock)
+        trainer = run.make_trainer(strategy)
+        with memory_shortage(lambda: _FREE):
+            trainer.load_state_dict(contents)
+        restore_random_state(contents["random"], device)
+        contents.clear()
+        print(f"{folder}: goes on after step {trainer.progress.step}", file=sys.stderr)
+        return run.finish(trainer), folder
+
+
+def _checked_device(config: TrainConfig) -> torch.device:
+    """The device; an error now, not after loading, where it or a rasteriser is missing."""
+    device = pick_device(config.device)
+    record.forget_peak_memory(device)
+    require_device(config.strategy, device.type)
+    make_rasterizer(device)
+    return device
+
+
+def _load(config: TrainConfig, device: torch.device, clock: Stopwatch) -> LoadedScene:
+    clock.lap("device")
+    with warming_up(device):
+        loaded = load(config)
+        clock.lap("load")
+    clock.lap("device")
+    suit_threads(device, loaded.scene.views)
+    if config.render.coarse_until:
+        possible_reductions([(view.width, view.height) for view in loaded.scene.train_views])
+    return loaded

@@ -1,0 +1,1 @@
+"""COLMAP models, binary and text, read through pycolmap."""

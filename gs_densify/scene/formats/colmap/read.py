@@ -1,0 +1,267 @@
+"""COLMAP models, binary or text, read through pycolmap and handed on as plain arrays."""
+
+import logging
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+import numpy as np
+import pycolmap
+from scipy.spatial.transform import Rotation
+
+from gs_densify.errors import SceneError
+from gs_densify.scene.formats.colmap.binary import check_binary_model, count_binary_images
+from gs_densify.scene.formats.colmap.text import check_text_model, read_image_names
+from gs_densify.scene.normalize import LARGEST_COORDINATE
+from gs_densify.scene.photos.lens import lens_of
+from gs_densify.scene.scene import Lens
+
+_log = logging.getLogger(__name__)
+
+if threading.current_thread() is threading.main_thread():
+    # Importing pycolmap sets a handler that prints a stack trace where a job that is stopped by its
+    # scheduler should just end: put back the one that Python knows of.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
+_FILES = ("cameras", "images", "points3D")
+
+
+@dataclass(frozen=True, eq=False)
+class ColmapImage:
+    """A registered image, in COLMAP's world and at the size that COLMAP saw."""
+
+    name: str
+    camera_id: int
+    cam_from_world: np.ndarray
+    """[4, 4] float64, rigid."""
+    K: np.ndarray
+    """[3, 3] float64, pixels; of the lens, where there is one."""
+    width: int
+    height: int
+    lens: Lens | None = None
+    """What bends the rays; None for a pinhole."""
+
+
+@dataclass(frozen=True, eq=False)
+class ColmapModel:
+    """What training needs of a COLMAP model."""
+
+    folder: Path
+    images: tuple[ColmapImage, ...]
+    """Registered images sorted by name; at least one."""
+    points: np.ndarray
+    """[P, 3] float64 sorted by COLMAP's id, P >= 1; may hold values that are not finite."""
+    colors: np.ndarray
+    """[P, 3] uint8."""
+
+
+def find_model(root: Path) -> Path:
+    """Folder of the model of a data set.
+
+    ``sparse/0`` if it holds one, else ``sparse``, else the folder of ``sparse`` with the most
+    images. A larger model beside ``sparse/0`` is worth a warning, since COLMAP numbers models in
+    the order in which it began them.
+
+    Raises:
+        SceneError: no such folder holds a model.
+    """
+    sparse = root / "sparse"
+    children = sorted(p for p in sparse.iterdir() if p.is_dir()) if sparse.is_dir() else []
+    models = [p for p in children if _extension(p)]
+    if sparse / "0" not in models and _extension(sparse):
+        return sparse
+    if not models:
+        raise SceneError(_no_model_message(root, children))
+    if len(models) == 1:
+        return models[0]
+    sizes = {p: _count_images(p) for p in models}
+    largest = max(models, key=lambda p: sizes[p])
+    if sparse / "0" not in models:
+        return largest
+    if sizes[largest] > sizes[sparse / "0"]:
+        message = "%s: using sparse/0 (%d images); sparse/%s has %d; remove sparse/0 to use it"
+        _log.warning(message, root, sizes[sparse / "0"], largest.name, sizes[largest])
+    return sparse / "0"
+
+
+def read_model(folder: Path) -> ColmapModel:
+    """Read a model folder.
+
+    Raises:
+        SceneError: damaged or contradictory files, no registered image, no point, a repeated or
+            outward name, a camera model without a pinhole image, a pose or intrinsics that are
+            not finite.
+    """
+    reconstruction, names = read_checked(folder)
+    registered = sorted(names, key=lambda i: names[i])
+    if not registered or not reconstruction.num_points3D():
+        raise SceneError(
+            f"{folder} holds {len(registered)} registered images and"
+            f" {reconstruction.num_points3D()} points; expected some of each;"
+            " run colmap mapper again, or train on another model of this data set."
+        )
+    _check_names(folder, [names[i] for i in registered])
+    _check_cameras(folder, reconstruction, registered)
+    images = tuple(_image(folder, reconstruction, i, names[i]) for i in registered)
+    points = [reconstruction.points3D[i] for i in sorted(reconstruction.points3D)]
+    return ColmapModel(
+        folder,
+        images,
+        np.array([p.xyz for p in points], dtype=np.float64),
+        np.array([p.color for p in points], dtype=np.uint8),
+    )
+
+
+@contextmanager
+def quiet_pycolmap() -> Iterator[None]:
+    """Keep COLMAP's log lines off stderr; what it raises says the same."""
+    level = pycolmap.logging.minloglevel
+    pycolmap.logging.minloglevel = int(pycolmap.logging.FATAL) + 1
+    try:
+        yield
+    finally:
+        pycolmap.logging.minloglevel = level
+
+
+def _extension(folder: Path) -> str | None:
+    """``.bin`` or ``.txt``, whichever the folder has all three files of; binary first."""
+    for extension in (".bin", ".txt"):
+        if all((folder / (name + extension)).is_file() for name in _FILES):
+            return extension
+    return None
+
+
+def _count_images(folder: Path) -> int:
+    if _extension(folder) == ".bin":
+        return count_binary_images(folder / "images.bin")
+    return len(read_image_names(folder / "images.txt"))
+
+
+def _no_model_message(root: Path, children: list[Path]) -> str:
+    tried = [root / "sparse" / "0", root / "sparse", *(c for c in children if c.name != "0")]
+    partial = {f.name for d in tried if d.is_dir() for f in d.iterdir() if f.stem in _FILES}
+    found = f"found only {', '.join(sorted(partial))}" if partial else "found none of them"
+    return (
+        f"no COLMAP model in {', '.join(map(str, tried))}: {found}; expected cameras, images and"
+        " points3D as .bin or .txt; give the folder that holds images/ and sparse/."
+    )
+
+
+def read_checked(folder: Path) -> tuple["pycolmap.Reconstruction", dict[int, str]]:
+    """pycolmap's reconstruction of checked files, and the names of registered images by id.
+
+    Raises:
+        SceneError: files that cannot be read, are damaged, or contradict each other.
+    """
+    try:
+        names = _checked_names(folder)
+    except OSError as error:
+        raise SceneError(
+            f"{error.filename} cannot be read ({error.strerror}); expected a readable COLMAP file;"
+            " check its permissions and the disk it is on."
+        ) from None
+    try:
+        with quiet_pycolmap():
+            reconstruction = pycolmap.Reconstruction(folder)
+            registered = list(reconstruction.reg_image_ids())
+    except Exception as error:  # pycolmap raises whatever C++ threw
+        reason = " ".join(str(error).split())
+        raise SceneError(
+            f"{folder}: pycolmap cannot read this model ({reason}); expected a consistent COLMAP"
+            " model; copy the model again or export it anew with colmap model_converter."
+        ) from None
+    return reconstruction, {i: names[i] for i in registered}
+
+
+def _checked_names(folder: Path) -> dict[int, str]:
+    """Image names by id, once the files have passed a check that does not trust them."""
+    models = pycolmap.CameraModelId.__members__
+    num_params = {name: _num_params(name) for name in models if name != "INVALID"}
+    if _extension(folder) == ".bin":
+        by_id = {int(models[name].value): n for name, n in num_params.items()}
+        return check_binary_model(folder, by_id)
+    return check_text_model(folder, num_params)
+
+
+@cache
+def _num_params(model: str) -> int:
+    """Number of parameters of a camera model."""
+    return len(pycolmap.Camera.create_from_model_name(0, model, 1.0, 2, 2).params)
+
+
+def _check_names(folder: Path, names: list[str]) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise SceneError(
+            f"{folder} lists {repeated[0]!r} as {names.count(repeated[0])} images; expected every"
+            " name once; remove the repeated images from the model."
+        )
+    outward = [n for n in names if PurePosixPath(n).is_absolute() or ".." in n.split("/")]
+    if outward:
+        raise SceneError(
+            f"{folder} names the photo {outward[0]!r}; expected a path within the image folder;"
+            " rename the images of the model."
+        )
+
+
+def _check_cameras(
+    folder: Path, reconstruction: "pycolmap.Reconstruction", registered: list[int]
+) -> None:
+    used = Counter(reconstruction.images[i].camera_id for i in registered)
+    num_cameras: Counter[str] = Counter()
+    num_images: Counter[str] = Counter()
+    for camera_id, count in used.items():
+        camera = reconstruction.cameras[camera_id]
+        if camera.is_perspective():
+            continue
+        num_cameras[camera.model.name] += 1
+        num_images[camera.model.name] += count
+    found = [
+        f"{model} ({num_cameras[model]} camera{'s' * (num_cameras[model] != 1)},"
+        f" {num_images[model]} image{'s' * (num_images[model] != 1)})"
+        for model in sorted(num_cameras)
+    ]
+    if found:
+        raise SceneError(
+            f"{folder} uses the camera model {', '.join(found)}, which has no pinhole image;"
+            " expected a perspective model, such as PINHOLE, OPENCV or OPENCV_FISHEYE; cut the"
+            " photos into perspective ones and run COLMAP on those."
+        )
+
+
+def _image(
+    folder: Path, reconstruction: "pycolmap.Reconstruction", image_id: int, name: str
+) -> ColmapImage:
+    image = reconstruction.images[image_id]
+    camera = reconstruction.cameras[image.camera_id]
+    rigid = image.cam_from_world()
+    quaternion, translation = np.array(rigid.rotation.quat), np.array(rigid.translation)
+    values = np.concatenate([quaternion, translation])
+    if not ((np.abs(values) < LARGEST_COORDINATE).all() and np.linalg.norm(quaternion) > 1e-6):
+        _refuse_number(
+            folder, f"the pose {values.tolist()} of image {name!r}", "a rotation and finite numbers"
+        )
+    pose = np.eye(4)
+    # COLMAP uses quaternions as they stand in the file; text files round theirs.
+    pose[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
+    pose[:3, 3] = translation
+    params = np.array(camera.params, dtype=np.float64)
+    K = np.array(camera.calibration_matrix(), dtype=np.float64)
+    if not ((np.abs(params) < LARGEST_COORDINATE).all() and K[0, 0] > 0 and K[1, 1] > 0):
+        what = f"the intrinsics {params.tolist()} of camera {image.camera_id}"
+        _refuse_number(folder, what, "finite numbers and positive focal lengths")
+    lens = lens_of(camera)
+    return ColmapImage(name, image.camera_id, pose, K, camera.width, camera.height, lens)
+
+
+def _refuse_number(folder: Path, what: str, expected: str) -> NoReturn:
+    raise SceneError(
+        f"{folder} holds {what}; expected {expected};"
+        " run colmap mapper again, or remove what is damaged from the model."
+    )

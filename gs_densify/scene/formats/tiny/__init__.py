@@ -1,0 +1,1 @@
+"""The synthetic scene that is made on first use."""

@@ -1,0 +1,252 @@
+"""From a COLMAP folder to a ``Scene``: pair names with photos, fit the cameras, normalise."""
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from gs_densify.errors import SceneError
+from gs_densify.scene.formats.colmap.read import ColmapImage, find_model, read_model
+from gs_densify.scene.normalize import (
+    World,
+    camera_centers,
+    is_usable_point,
+    normalizing_transform,
+    transform_points,
+    transform_poses,
+)
+from gs_densify.scene.photos.decode import Header, is_turned_by_exif
+from gs_densify.scene.photos.files import check_missing, find_masks, find_photos, image_folder
+from gs_densify.scene.photos.lens import undistortion
+from gs_densify.scene.photos.load import read_headers
+from gs_densify.scene.photos.prepare import photo_cache
+from gs_densify.scene.photos.resize import is_resized, reduced_size
+from gs_densify.scene.scene import MaskSource, Recipe, Scene, Size, View
+from gs_densify.scene.split import check_split
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_FILTER = "bicubic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoOptions:
+    """Which pixels views are made of."""
+
+    image_source: Literal["auto", "found", "resized"] = "found"
+    """``found``: ``images_N`` as it is; ``resized``: made from ``images``; ``auto``: ``images_N``
+    where it exists, else made."""
+    resize_filter: str | None = None
+    """``area``, ``bicubic`` or ``lanczos``; None where nothing is resized, or for bicubic."""
+    masks: Literal["auto", "none", "invert"] = "auto"
+    """``auto``: masks and alpha channels where they are there; ``invert``: black counts."""
+    skip_missing: bool = False
+    """Leave out photos that are not on disk."""
+
+
+@dataclass(frozen=True)
+class PhotoSource:
+    """Which files the photos are, and whether and how they are resized."""
+
+    folder: Path
+    factor: int
+    """What sizes are divided by; 1 where photos are used as found."""
+    resize_filter: str | None
+
+
+def load_scene(
+    root: Path,
+    *,
+    name: str,
+    downscale: int = 1,
+    test_every: int = 8,
+    normalize: World = "cameras",
+    photos: PhotoOptions | None = None,
+) -> Scene:
+    """Load a COLMAP data set: poses, points and where the photos are, but no pixels yet.
+
+    Args:
+        root: folder that holds ``sparse/`` and ``images/`` or ``images_N/``.
+        name: name of the scene in results and messages.
+        downscale: read ``images_{downscale}``; 1 reads ``images``. Intrinsics follow the size
+            that each photo has in the end.
+        test_every: hold out every k-th view in sorted order, from the first; 0 holds out none.
+        normalize: the world to take the scene to, see ``normalize``; ``none`` keeps COLMAP's.
+        photos: which pixels the views are made of.
+
+    Raises:
+        SceneError: what is missing, damaged or contradictory, in one line.
+    """
+    root, photos = Path(root), photos or PhotoOptions()
+    source = choose_photos(root, downscale, photos)
+    model = read_model(find_model(root))
+    names = [image.name for image in model.images]
+    files = find_photos(source.folder, names)
+    check_missing(source.folder, names, files, skip=photos.skip_missing)
+    images = [image for image in model.images if image.name in files]
+    check_split(len(images), test_every, scene=name)
+    headers = read_headers([files[image.name] for image in images])
+    masks = _mask_sources(root, downscale, images, headers, photos.masks)
+
+    poses = np.stack([image.cam_from_world for image in images])
+    points, colors, dropped = _usable_points(model.folder, model.points, model.colors, poses)
+    similarity = normalizing_transform(poses, points, normalize)
+    views = tuple(
+        replace(
+            _view(image, files[image.name], header.size, source),
+            cam_from_world=pose,
+            mask=masks.get(image.name),
+        )
+        for image, header, pose in zip(
+            images, headers, transform_poses(similarity, poses), strict=True
+        )
+    )
+    _say_what_is_made(root, source, views)
+    return Scene(
+        name=name,
+        root=root,
+        image_dir=source.folder.name,
+        downscale=downscale,
+        views=views,
+        test_every=test_every,
+        points=transform_points(similarity, points).astype(np.float32),
+        colors=colors,
+        normalized_from_colmap=similarity,
+        dropped_points=dropped,
+        model_dir=model.folder.relative_to(root).as_posix(),
+        image_source="resized" if source.resize_filter else "as found",
+        resize_filter=source.resize_filter,
+        undistorted=any(view.recipe and view.recipe.lens for view in views),
+        masks=any(map(_has_mask, views)),
+    )
+
+
+def _say_what_is_made(root: Path, source: PhotoSource, views: tuple[View, ...]) -> None:
+    lenses = Counter(view.recipe.lens.model for view in views if view.recipe and view.recipe.lens)
+    what = [f"{count} photos undistorted ({model})" for model, count in sorted(lenses.items())]
+    if source.resize_filter is not None:
+        size = f"1/{source.factor}, {source.resize_filter} filter"
+        what.insert(0, f"{len(views)} photos resized from {source.folder.name}/ ({size})")
+    if what:
+        _log.warning("%s: %s; kept in %s", root, ", ".join(what), photo_cache())
+
+
+def choose_photos(root: Path, downscale: int, options: PhotoOptions) -> PhotoSource:
+    """The photos that the options ask for; whether they are there is not looked at.
+
+    Raises:
+        SceneError: a factor below 1, or an option without an effect.
+    """
+    folder = image_folder(root, downscale)
+    wanted = options.image_source == "resized"
+    if wanted and downscale == 1:
+        raise SceneError(
+            "--data.image-source (gs-eval: --image-source) resized has no effect at --downscale 1,"
+            " where images/ is used as found; expected a factor of 2 or more; give one, or leave"
+            " the option out."
+        )
+    is_made = wanted or (options.image_source == "auto" and downscale > 1 and not folder.is_dir())
+    if is_made:
+        chosen = options.resize_filter or DEFAULT_FILTER
+        return PhotoSource(image_folder(root, 1), downscale, chosen)
+    if options.resize_filter is not None:
+        raise SceneError(
+            f"--data.resize-filter {options.resize_filter} has no effect: {folder} is used as"
+            " found; expected photos to resize; leave it out, or add --data.image-source resized"
+            " to a --downscale of 2 or more."
+        )
+    return PhotoSource(folder, 1, None)
+
+
+def _usable_points(
+    folder: Path, points: np.ndarray, colors: np.ndarray, poses: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Points and colours that can be used, and the number of those that cannot."""
+    usable = is_usable_point(points, camera_centers(poses))
+    if not usable.any():
+        raise SceneError(
+            f"{folder}: none of {len(usable)} points is finite and away from the cameras;"
+            " expected a point cloud of the scene; run colmap mapper again."
+        )
+    return points[usable], colors[usable], int((~usable).sum())
+
+
+def _mask_sources(
+    root: Path,
+    downscale: int,
+    images: list[ColmapImage],
+    headers: list[Header],
+    masks: str,
+) -> dict[str, MaskSource]:
+    """Mask of each photo that has one, as a file or an alpha channel."""
+    if masks == "none":
+        return {}
+    folders = [root / f"masks_{downscale}"] * (downscale > 1) + [root / "masks"]
+    files = find_masks(folders, [image.name for image in images])
+    alphas = {i.name for i, header in zip(images, headers, strict=True) if header.is_transparent}
+    if masks == "invert" and not files and not alphas:
+        raise SceneError(
+            f"--data.masks invert has no effect: {root} has neither masks/ nor photos with an alpha"
+            " channel; expected one of them; leave the option out."
+        )
+    if files or alphas:
+        message = "%s: masks of %d and alpha channels of %d of %d photos say which pixels count"
+        _log.warning(message, root, len(files), len(alphas), len(images))
+    return {
+        name: MaskSource(files.get(name), name in alphas, masks == "invert")
+        for name in sorted({*files, *alphas})
+    }
+
+
+def _view(image: ColmapImage, path: Path, size: Size, source: PhotoSource) -> View:
+    """A view in COLMAP's world, at the size that its photo has after resizing and undistorting."""
+    _check_aspect(image, path, size)
+    if source.resize_filter is not None:
+        size = reduced_size(size, source.factor)
+    is_as_found = source.resize_filter is None and image.lens is None
+    recipe = None if is_as_found else Recipe(size, source.resize_filter, image.lens)
+    if image.lens is None:
+        K = np.diag([size[0] / image.width, size[1] / image.height, 1.0]) @ image.K
+    else:
+        undistorted = undistortion(image.lens, size)
+        K, size = undistorted.K, undistorted.size
+    return View(
+        name=image.name,
+        path=path,
+        camera_id=image.camera_id,
+        cam_from_world=image.cam_from_world,
+        K=K,
+        width=size[0],
+        height=size[1],
+        colmap_size=(image.width, image.height),
+        recipe=recipe,
+    )
+
+
+def _has_mask(view: View) -> bool:
+    recipe = view.recipe
+    if view.mask is not None or recipe is None or recipe.lens is None:
+        return view.mask is not None
+    return undistortion(recipe.lens, recipe.size).has_blank
+
+
+def _check_aspect(image: ColmapImage, path: Path, size: Size) -> None:
+    """Refuse a photo that is cropped or rotated; rounding each side to pixels is fine."""
+    expected = (image.width, image.height)
+    if is_resized(size, expected):
+        return
+    advice = "use the photos that COLMAP saw, or a resized copy without crop or rotation"
+    if is_resized(size[::-1], expected):
+        advice = (
+            "it was turned by 90 degrees after COLMAP saw it, or before: turn it back"
+            if not is_turned_by_exif(path)
+            else "its EXIF orientation asks to turn it, and COLMAP's camera is that of the turned"
+            " photo: turn the pixels themselves (mogrify -auto-orient)"
+        )
+    raise SceneError(
+        f"{path} has {size[0]}x{size[1]} pixels but COLMAP's camera {image.camera_id} has"
+        f" {image.width}x{image.height}; expected the same aspect ratio; {advice}."
+    )

@@ -1,0 +1,1 @@
+"""Photos: where they are, how they are decoded, resized, undistorted and kept."""

@@ -1,0 +1,70 @@
+"""Photos of many views, in parallel threads."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from gs_densify.scene.photos.decode import Header, Photo, read_header
+from gs_densify.scene.photos.prepare import read_view
+from gs_densify.scene.scene import Size, View
+
+_Result = TypeVar("_Result")
+_Item = TypeVar("_Item")
+
+
+def load_photos(
+    views: Sequence[View], *, workers: int | None = None, progress: bool = True
+) -> list[Photo]:
+    """Decode the photos of ``views``, after resizing and undistorting those that need it.
+
+    Args:
+        views: the views, whose sizes the photos must have.
+        workers: threads; by default one per processor, at most 16.
+        progress: show a bar on a terminal.
+
+    Returns:
+        One photo per view, in their order: [height, width, 3] uint8 RGB, and the mask
+        [height, width] bool of the pixels that count, or None where all do.
+
+    Raises:
+        SceneError: a photo or mask that cannot be used (see ``decode``), has another size than
+            its view, or counts no pixel; a cache that cannot be written.
+    """
+    return _in_threads(read_view, views, "photos", workers, progress)
+
+
+def load_images(
+    views: Sequence[View], *, workers: int | None = None, progress: bool = True
+) -> list[np.ndarray]:
+    """The pixels alone of ``load_photos``."""
+    return [photo.pixels for photo in load_photos(views, workers=workers, progress=progress)]
+
+
+def read_headers(paths: Sequence[Path], *, workers: int | None = None) -> list[Header]:
+    """Sizes and transparency of photos; ``SceneError`` names one that is none."""
+    return _in_threads(read_header, paths, "headers", workers, False)
+
+
+def read_sizes(paths: Sequence[Path], *, workers: int | None = None) -> list[Size]:
+    """Sizes (width, height) of photos."""
+    return [header.size for header in read_headers(paths, workers=workers)]
+
+
+def _in_threads(
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    unit: str,
+    workers: int | None,
+    progress: bool,
+) -> list[_Result]:
+    """Map in order; the first error cancels what has not begun."""
+    with ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1)) as pool:
+        results: Iterable[_Result] = pool.map(function, items)
+        # None: tqdm shows the bar on terminals only.
+        hide = None if progress else True
+        return list(tqdm(results, total=len(items), desc=unit, disable=hide, leave=False))

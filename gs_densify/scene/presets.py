@@ -1,0 +1,109 @@
+"""Scene names that the command line knows, and where they lie. Standard library only."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gs_densify.errors import SceneError
+from gs_densify.scene.cache import default_cache
+
+MIPNERF360: dict[str, int] = {
+    "bicycle": 4,
+    "bonsai": 2,
+    "counter": 2,
+    "flowers": 4,
+    "garden": 4,
+    "kitchen": 2,
+    "room": 2,
+    "stump": 4,
+    "treehill": 4,
+}
+"""Mip-NeRF 360 scenes (Barron et al. 2022) and the image folder that papers evaluate on:
+``images_4`` outdoors, ``images_2`` indoors."""
+
+TINY = "tiny"
+"""The synthetic scene that is generated on first use."""
+
+PRESETS: dict[str, int] = {**MIPNERF360, TINY: 1}
+"""Every preset and its downscale factor."""
+
+
+@dataclass(frozen=True)
+class SceneSource:
+    """Where a scene is and at which scale to read it: the arguments of ``load_scene``."""
+
+    name: str
+    root: Path
+    downscale: int
+    image_source: Literal["auto", "found"] = "auto"
+    """`load.PhotoOptions.image_source` of a run that asks for nothing else: the factor of a preset
+    names the photos that papers evaluate on, which are not replaced unasked."""
+
+
+def resolve_scene(
+    scene: str,
+    *,
+    data_root: Path | None = None,
+    downscale: int | None = None,
+    cache: Path | None = None,
+) -> SceneSource:
+    """Find a scene by preset name, ``tiny``, or path.
+
+    Args:
+        scene: a Mip-NeRF 360 name, found at ``data_root/NAME``; ``tiny``; or the path of a COLMAP
+            data set, absolute, relative to the working folder, or relative to ``data_root``. The
+            path may also end at its ``sparse`` or ``sparse/0``.
+        data_root: folder of the preset scenes; else the environment variable ``GS_DATA``.
+        downscale: image folder to read; None takes the preset's, or 1 for a path.
+        cache: where ``tiny`` is kept; see ``cache.default_cache``.
+
+    Raises:
+        SceneError: nothing there; lists the presets and the paths looked for.
+    """
+    factor = PRESETS.get(scene, 1) if downscale is None else downscale
+    is_preset_factor = downscale is None and scene in PRESETS
+    image_source: Literal["auto", "found"] = "found" if is_preset_factor else "auto"
+    if scene == TINY:
+        from gs_densify.scene.formats.tiny.make import ensure_tiny  # numpy: not for --help
+
+        return SceneSource(TINY, ensure_tiny(cache or default_cache()), factor, image_source)
+    if not scene:
+        raise SceneError(f"the scene's name is empty; expected {_known()}; name one of them.")
+    candidates = _candidates(scene, find_data_root(data_root))
+    for candidate in candidates:
+        if candidate.is_dir():
+            root = _dataset_root(candidate)
+            return SceneSource(root.name or scene, root, factor, image_source)
+    looked = ", ".join(map(str, candidates)) if candidates else "no folder: no data root is set"
+    raise SceneError(
+        f"scene {scene!r} not found (looked for {looked}); expected {_known()};"
+        " set --data-root or GS_DATA to the folder of the preset scenes, or give a path."
+    )
+
+
+def _known() -> str:
+    return f"one of {', '.join(PRESETS)}, or the folder of a COLMAP data set"
+
+
+def find_data_root(given: Path | None) -> Path | None:
+    """Folder of the preset scenes: the one given, or the environment variable ``GS_DATA``."""
+    from_environment = os.environ.get("GS_DATA")
+    if given is not None:
+        return Path(given).expanduser()
+    return Path(from_environment).expanduser() if from_environment else None
+
+
+def _candidates(scene: str, data_root: Path | None) -> list[Path]:
+    """Folders to look at, in order. A preset's name means the preset, never a local folder."""
+    path = Path(scene).expanduser()
+    in_data_root = [data_root / path] if data_root else []
+    return in_data_root if scene in PRESETS else [path, *in_data_root]
+
+
+def _dataset_root(folder: Path) -> Path:
+    """The data set of ``folder``, which may also be its ``sparse`` or ``sparse/0``."""
+    absolute = Path(os.path.abspath(folder))  # unlike resolve(), this keeps the names of links
+    if absolute.name == "0" and absolute.parent.name == "sparse":
+        return absolute.parent.parent
+    return absolute.parent if absolute.name == "sparse" else absolute

@@ -1,0 +1,1 @@
+"""The built-in strategies, one published method a file."""

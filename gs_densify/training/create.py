@@ -1,0 +1,71 @@
+"""Puts a trainer together, as every run does."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+
+from gs_densify.config.options import TrainConfig
+from gs_densify.model.init import create_splats
+from gs_densify.model.thinning import thinned
+from gs_densify.rendering.base import make_rasterizer
+from gs_densify.scene.scene import View
+from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.training.batches import ViewStore
+from gs_densify.training.seed import seed_everything
+from gs_densify.training.trainer import Trainer
+
+SCENE_SCALE_MARGIN = 1.1  # gsplat's trainer and Inria's both widen the cameras' radius so
+
+
+def build_trainer(
+    config: TrainConfig,
+    host: StrategyHost,
+    *,
+    points: np.ndarray,
+    colors: np.ndarray,
+    views: Sequence[View],
+    photos: Iterable[np.ndarray],
+    scene_scale: float,
+    near_plane: float,
+    device: torch.device,
+    masks: Sequence[np.ndarray | None] = (),
+) -> Trainer:
+    """A seeded trainer at step 0.
+
+    Args:
+        config: the run's configuration.
+        host: the strategy.
+        points: [P,3], the Gaussians' first means, in the scene's world.
+        colors: [P,3] uint8.
+        views: the training views.
+        photos: their pixels, uint8 [H,W,3].
+        scene_scale: the scene's radius, without margin.
+        near_plane: depth below which nothing is drawn, in the scene's world.
+        device: where to train.
+        masks: for each view bool [H,W], True where a pixel counts, or None; none for no masks.
+    """
+    rasterizer = make_rasterizer(device)
+    seed_everything(config.seed)
+    if config.max_gaussians is not None and len(points) > config.max_gaussians:
+        # Before the first scales are made, which follow from the distances between those that stay.
+        kept = thinned(torch.from_numpy(points), config.max_gaussians).numpy()
+        points, colors = points[kept], colors[kept]
+    splats = create_splats(
+        points,
+        colors,
+        scene_scale=scene_scale,
+        sh_degree=config.init.sh_degree,
+        init_opacity=config.init.opacity,
+        init_scale=config.init.scale,
+        device=device,
+    )
+    return Trainer(
+        config,
+        splats,
+        ViewStore(views, photos, device, budget=config.data.image_budget * 2**30, masks=masks),
+        rasterizer,
+        host,
+        scene_scale=scene_scale * SCENE_SCALE_MARGIN,
+        near_plane=near_plane,
+    )

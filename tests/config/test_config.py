@@ -1,0 +1,288 @@
+"""The configuration object and its files."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gs_densify.cli.arguments import parse_train_arguments
+from gs_densify.config.file import from_mapping, read_mapping, save_config, with_overrides
+from gs_densify.config.layers import protocol_name
+from gs_densify.config.options import (
+    EvaluationOptions,
+    InitOptions,
+    LearningRates,
+    RenderOptions,
+    TrainConfig,
+)
+from gs_densify.config.strategy import strategy_for
+from gs_densify.errors import ConfigError
+from gs_densify.scene.presets import MIPNERF360
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 0}, "--steps is 0; it must be at least 1"),
+        ({"init": InitOptions(opacity=1.0)}, "--init.opacity is 1.0; it must be between"),
+        ({"init": InitOptions(sh_degree=4)}, "--init.sh-degree is 4; it must be between 0 and 3"),
+        ({"max_gaussians": 0}, "--max-gaussians is 0"),
+        ({"downscale": 0}, "--downscale is 0"),
+        ({"evaluation": EvaluationOptions(lpips=("lpips",))}, "known: lpips_alex"),
+        ({"steps": 10, "evaluation": EvaluationOptions(steps=(11,))}, "after steps 1 to 10"),
+        ({"steps": 10, "profile": (4, 11)}, "two rising steps from 0 to 10"),
+        (
+            {"steps": 10, "profile": (4, 9), "evaluation": EvaluationOptions(steps=(4, 6, 9))},
+            "an evaluation or a checkpoint after step 6 inside",
+        ),
+        (
+            {"lr": LearningRates(visible_only=True), "render": RenderOptions(packed=True)},
+            "--lr.visible-only does not go with --render.packed",
+        ),
+    ],
+)
+def test_values_out_of_range_are_refused_in_words(values: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(scene="tiny", **values)
+
+
+def test_a_saved_configuration_reads_back_equal(tmp_path: Path) -> None:
+    argv = "--scene tiny --strategy default --steps 77 --lr.means 3e-4"
+    argv += " --render.antialiased --data.no-normalize"
+    argv += " --evaluation.steps 5 9 --strategy.grow-grad2d 0.001 --max-gaussians 900"
+    argv += " --render.background random --evaluation.lpips"
+    config = parse_train_arguments(argv.split())
+    save_config(config, tmp_path / "config.yml")
+    again = parse_train_arguments(["--config", str(tmp_path / "config.yml")])
+    assert again == config
+    assert from_mapping(read_mapping(tmp_path / "config.yml"), "config.yml") == config
+
+
+def test_flags_count_for_more_than_the_file_and_the_file_for_more_than_presets(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_text("scene: tiny\nsteps: 50\nstrategy: {name: default, grow_grad2d: 0.5}\n")
+    config = parse_train_arguments(["--config", str(path), "--steps", "60"])
+    assert (config.steps, config.strategy_options["grow_grad2d"]) == (60, 0.5)
+    assert config.lr.means == 1.6e-3, "the tiny preset's rate stays"
+
+
+RECORDS = Path(__file__).parents[2] / "benchmarks" / "records"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(RECORDS.glob("*/config.yml")), ids=lambda path: path.parent.name
+)
+def test_configurations_of_recorded_runs_are_still_read(path: Path) -> None:
+    config = parse_train_arguments(["--config", str(path)])
+    assert from_mapping(read_mapping(path), str(path)).steps == config.steps
+    if "near_plane" not in path.read_text():
+        assert config.render.near_plane == 0.01, "it was made with gsplat's"
+
+
+@pytest.mark.parametrize(
+    ("text", "late_sum"),
+    [
+        ("strategy: {name: adaptive, late_updates: false}", 0),
+        ("strategy: {name: adaptive, late_updates: true}", 5),
+        ("schedule_factor: 0.25\nstrategy: {late-updates: true}", 20),  # 5 once it is scaled
+    ],
+)
+def test_options_of_earlier_versions_mean_what_they_did(
+    text: str, late_sum: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.yml"
+    path.write_text(f"scene: tiny\nrender: {{half_until: 0.0}}\n{text}\n")
+    assert parse_train_arguments(["--config", str(path)]).strategy_options["late_sum"] == late_sum
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("--data.normalize", "cameras"),
+        ("--data.normalize --steps 9", "cameras"),
+        ("--data.no-normalize", "none"),
+        ("--data.no_normalize --steps 9", "none"),
+        ("--data.normalize focus", "focus"),
+        ("--data.normalize=none", "none"),
+    ],
+)
+def test_worlds_have_names_and_what_was_said_before_means_what_it_did(
+    flags: str, expected: str
+) -> None:
+    argv = ["--scene", "tiny", "--strategy", "default", *flags.split()]
+    assert parse_train_arguments(argv).data.normalize == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [("true", "cameras"), ("false", "none")])
+@pytest.mark.parametrize("protocol", ["default", "mls-bench"])
+def test_a_saved_truth_value_names_the_world_that_it_meant(
+    value: str, expected: str, protocol: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.yml"
+    path.write_text(f"scene: tiny\nprotocol: {protocol}\ndata: {{normalize: {value}}}\n")
+    assert parse_train_arguments(["--config", str(path)]).data.normalize == expected
+    assert from_mapping(read_mapping(path), str(path)).data.normalize == expected
+
+
+@pytest.mark.parametrize(
+    ("near_plane", "expected"),
+    [(None, 0.01), ("near_plane: 0.2", 0.2), ("near-plane: 0.2", 0.2), ("near_plane: null", None)],
+)
+def test_what_runs_saved_before_there_was_a_near_plane_keeps_gsplats(
+    near_plane: str | None, expected: float | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yml"
+    save_config(TrainConfig(scene="tiny"), path)
+    lines = path.read_text().splitlines()
+    own = [] if near_plane is None else [f"  {near_plane}"]
+    index = lines.index("  near_plane: null")
+    path.write_text("\n".join([*lines[:index], *own, *lines[index + 1 :]]))
+    assert parse_train_arguments(["--config", str(path)]).render.near_plane == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("scene: tiny\nrender: {half_until: 0.1}\n", "half_until is gone; use render.coarse_until"),
+        ("scene: tiny\nstepz: 5\n", "Unrecognized options: --stepz"),
+        ("scene: tiny\nsteps: many\n", "Error parsing --steps"),
+        ("- a\n", "holds no 'option: value' lines"),
+        ("a: [\n", "is not valid YAML"),
+        ("scene: tiny\nstrategy: {name: default, nope: 1}\n", "--strategy.nope"),
+        ("scene: tiny\nstrategy: 3\n", "'strategy' must be a name"),
+    ],
+)
+def test_wrong_files_are_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "wrong.yml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as refused:
+        parse_train_arguments(["--config", str(path)])
+    assert "\n" not in str(refused.value)
+
+
+def test_a_preset_or_protocol_that_the_file_takes_back_is_refused(tmp_path: Path) -> None:
+    saved = tmp_path / "config.yml"
+    save_config(parse_train_arguments(["--scene", "garden", "--preset", "balanced"]), saved)
+    given = ["--config", str(saved)]
+    assert parse_train_arguments([*given, "--preset", "balanced"]).steps == 18_000
+    assert parse_train_arguments([*given, "--protocol", "default"]).protocol == "default"
+    with pytest.raises(
+        ConfigError, match=r"--preset fast makes steps 9000, but .*config\.yml sets"
+    ):
+        parse_train_arguments([*given, "--preset", "fast"])
+    with pytest.raises(ConfigError, match=r"--protocol inria makes data\.image_source found"):
+        parse_train_arguments([*given, "--protocol", "inria"])
+    saved.write_text("scene: garden\nlog-every: 7\nsteps: 9000\n")
+    assert parse_train_arguments([*given, "--preset", "fast"]).log_every == 7
+
+
+@pytest.mark.parametrize(
+    ("scene", "factor", "source"),
+    [
+        ("path", "4", "resized"),
+        ("path", None, "auto"),
+        ("bonsai", None, "resized"),
+        ("bonsai", "1", "auto"),
+    ],
+)
+def test_a_protocol_s_photos_follow_the_factor_that_is_given(
+    scene: str, factor: str | None, source: str, tmp_path: Path
+) -> None:
+    flags = ["--scene", scene, "--protocol", "gsplat"]
+    config = parse_train_arguments([*flags, *(["--downscale", factor] if factor else [])])
+    assert config.data.image_source == source
+    assert protocol_name(config) == "gsplat"
+    file = tmp_path / "factor.yml"
+    file.write_text(f"downscale: {factor or 'null'}\n")
+    assert parse_train_arguments([*flags, "--config", str(file)]) == config
+
+
+def test_overrides_by_dotted_name_refuse_unknown_options() -> None:
+    config = with_overrides(TrainConfig(scene="x"), {"init.opacity": 0.5, "steps": 7})
+    assert (config.init.opacity, config.steps) == (0.5, 7)
+    with pytest.raises(ConfigError, match="no option 'opacities' in InitOptions"):
+        with_overrides(config, {"init.opacities": 0.5})
+
+
+def test_the_configuration_files_of_the_repository_load() -> None:
+    files = sorted((REPOSITORY / "configs").rglob("*.yml"))
+    assert len(files) >= 10
+    for path in files:
+        config = parse_train_arguments(["--config", str(path)])
+        if path.parent.name == "mipnerf360":
+            assert config.scene == path.stem in MIPNERF360
+            assert config.downscale is None, "else smaller photos of ours may stand in for images_N"
+
+
+def test_every_option_says_what_it_means() -> None:
+    source = (REPOSITORY / "gs_densify/config/options.py").read_text()
+    for name in [field.name for field in dataclasses.fields(TrainConfig)]:
+        assert f"    {name}:" in source
+    assert yaml.safe_load("a: 1e-3") == {"a": "1e-3"}, "YAML 1.1 reads 1e-3 as text: flags parse it"
+
+
+def test_a_preset_sets_length_and_budget_and_flags_count_for_more(tmp_path: Path) -> None:
+    fast = parse_train_arguments(["--scene", "garden", "--preset", "fast"])
+    assert (fast.steps, fast.max_gaussians) == (9_000, 1_000_000)
+    assert fast.schedule_factor == pytest.approx(0.3)
+    assert strategy_for(fast).refine_stop_iter == 4500
+    own = parse_train_arguments(["--scene", "garden", "--preset", "quality"])
+    assert fast.lr == own.lr
+    assert (fast.loss.ssim, fast.render.coarse_until) == (0.3, 0.25)
+    longer = parse_train_arguments(["--scene", "garden", "--preset", "fast", "--steps", "12000"])
+    assert longer.steps == 12_000
+    tiny = parse_train_arguments(["--scene", "tiny", "--preset", "balanced"])
+    assert tiny.steps == 600
+    assert tiny.schedule_factor == pytest.approx(0.02)
+    compact = parse_train_arguments(["--scene", "garden", "--preset", "compact"])
+    assert (compact.lr, compact.loss.ssim) == (own.lr, 0.2), "of full length"
+    assert (compact.steps, strategy_for(compact).max_gaussians) == (30_000, 470_000)
+    save_config(fast, tmp_path / "config.yml")
+    assert parse_train_arguments(["--config", str(tmp_path / "config.yml")]) == fast
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--protocol", "mls-bench"], "both say how long"),
+        (["--strategy", "{plain}"], "neither scaled"),
+    ],
+)
+def test_a_preset_that_cannot_take_effect_is_refused(
+    flags: list[str], message: str, tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain.py"
+    plain.write_text(
+        "from dataclasses import dataclass\n"
+        "from gs_densify.strategies.base import Strategy\n\n\n"
+        "@dataclass\nclass CustomStrategy(Strategy):\n    share: float = 0.5\n"
+    )
+    given = [flag.format(plain=plain) for flag in flags]
+    with pytest.raises(ConfigError, match=message):
+        parse_train_arguments(["--scene", "garden", "--preset", "fast", *given])
+
+
+@pytest.mark.parametrize(
+    ("flags", "source"),
+    [
+        ("--scene path --protocol gsplat --downscale 4", "resized"),
+        ("--scene path --protocol inria --downscale=4", "found"),
+        ("--scene garden --protocol gsplat", "resized"),
+        ("--scene garden --protocol gsplat --downscale 1", "auto"),
+        ("--config {file}", "resized"),
+        ("--config {file} --downscale 1", "auto"),
+    ],
+)
+def test_a_protocol_takes_the_photos_of_the_factor_that_is_asked_for(
+    flags: str, source: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.yml"
+    file.write_text("scene: path\nprotocol: gsplat\ndownscale: 4\n")
+    config = parse_train_arguments(flags.format(file=file).split())
+    assert config.data.image_source == source
+    assert protocol_name(config) == config.protocol, "nothing was changed"
