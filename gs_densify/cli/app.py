@@ -5,9 +5,12 @@ Exit codes: 0 done, 2 something that the user can mend, 3 a strategy that broke 
 of ours and shows its traceback.
 """
 
+import atexit
+import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from gs_densify.config.flags import one_line
 from gs_densify.errors import GsDensifyError
@@ -15,6 +18,9 @@ from gs_densify.errors import GsDensifyError
 
 def run_command(program: str, command: Callable[[Sequence[str]], int | None]) -> None:
     """Call `command` with the arguments, and exit with what it returns or raises."""
+    # What is left at the end goes with the process. The collector would look through all of it
+    # once more, torch's modules included, which takes up to a second.
+    atexit.register(gc.freeze)
     try:
         code = command(sys.argv[1:]) or 0
         sys.stdout.flush()
@@ -29,3 +35,13 @@ def run_command(program: str, command: Callable[[Sequence[str]], int | None]) ->
         # Python flushes at exit, too, and would complain then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Leave the garbage collector out while modules are imported: they leave it nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

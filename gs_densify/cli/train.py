@@ -1,25 +1,30 @@
 """gs-train: train a scene under a strategy and score it on held-out views."""
 
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
+
+from gs_densify.rendering import cuda_driver
 
 
 def command(argv: Sequence[str], started: float) -> None:
     """Parse, train, and say where the files are; the clock runs since `started`."""
     from gs_densify.cli import arguments
+    from gs_densify.cli.app import importing
 
-    resumed = arguments.parse_resumed(argv)
-    config = resumed or arguments.parse_train_arguments(argv)
-    # Imported late: --help and a wrong option answer without torch.
+    with importing():
+        resumed = arguments.parse_resumed(argv)
+        config = resumed or arguments.parse_train_arguments(argv)
+        # Late: --help and a wrong option answer without torch.
+        from gs_densify.cli.summary import scores_text, wall_time_text
+        from gs_densify.runs.train import resume, train
+
     if arguments.wants_dry_run(argv):
         from gs_densify.runs.forecast import forecast, forecast_text
 
         print(forecast_text(forecast(config)))
         return
-    from gs_densify.cli.summary import scores_text, wall_time_text
-    from gs_densify.runs.train import resume, train
-
     if resumed is None:
         results, folder = train(config, [arguments.PROGRAM, *argv], started)
     else:
@@ -36,6 +41,8 @@ def command(argv: Sequence[str], started: float) -> None:
 def main() -> None:
     """Entry point of gs-train."""
     started = time.perf_counter()  # before tyro, and later torch, are imported
+    if not {"-h", "--help", "--device=cpu", "cpu"} & {*sys.argv}:  # it would start in vain
+        cuda_driver.begin_to_start()
     from gs_densify.cli import app, arguments
 
     app.run_command(arguments.PROGRAM, partial(command, started=started))

@@ -30,6 +30,9 @@ from gs_densify.results import LpipsRecord
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
 
+_COMMON_SIZE = (480, 640)
+"""Height and width."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -126,6 +129,25 @@ class Lpips(nn.Module):
             x = layer(x)
             if i in self.backbone.taps:
                 yield x
+
+
+@torch.no_grad()
+def load_kernels(backbone: str, device: torch.device) -> None:
+    """Let CUDA load cuDNN and its kernels for the layers of a backbone, on zeros of a common size.
+
+    The settings of `exact_convolutions` are given with each call: set for the process, they would
+    count for the other threads, too.
+    """
+    x = torch.zeros(1, 3, *_COMMON_SIZE, device=device)
+    for kind in BACKBONES[backbone].layers:
+        if not isinstance(kind, tuple):
+            x = _layer(kind)(x)
+            continue
+        channels_in, channels_out, kernel, stride, padding = kind
+        weight = torch.zeros(channels_out, channels_in, kernel, kernel, device=device)
+        x = torch.cudnn_convolution(
+            x, weight, [padding] * 2, [stride] * 2, [1, 1], 1, False, True, False
+        )  # one group; not benchmark, deterministic, not allow_tf32
 
 
 def _layer(kind: tuple[int, ...] | str) -> nn.Module:

@@ -111,7 +111,7 @@ def _checked_device(config: TrainConfig) -> torch.device:
 
 def _load(config: TrainConfig, device: torch.device, clock: Stopwatch) -> LoadedScene:
     clock.lap("device")
-    with warming_up(device):
+    with warming_up(device, config.evaluation.lpips):
         loaded = load(config)
         clock.lap("load")
     clock.lap("device")

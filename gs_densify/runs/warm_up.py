@@ -1,33 +1,46 @@
-"""What the first step needs besides photos, made ready while they are decoded."""
+"""What the first step and the first evaluation need besides photos, made ready beside others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from threading import Thread
+from threading import Event, Thread
 
 import torch
 
+from gs_densify.evaluation import lpips
 from gs_densify.model.kernels import HAS_TRITON
 from gs_densify.rendering.gsplat import rasterizer as gsplat_cuda
 
 
 @contextmanager
-def warming_up(device: torch.device) -> Iterator[None]:
-    """Start CUDA and import what renders on it, in a thread beside the body.
+def warming_up(device: torch.device, lpips_names: Sequence[str]) -> Iterator[None]:
+    """Start CUDA and import what renders on it, in a thread beside the body; then load cuDNN.
 
-    It is waited for where the body ends well: an error, or Ctrl-C, need not wait for a compiler.
-    What fails in the thread fails again, and is said, where it is needed.
+    What renders is waited for where the body ends well: an error, or Ctrl-C, need not wait for a
+    compiler. cuDNN, which the LPIPS variants `lpips_names` need, is loaded on beside training.
+    What fails in a thread fails again, and is said, where it is needed.
     """
     if device.type != "cuda":
         yield
         return
-    thread = Thread(target=_warm_up, args=[device], daemon=True)
-    thread.start()
+    is_ready = Event()
+    Thread(target=_warm_up, args=[device, lpips_names, is_ready], daemon=True).start()
     yield
-    thread.join()
+    is_ready.wait()
 
 
-def _warm_up(device: torch.device) -> None:
+def _warm_up(device: torch.device, lpips_names: Sequence[str], is_ready: Event) -> None:
+    try:
+        with suppress(Exception):
+            gsplat_cuda.start(device)
+            if HAS_TRITON:
+                import triton  # noqa: F401
+    finally:
+        is_ready.set()
+    # No daemon: a process must not end amid the loading of a library.
+    Thread(target=_load_cudnn, args=[device, lpips_names], daemon=False).start()
+
+
+def _load_cudnn(device: torch.device, lpips_names: Sequence[str]) -> None:
     with suppress(Exception):
-        gsplat_cuda.start(device)
-        if HAS_TRITON:
-            import triton  # noqa: F401
+        for backbone in {lpips.VARIANTS[name].backbone for name in lpips_names}:
+            lpips.load_kernels(backbone, device)

@@ -118,7 +118,7 @@ def is_usable_point(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Mask [P] of the points [P, 3] that are finite and away from every camera centre [N, 3]."""
     usable = (np.abs(points) < LARGEST_COORDINATE).all(axis=1)  # False for NaN
     finite = points[usable]
-    nearest, _ = cKDTree(centers).query(finite)
+    nearest, _ = cKDTree(centers).query(finite, workers=-1)
     usable[usable] = nearest > MIN_CAMERA_DISTANCE * scene_extent(centers, finite)
     return usable
 

@@ -93,6 +93,34 @@ def test_every_variant_has_a_score_and_a_backbone() -> None:
     assert lpips.lpips_record("lpips_vgg_01").input_range == "[0, 1]"
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_kernels_are_loaded_for_the_convolutions_of_the_backbone(
+    backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cuDNN's convolution, which a CPU lacks, takes the settings that scores are computed with."""
+    seen = []
+
+    def convolve(x: Tensor, weight: Tensor, padding: list[int], stride: list[int], *rest: object):
+        assert rest == ([1, 1], 1, False, True, False)
+        seen.append((weight.shape[1], weight.shape[0], weight.shape[2], stride[0], padding[0]))
+        return torch.conv2d(x, weight, padding=padding, stride=stride)
+
+    monkeypatch.setattr(torch, "cudnn_convolution", convolve)
+    monkeypatch.setattr(lpips, "_COMMON_SIZE", (40, 50))
+    lpips.load_kernels(backbone, CPU)
+    assert seen == [layer for _, layer in BACKBONES[backbone].convolutions]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_kernels_are_loaded_without_touching_the_settings(backbone: str) -> None:
+    cudnn = torch.backends.cudnn
+    before = cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
+    lpips.load_kernels(backbone, torch.device("cuda"))
+    torch.cuda.synchronize()
+    assert (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32) == before
+
+
 def test_the_heads_are_found_without_importing_torchmetrics() -> None:
     """Its import takes seconds, and fails beside a torchvision that does not fit the torch."""
     code = (

@@ -109,12 +109,13 @@ def read_model(folder: Path) -> ColmapModel:
     _check_names(folder, [names[i] for i in registered])
     _check_cameras(folder, reconstruction, registered)
     images = tuple(_image(folder, reconstruction, i, names[i]) for i in registered)
-    points = [reconstruction.points3D[i] for i in sorted(reconstruction.points3D)]
+    points = list(reconstruction.points3D.values())
+    by_id = np.argsort(np.fromiter(reconstruction.points3D, np.uint64, len(points)))
     return ColmapModel(
         folder,
         images,
-        np.array([p.xyz for p in points], dtype=np.float64),
-        np.array([p.color for p in points], dtype=np.uint8),
+        np.concatenate([p.xyz for p in points]).reshape(-1, 3)[by_id],
+        np.concatenate([p.color for p in points]).reshape(-1, 3)[by_id],
     )
 
 
