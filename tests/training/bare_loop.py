@@ -55,9 +55,11 @@ class View(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a step was: the photometric loss, the summed gradients, and what they moved."""
+    """What a step was: its loss and two terms of it, the summed gradients, and what they moved."""
 
     loss: float
+    l1: float
+    ssim_loss: float
     gradients: dict[str, Tensor]
     values: dict[str, Tensor]
 
@@ -79,24 +81,28 @@ def train(
         black = recipe.background_seed is None
         behind = [torch.zeros(3) if black else torch.rand(3, generator=random) for _ in batch]
         degree = min(3, step // recipe.sh_degree_every)
-        loss = sum(
-            _loss(_render(values, views[i], degree, colour, recipe), views[i], recipe.ssim)
+        renders = [
+            _render(values, views[i], degree, colour, recipe)
             for i, colour in zip(batch, behind, strict=True)
-        ) / len(batch)
-        total = loss + recipe.opacity_reg * torch.sigmoid(values["opacities"]).mean()
-        total = total + recipe.scale_reg * torch.exp(values["scales"]).mean()
-        found = torch.autograd.grad(total, list(values.values()), allow_unused=True)
+        ]
+        errors = [_errors(render, views[i]) for i, render in zip(batch, renders, strict=True)]
+        l1, ssim_loss = torch.stack(errors).mean(dim=0)
+        loss = (1 - recipe.ssim) * l1 + recipe.ssim * ssim_loss
+        loss = loss + recipe.opacity_reg * torch.sigmoid(values["opacities"]).mean()
+        loss = loss + recipe.scale_reg * torch.exp(values["scales"]).mean()
+        found = torch.autograd.grad(loss, list(values.values()), allow_unused=True)
         for name, gradient in zip(values, found, strict=True):
             if gradient is not None:  # of shN at degree 0: Adam's steps begin at the first one
                 sums[name] = sums.get(name, 0) + gradient
         gradients = dict(sums)
-        if (step + 1) % recipe.update_every == 0:
+        if (step + 1) % recipe.update_every == 0 or step + 1 == recipe.steps:
             decayed = recipe.means * recipe.radius * recipe.means_final ** (step / recipe.steps)
             for name, gradient in sums.items():
                 rate = decayed if name == "means" else recipe.rates[name]
                 _adam(values[name], gradient, moments, name, rate, recipe)
             sums = {}
-        yield Step(loss.item(), gradients, {name: v.detach().clone() for name, v in values.items()})
+        moved = {name: value.detach().clone() for name, value in values.items()}
+        yield Step(loss.item(), l1.item(), ssim_loss.item(), gradients, moved)
 
 
 @torch.no_grad()
@@ -165,12 +171,11 @@ def spherical_harmonics(direction: Tensor, degree: int) -> Tensor:
     return torch.stack(bases, dim=-1)
 
 
-def _loss(render: Tensor, view: View, weight: float) -> Tensor:
-    """(1 - w) L1 + w (1 - SSIM), of one view, as means over the pixels that have a part."""
-    share = view.valid.double().mean()
+def _errors(render: Tensor, view: View) -> Tensor:
+    """L1 and 1 - SSIM [2] of one view, as means over the pixels that have a part."""
     shown = torch.where(view.valid, render, view.photo)
-    l1 = (shown - view.photo).abs().mean() / share
-    return (1 - weight) * l1 + weight * (1 - ssim(shown, view.photo)).mean() / share
+    errors = (shown - view.photo).abs().mean(), (1 - ssim(shown, view.photo)).mean()
+    return torch.stack(errors) / view.valid.double().mean()
 
 
 def ssim(first: Tensor, second: Tensor) -> Tensor:
