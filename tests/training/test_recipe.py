@@ -292,6 +292,9 @@ def test_summed_steps_are_a_sum_however_many_are_rendered_at_once(
         assert_close(runs.gradients[call], bare.gradients, f"gradients until step {step}")
         found = moved(runs.strategy.values[call], runs.start)
         assert_close(found, moved(bare.values, runs.start), f"movement by step {step}")
+    last = runs.bare[-1:] if together == 1 else runs.bare[-2:]  # steps of the last call
+    mean = sum(step.loss for step in last) / len(last)
+    assert [row.loss for row in runs.rows] == [pytest.approx(mean, abs=3e-6)]
 
 
 def test_training_begins_with_a_ball_at_each_point(scene: Miniature) -> None:
