@@ -22,8 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gs_densify.data.presets import resolve_scene
 from gs_densify.results import load_results
+from gs_densify.scene.presets import resolve_scene
 
 PACKAGES = ("torch", "nvidia", "triton", "gsplat", "pycolmap", "scipy", "numpy", "PIL")
 

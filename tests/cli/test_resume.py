@@ -19,7 +19,7 @@ import os
 import signal
 from dataclasses import dataclass
 
-from gs_densify.strategies.adaptive import AdaptiveStrategy
+from gs_densify.strategies.methods.adaptive import AdaptiveStrategy
 
 
 @dataclass

@@ -5,11 +5,11 @@ import time
 import torch
 from tqdm import tqdm
 
+from gs_densify.check.miniature import load_miniature, make_trainer
+from gs_densify.config.options import TrainConfig
 from gs_densify.results import MetricsRow
+from gs_densify.strategies.adapter import StrategyHost
 from gs_densify.strategies.base import Strategy
-from gs_densify.training.config import TrainConfig
-from gs_densify.training.miniature import load_miniature, make_trainer
-from gs_densify.training.strategy_host import StrategyHost
 
 
 def test_lines_hold_the_time_that_training_took() -> None:

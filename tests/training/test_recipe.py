@@ -14,19 +14,19 @@ from bare_loop import Recipe
 from torch import Tensor
 from tqdm import tqdm
 
-from gs_densify.results import MetricsRow
-from gs_densify.strategies import ops
-from gs_densify.strategies.base import Strategy
-from gs_densify.training.build import build_trainer
-from gs_densify.training.config import (
+from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
+from gs_densify.config.options import (
     InitOptions,
     LearningRates,
     LossOptions,
     RenderOptions,
     TrainConfig,
 )
-from gs_densify.training.miniature import Miniature, load_miniature, make_trainer
-from gs_densify.training.strategy_host import StrategyHost
+from gs_densify.results import MetricsRow
+from gs_densify.strategies import ops
+from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.base import Strategy
+from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
 
 Masks = list[np.ndarray | None]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gs_densify.evaluation import lpips
-from gs_densify.rendering import gsplat_cuda
-from gs_densify.training.warm_up import warming_up
+from gs_densify.rendering.gsplat import rasterizer as gsplat_cuda
+from gs_densify.runs.warm_up import warming_up
 
 CUDA = torch.device("cuda")
 
