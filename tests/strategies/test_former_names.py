@@ -25,7 +25,7 @@ def test_a_former_name_is_the_same_module(former: str, present: str) -> None:
 
 def test_a_file_that_imports_from_them_gets_the_classes_of_the_registry() -> None:
     code = (
-        "from gs_densify.strategies.methods.default import DefaultStrategy\n"
+        "from gs_densify.strategies.default import DefaultStrategy\n"
         "from gs_densify.strategies import births, ops, statistics\n"
         "from gs_densify.strategies.registry import load_strategy_class\n"
         "assert load_strategy_class('default') is DefaultStrategy and births.revised_clone\n"

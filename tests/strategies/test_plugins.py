@@ -80,7 +80,7 @@ def test_the_only_class_with_the_hook_is_found_imported_ones_are_not(tmp_path):
 
 def test_a_subclass_of_a_built_in_one_needs_no_decorator(tmp_path):
     text = """
-        from gs_densify.strategies.methods.default import DefaultStrategy
+        from gs_densify.strategies.default import DefaultStrategy
         class Mine(DefaultStrategy):
             def step_pre_backward(self, *args):
                 super().step_pre_backward(*args)
