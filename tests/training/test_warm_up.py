@@ -103,7 +103,7 @@ def test_a_cpu_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 FIRST_LAUNCH = """
 import triton.runtime.cache as cache
 from triton.runtime import driver
-from gs_densify.splats import kernels
+from gs_densify.model import kernels
 
 class Driver:
     def get_current_target(self):
