@@ -204,7 +204,9 @@ def test_triton_kernel_agrees_with_torch_on_gsplats_info(name: str, packed: bool
     assert (plain.ids >= 0).any()
     assert_contributions_agree(fused, plain)
     ids, weights = top_contributors(info)
-    assert torch.equal(ids, fused.ids) and torch.equal(weights, fused.weights)
+    # The kernel without a map is compiled apart, which may change the last bits.
+    assert torch.equal(ids, fused.ids)
+    torch.testing.assert_close(weights, fused.weights)
 
 
 @pytest.mark.gpu
