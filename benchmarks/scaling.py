@@ -18,7 +18,7 @@ from step_time import make, timed, trainer_step
 
 from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.config.options import TrainConfig
-from gs_densify.config.strategy import strategy_for
+from gs_densify.config.strategy import strategy_for, with_fitted_schedule
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.scene.scene import View
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--factors", nargs="+", type=float, default=[0.25, 0.5, 2.0])
     arguments = parser.parse_args()
     scene = ["--scene", arguments.scene, "--downscale", arguments.downscale]
-    config = parse_train_arguments([*scene, "--strategy", "default"])
+    config = with_fitted_schedule(parse_train_arguments([*scene, "--strategy", "default"]))
     loaded = load(config)
     for millions in arguments.gaussians:
         print(json.dumps(measure(config, loaded, round(1e6 * millions))), flush=True)

@@ -28,7 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.config.options import RATES, LearningRates, TrainConfig
-from gs_densify.config.strategy import strategy_for
+from gs_densify.config.strategy import strategy_for, with_fitted_schedule
 from gs_densify.model.init import create_optimizers
 from gs_densify.rendering.base import render_splats
 from gs_densify.rendering.device import pick_device
@@ -227,9 +227,8 @@ def main() -> None:
     arguments = parser.parse_args()
     loaded = None
     for name in arguments.strategy:
-        config = parse_train_arguments(
-            ["--scene", arguments.scene, "--downscale", arguments.downscale, "--strategy", name]
-        )
+        flags = ["--scene", arguments.scene, "--downscale", arguments.downscale, "--strategy", name]
+        config = with_fitted_schedule(parse_train_arguments(flags))
         loaded = loaded or load(config)
         for millions in arguments.gaussians:
             row = measure(config, loaded, round(millions * 1e6), arguments)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.config.options import TrainConfig
-from gs_densify.config.strategy import strategy_for
+from gs_densify.config.strategy import strategy_for, with_fitted_schedule
 from gs_densify.rendering.device import pick_device
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.strategies.adapter import StrategyHost
@@ -126,7 +126,7 @@ def main() -> None:
     scene = ["--scene", arguments.scene, "--downscale", arguments.downscale]
     loaded = None
     for name in arguments.strategy:
-        config = parse_train_arguments([*scene, "--strategy", name])
+        config = with_fitted_schedule(parse_train_arguments([*scene, "--strategy", name]))
         loaded = loaded or load(config)
         print(json.dumps(measure(config, loaded, arguments)), flush=True)
 

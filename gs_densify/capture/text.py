@@ -124,8 +124,9 @@ def _exposure(report: CaptureReport) -> str:
 
 
 def _training(plan: Plan) -> str:
+    rule = f" (every {plan.test_every}th)" if plan.test_every else ""
     return (
-        f"{plan.train} photos to train on, {plan.test} held out (every {plan.test_every}th);"
+        f"{plan.train} photos to train on, {plan.test} held out{rule};"
         f" suggested --downscale {plan.suggested_downscale}"
     )
 

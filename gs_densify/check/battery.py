@@ -72,9 +72,8 @@ def miniature_config(name: str) -> TrainConfig:
         "device": "cpu",
         "steps": STEPS,
         "log_every": 1,
+        "schedule_factor": _FACTOR if can_be_scaled(cls) else 1.0,
     }
-    if can_be_scaled(cls):
-        settings["schedule_factor"] = _FACTOR
     return with_overrides(defaults, settings)
 
 

@@ -1,33 +1,33 @@
 """The arguments of gs-train: a scene, a strategy with its own options, files and flags on top."""
 
-import argparse
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from gs_densify.cli.choices import (
+    CHOICES,
+    brought,
+    check_not_taken_back,
+    choices_in,
+    for_choices,
+    near_plane_remarks,
+)
 from gs_densify.config import file as config_file
+from gs_densify.config.file import ConfigFile
 from gs_densify.config.flags import parse
 from gs_densify.config.former_options import translate_retired_flags
-from gs_densify.config.layers import strategy_defaults, trainer_defaults
+from gs_densify.config.layers import strategy_defaults
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ConfigError
 from gs_densify.runs import layout as run_folder
 from gs_densify.scene.presets import PRESETS
-from gs_densify.strategies.registry import (
-    BUILTIN,
-    build_strategy,
-    load_strategy_class,
-    options_of,
-    recipe_of,
-)
+from gs_densify.strategies.registry import BUILTIN, build_strategy, load_strategy_class, options_of
 
 PROGRAM = "gs-train"
-
-_REQUIRED = "(required)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,47 +35,52 @@ class _NoOptions:
     """Name a strategy (--strategy NAME --help) to see its options here."""
 
 
+_Given = tyro.conf.UseAppendAction[tuple[str, ...]]
+"""The values of an option, as texts, each time that it is given: the last one counts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Early:
+    """The arguments on which the meaning of the others depends, read by the same parser."""
+
+    config: _Given = ()
+    scene: _Given = ()
+    strategy: _Given = ()
+    protocol: _Given = ()
+    preset: _Given = ()
+    downscale: _Given = ()
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    asks_for_help: tyro.conf.Suppress[bool] = False
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """Those of `choices.CHOICES` that are given."""
+        return {name: given[-1] for name in CHOICES if (given := getattr(self, name))}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Resume:
+    """The argument beside which no other has an effect."""
+
+    resume: Path | None = None
+
+
 def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
-    """The resolved configuration of a command line; exits after `--help`."""
+    """The configuration of a command line; exits after `--help`.
+
+    What becomes of a --config file that is meant for something else is said on stderr.
+    """
     early = _read_early(argv)
-    values = {} if early.config is None else config_file.read_mapping(early.config)
-    for key in values.keys() & {"config", "resume", "dry_run", "dry-run"}:
-        raise ConfigError(f"--config {early.config}: '{key}' is for the command line alone")
-    options_in_file = dict(values.pop("strategy", {}))
-    name = options_in_file.pop("name", None)
-    name = early.strategy or name or _default_of("strategy")
-    scene = early.scene or values.get("scene")
-    if not early.help and scene is None:
-        raise ConfigError(
-            f"--scene is missing; name a preset ({', '.join(PRESETS)}) or a COLMAP folder"
-        )
-    # Plain help needs no strategy, hence no torch; options of a strategy need its class.
-    needs_options = not early.help or early.strategy is not None or early.config is not None
-    options_form = load_strategy_class(name) if needs_options else _NoOptions
-    in_file = config_file.flags_of({**values, "strategy": options_in_file})
-    choices = ("protocol", "preset") if needs_options else ("protocol",)
-    of_file = {choice: str(values[choice]) for choice in choices if values.get(choice)}
-    given = {choice: value for choice in choices if (value := getattr(early, choice))}
-    defaults_of: Any = partial(
-        trainer_defaults,
-        str(scene or _REQUIRED),
-        options_form,
-        recipe=recipe_of(name, options_form),
-        protocol=_default_of("protocol"),
-        downscale=_whole(early.downscale or values.get("downscale")),
-    )
-    defaults = defaults_of(**of_file | given)
-    if given and values:
-        _check_choices(given, early.config, values, defaults_of(**of_file), defaults)
-    parsed: Any = parse(
-        _form(options_form, defaults),
-        translate_retired_flags([*in_file, "--strategy", name, *argv]),
-        program=PROGRAM,
-        description=_description(),
-    )
-    options = options_of(parsed.options)
-    build_strategy(name, options)
-    return dataclasses.replace(parsed.train, strategy_options=options)
+    if not early.config:
+        return _parse(argv, early, None)
+    saved = config_file.read_config(Path(early.config[-1]))
+    for key in saved.values.keys() & {"config", "resume", "dry_run", "dry-run"}:
+        raise ConfigError(f"--config {saved.path}: '{key}' is for the command line alone")
+    file, remarks = for_choices(saved, early.choices)
+    config = _parse(argv, early, file)
+    for remark in remarks + near_plane_remarks(saved, config):
+        print(f"{PROGRAM}: {remark}", file=sys.stderr)
+    return config
 
 
 def parse_resumed(argv: Sequence[str]) -> TrainConfig | None:
@@ -84,77 +89,76 @@ def parse_resumed(argv: Sequence[str]) -> TrainConfig | None:
     Raises:
         ConfigError: other options stand beside --resume, or there is no run to go on with.
     """
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    early.add_argument("--resume", type=Path)
-    early.add_argument("-h", "--help", action="store_true")
-    known, others = _parse_known(early, argv)
+    known, others = _read(_Resume, argv)
     run: Path | None = known.resume
-    if run is None or known.help:
+    if run is None or _asks_for_help(others):
         return None
     if others:
         raise ConfigError(
             f"--resume goes on with the options in {run / run_folder.CONFIG}; leave out {others[0]}"
         )
-    config = run / run_folder.CONFIG
-    if not config.is_file():
+    path = run / run_folder.CONFIG
+    if not path.is_file():
         raise ConfigError(
             f"--resume {run}: no {run_folder.CONFIG}; name the folder that gs-train wrote"
         )
-    return dataclasses.replace(parse_train_arguments(["--config", str(config)]), out=run)
+    saved = ConfigFile(path, config_file.read_mapping(path), config_file.FORMAT)
+    config = _parse([], _Early(), saved)
+    return dataclasses.replace(config, out=run)
 
 
 def wants_dry_run(argv: Sequence[str]) -> bool:
     """Whether --dry-run is among the arguments."""
-    return bool(_read_early(argv).dry_run)
+    return _read_early(argv).dry_run
 
 
-def _read_early(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments on which the meaning of the others depends."""
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    early.add_argument("--config", type=Path)
-    early.add_argument("--strategy")
-    early.add_argument("--scene")
-    early.add_argument("--protocol")
-    early.add_argument("--preset")
-    early.add_argument("--dry-run", action="store_true")
-    early.add_argument("--downscale")
-    early.add_argument("-h", "--help", action="store_true")
-    return _parse_known(early, argv)[0]
+def _read_early(argv: Sequence[str]) -> _Early:
+    early, others = _read(_Early, argv)
+    return dataclasses.replace(early, asks_for_help=_asks_for_help(others))
 
 
-def _parse_known(
-    parser: argparse.ArgumentParser, argv: Sequence[str]
-) -> tuple[argparse.Namespace, list[str]]:
-    try:
-        return parser.parse_known_args(list(argv))
-    except argparse.ArgumentError as error:
-        raise ConfigError(f"{error.argument_name}: a value is missing") from None
+def _read(form: Any, argv: Sequence[str]) -> tuple[Any, list[str]]:
+    """The arguments of `form` among others, and these."""
+    return parse(form, argv, program=PROGRAM, return_unknown_args=True, add_help=False)
 
 
-def _check_choices(
-    given: Mapping[str, str],
-    file: Path,
-    values: Mapping[str, Any],
-    before: TrainConfig,
-    after: TrainConfig,
-) -> None:
-    """Refuse a --protocol or --preset of which the file takes a setting back."""
-    in_file = config_file.by_dotted_name(values)
-    plain = config_file.by_dotted_name(config_file.to_mapping(before))
-    for name, value in config_file.by_dotted_name(config_file.to_mapping(after)).items():
-        is_chosen = name not in ("protocol", "preset") and value != plain[name]
-        if is_chosen and in_file.get(name, value) != value:
-            flags = " ".join(f"--{choice} {chosen}" for choice, chosen in given.items())
-            raise ConfigError(
-                f"{flags} makes {name} {value}, but {file} sets it to {in_file[name]}; remove that"
-                " line from the file, or leave the option out"
-            )
+def _asks_for_help(arguments: Sequence[str]) -> bool:
+    return bool({"-h", "--help"} & set(arguments))
 
 
-def _whole(value: Any) -> int | None:
-    """`value` as a number; None where it is none, which is for the parser to say."""
-    text = str(value)
-    return int(text) if text.isascii() and text.isdigit() else None
+def _parse(argv: Sequence[str], early: _Early, file: ConfigFile | None) -> TrainConfig:
+    """The configuration of a file and of the flags on top of it."""
+    values, given = {} if file is None else file.values, early.choices
+    choices = choices_in(values) | given
+    if not early.asks_for_help and "scene" not in choices:
+        raise ConfigError(
+            f"--scene is missing; name a preset ({', '.join(PRESETS)}) or a COLMAP folder"
+        )
+    name = choices["strategy"]
+    # Plain help needs no strategy, hence no torch; options of a strategy need its class.
+    needs_options = not early.asks_for_help or file is not None or "strategy" in given
+    form = load_strategy_class(name) if needs_options else _NoOptions
+    if file is not None:
+        check_not_taken_back(file, choices, given, form)
+    parsed: Any = parse(
+        _form(form, brought(choices, form)),
+        [
+            *config_file.flags_of(_without_name(values)),
+            *("--strategy", name),
+            *translate_retired_flags(argv),
+        ],
+        program=PROGRAM,
+        description=_description(),
+    )
+    options = options_of(parsed.options)
+    build_strategy(name, options)
+    return dataclasses.replace(parsed.train, strategy_options=options)
+
+
+def _without_name(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says, but for the strategy's name."""
+    options = {name: value for name, value in values.get("strategy", {}).items() if name != "name"}
+    return {**values, "strategy": options}
 
 
 def _form(options_class: type, defaults: TrainConfig) -> type:
@@ -168,7 +172,11 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
         "Folder of a run that was interrupted: finish it from its last checkpoint, with the options"
         " that it has."
     )
-    help_config = "YAML file with options, as saved in a run's folder; flags count for more."
+    help_config = (
+        "YAML file with options, as saved in a run's folder; flags count for more. With another"
+        " scene, strategy, protocol, preset or downscale than a saved file has, only what did not"
+        " come with those is taken over; options of another strategy never are."
+    )
     fields: list[Any] = [
         (
             "train",
@@ -221,7 +229,3 @@ def _without_state(cls: type) -> type:
 def _description() -> str:
     lines = [f"{name}: {entry.summary}" for name, entry in BUILTIN.items()]
     return "\n\n".join([TrainConfig.__doc__ or "", "Strategies:", *lines])
-
-
-def _default_of(name: str) -> Any:
-    return next(f.default for f in dataclasses.fields(TrainConfig) if f.name == name)

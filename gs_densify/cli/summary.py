@@ -30,11 +30,11 @@ def scores_text(scores: Scores, unavailable: dict[str, str], protocol: str) -> s
         for name, (label, form) in _SHOWN.items()
         if getattr(scores, name) is not None
     ]
-    missing = [
-        f"{_SHOWN[name][0]} was not computed: {reason}"
-        for name, reason in unavailable.items()
-        if reason != "not asked for" and name in _SHOWN
-    ]
+    labels: dict[str, list[str]] = {}
+    for name, reason in unavailable.items():
+        if reason != "not asked for" and name in _SHOWN:
+            labels.setdefault(reason, []).append(_SHOWN[name][0])
+    missing = [f"not computed: {', '.join(names)}: {why}" for why, names in labels.items()]
     title = "held-out views" if protocol == "default" else f"held-out views, protocol {protocol}"
     return "\n".join([f"{title}: {', '.join(known) or 'no scores'}", *missing])
 

@@ -8,11 +8,42 @@ from typing import Any
 import yaml
 
 from gs_densify.config.flags import parse
-from gs_densify.config.former_options import translate_retired
+from gs_densify.config.former_options import complete_saved, translate_retired
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ConfigError
 from gs_densify.results.files import atomic_write
 from gs_densify.strategies.plugin import parse_reference
+
+FORMAT = 2
+"""Format of saved configurations, in which options that were not asked for stay open (null).
+
+Files of before have no number. They hold the near plane that their run found, too, as if it had
+been asked for.
+"""
+
+_GROUPS = ("init", "lr", "loss", "render", "data", "evaluation")
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfigFile:
+    """What a YAML file says."""
+
+    path: Path
+    values: dict[str, Any]
+    """Nested options; `strategy` is a mapping of `name` and options, or absent."""
+    format: int | None
+    """Null where it has no number: written by hand, or saved before there were any."""
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether a run saved it: then all options are there, also those nobody asked for."""
+        return self.format is not None or self.is_old
+
+    @property
+    def is_old(self) -> bool:
+        """Whether a run saved it before formats had a number."""
+        groups = [self.values.get(name) for name in _GROUPS]
+        return self.format is None and all(isinstance(group, dict) for group in groups)
 
 
 def to_mapping(config: TrainConfig) -> dict[str, Any]:
@@ -26,13 +57,48 @@ def to_mapping(config: TrainConfig) -> dict[str, Any]:
 def save_config(config: TrainConfig, path: Path) -> None:
     """Write `config` so that `--config PATH` makes the same run, in another folder."""
     values = {name: value for name, value in to_mapping(config).items() if name != "out"}
+    values = {"format": FORMAT, **values}
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     with atomic_write(path) as file:
         file.write(text.encode())
 
 
+def read_config(path: Path) -> ConfigFile:
+    """Read a YAML file of options.
+
+    Raises:
+        ConfigError: it cannot be read, holds something else, or an option that is gone.
+    """
+    values = _read_yaml(path)
+    number = values.pop("format", None)
+    if number not in (None, FORMAT):
+        raise ConfigError(
+            f"--config {path}: is of format {number}; this version reads up to {FORMAT}: update"
+            " gs-densify"
+        )
+    if isinstance(values.get("strategy"), str):
+        values["strategy"] = {"name": values["strategy"]}
+    strategy = values.get("strategy", {})
+    if not isinstance(strategy, dict) or not isinstance(strategy.get("name", ""), str):
+        raise ConfigError(f"--config {path}: 'strategy' must be a name, or a mapping with 'name'")
+    if "name" in strategy:
+        strategy["name"] = _beside(path, strategy["name"])
+    translate_retired(values, f"--config {path}")
+    return ConfigFile(path, values, number)
+
+
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The nested mapping in a YAML file, with `strategy` as {name, options...} or absent."""
+    """The options that a run saved, for that same run; see `ConfigFile.values`.
+
+    What it does not have because it was saved before there was the option is what the run did.
+    """
+    file = read_config(path)
+    if file.is_old:
+        complete_saved(file.values)
+    return file.values
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -44,14 +110,6 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise ConfigError(f"--config {path}: is not valid YAML ({reason})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"--config {path}: holds no 'option: value' lines")
-    if isinstance(values.get("strategy"), str):
-        values["strategy"] = {"name": values["strategy"]}
-    strategy = values.get("strategy", {})
-    if not isinstance(strategy, dict) or not isinstance(strategy.get("name", ""), str):
-        raise ConfigError(f"--config {path}: 'strategy' must be a name, or a mapping with 'name'")
-    if "name" in strategy:
-        strategy["name"] = _beside(path, strategy["name"])
-    translate_retired(values, f"--config {path}")
     return values
 
 
@@ -63,14 +121,20 @@ def _beside(path: Path, strategy: str) -> str:
     return str(reference._replace(path=path.parent / reference.path))
 
 
-def from_mapping(values: Mapping[str, Any], where: str) -> TrainConfig:
-    """The configuration that `to_mapping` gave; ConfigError says what in `where` does not fit."""
+def from_mapping(
+    values: Mapping[str, Any], where: str, *, default: TrainConfig | None = None
+) -> TrainConfig:
+    """The configuration that `to_mapping` gave; ConfigError says what in `where` does not fit.
+
+    Options that are not there are those of `default`, or else the defaults of `TrainConfig`.
+    """
     rest = dict(values)
     options = dict(rest.pop("strategy", {}))
     name = options.pop("name", None)
     flags = [*flags_of(rest), *([] if name is None else ["--strategy", str(name)])]
     try:
-        config: TrainConfig = parse(TrainConfig, flags, program="gs-train")
+        given = {} if default is None else {"default": default}
+        config: TrainConfig = parse(TrainConfig, flags, program="gs-train", **given)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     return dataclasses.replace(config, strategy_options=options)

@@ -5,8 +5,7 @@ from typing import Any
 
 from gs_densify.errors import ConfigError
 
-_GROUPS = ("init", "lr", "loss", "render", "data", "evaluation")
-_FIRST_NEAR_PLANE = 0.01
+FIRST_NEAR_PLANE = 0.01
 """What every run was rendered with before there was the option."""
 
 
@@ -31,16 +30,12 @@ def translate_retired_flags(argv: Sequence[str]) -> list[str]:
 def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
     """Replace options that are gone by what means the same now, in place.
 
-    What a run saved before there was an option gets what the run did.
-
     Raises:
         ConfigError: one that nothing means any more.
     """
     render, strategy, data = (values.get(name) for name in ("render", "strategy", "data"))
     if isinstance(data, dict) and isinstance(data.get("normalize"), bool):
         data["normalize"] = _WORLDS[data["normalize"]]
-    if _is_saved(values) and not {"near_plane", "near-plane"} & values["render"].keys():
-        values["render"]["near_plane"] = _FIRST_NEAR_PLANE
     if isinstance(render, dict) and _taken(render, "half_until"):
         raise ConfigError(
             f"{where}: render.half_until is gone; use render.coarse_until, which reduces photos by"
@@ -50,13 +45,18 @@ def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
         late = _taken(strategy, "late_updates")
         if late is not None:
             # It summed 5 and 20 steps, however long the schedule; late_sum scales with it.
-            factor = float(values.get("schedule_factor", 1.0))
+            factor = float(values.get("schedule_factor") or 1.0)
             strategy.setdefault("late_sum", round(5 / factor) if late else 0)
 
 
-def _is_saved(values: MutableMapping[str, Any]) -> bool:
-    """A run saved it: then every group of options is there, and whole."""
-    return all(isinstance(values.get(name), dict) for name in _GROUPS)
+def complete_saved(values: MutableMapping[str, Any]) -> None:
+    """Give all options of a run that was saved before there was a near plane the one that it had.
+
+    In place. `values` are those of `config_file.to_mapping`.
+    """
+    render = values.setdefault("render", {})
+    if not {"near_plane", "near-plane"} & render.keys():
+        render["near_plane"] = FIRST_NEAR_PLANE
 
 
 def _taken(options: dict[str, Any], name: str) -> Any:

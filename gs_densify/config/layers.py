@@ -12,8 +12,8 @@ from gs_densify.scene.presets import PRESETS
 from gs_densify.strategies.schedule import can_be_scaled
 
 SCENE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    # 32 photos of 96x64: a short schedule is enough, in which the means must move faster.
-    "tiny": {"steps": 1000, "schedule_factor": 1 / 30, "lr.means": 1.6e-3},
+    # 32 photos of 96x64: a short run is enough, in which the means must move faster.
+    "tiny": {"steps": 1000, "lr.means": 1.6e-3},
 }
 """Trainer options by dotted name."""
 
@@ -148,13 +148,10 @@ def trainer_defaults(
         ConfigError: a preset where the protocol fixes the training, or for a strategy whose
             schedule cannot be scaled.
     """
-    of_scene = dict(SCENE_DEFAULTS.get(scene, {}))
-    if not can_be_scaled(strategy_class):
-        of_scene.pop("schedule_factor", None)
     config = TrainConfig(scene=scene)
     if protocol not in _FROZEN_LOOPS:
         config = with_overrides(config, recipe)
-    config = with_overrides(config, of_scene)
+    config = with_overrides(config, SCENE_DEFAULTS.get(scene, {}))
     if preset in get_args(PresetName):
         chosen = cast(PresetName, preset)
         _check_preset(chosen, strategy_class, protocol)
@@ -183,13 +180,20 @@ def _with_preset(config: TrainConfig, preset: PresetName) -> TrainConfig:
     settings: dict[str, Any] = {
         "preset": preset,
         "steps": round(config.steps * length),
-        "schedule_factor": config.schedule_factor * length,
     }
+    if config.schedule_factor is not None:  # a strategy's recipe sets it; else it follows the steps
+        settings["schedule_factor"] = config.schedule_factor * length
     if length < 1:
         settings |= _SHORT_SETTINGS
     if preset in _BUDGETS:
         settings["max_gaussians"] = _BUDGETS[preset]
     return with_overrides(config, settings)
+
+
+def full_length(recipe: Mapping[str, Any], protocol: str) -> int:
+    """Steps that a strategy's schedule is made for: those of its recipe, where there are any."""
+    length = TrainConfig(scene="").steps
+    return length if protocol in _FROZEN_LOOPS else recipe.get("steps", length)
 
 
 def strategy_defaults(scene: str, strategy_class: type) -> Any:

@@ -2,7 +2,8 @@
 
 Precedence: defaults, then the strategy's recipe, then the scene's settings, then `--preset`, then
 `--protocol`, then a `--config` file, then flags; a file that takes back what a `--preset` or
-`--protocol` flag sets is refused. The resolved configuration reproduces the run.
+`--protocol` flag sets is refused. The resolved configuration reproduces the run; what is left open
+in it (None) the run finds by its scene and its steps, and its results say what that was.
 """
 
 from dataclasses import dataclass, field
@@ -87,7 +88,8 @@ class DataOptions:
     """How the scene is read."""
 
     test_every: int = 8
-    """Every k-th photo by sorted name is held out."""
+    """Every k-th photo by sorted name is held out; 0: none is, all are trained on, and there are no
+    scores."""
     normalize: Literal["cameras", "focus", "none"] = "cameras"
     """World to train in. cameras: about the cameras' centre, their mean distance to it being 1;
     focus: that of gsplat's trainers, where their median distance to what they look at is 1; none:
@@ -154,8 +156,9 @@ class TrainConfig:
     """Where to train; auto takes a GPU when there is one."""
     steps: int = 30_000
     """Training steps."""
-    schedule_factor: float = 1.0
-    """Stretch the strategy's steps and the SH schedule, e.g. 0.5 for a run of half the length."""
+    schedule_factor: float | None = None
+    """Stretch the strategy's steps and the SH schedule (default: to fit --steps, by their ratio to
+    the 30,000 for which schedules are made; 1: as they are, cut off by --steps)."""
     seed: int = 42
     """Seed of every random draw."""
     batch_size: int = 1
@@ -191,6 +194,11 @@ class TrainConfig:
                 name = name.replace("_", "-")
                 limit = f"at least {least}" if most == _ANY else f"between {least} and {most}"
                 raise ConfigError(f"--{name} is {value}; it must be {limit}")
+        if self.data.test_every == 1:
+            raise ConfigError(
+                "--data.test-every is 1, which leaves no photo to train on; it must be at least 2,"
+                " or 0 to hold none out"
+            )
         unknown = sorted(set(self.evaluation.lpips) - set(LPIPS_NAMES))
         if unknown:
             raise ConfigError(
@@ -247,7 +255,7 @@ class TrainConfig:
             *rates,
             ("lr.means-final", self.lr.means_final, tiny, _ANY),
             ("steps", self.steps, 1, _ANY),
-            ("schedule-factor", self.schedule_factor, tiny, _ANY),
+            ("schedule-factor", _or_one(self.schedule_factor), tiny, _ANY),
             ("seed", self.seed, 0, 2**32 - 1),
             ("max-gaussians", _or_one(self.max_gaussians), 1, _ANY),
             ("batch-size", self.batch_size, 1, _MOST_VIEWS),
@@ -262,7 +270,7 @@ class TrainConfig:
             ("render.coarse-until", self.render.coarse_until, 0.0, 1.0),
             ("render.near-plane", _or_one(self.render.near_plane), tiny, 1e9),
             ("render.sh-degree-every", self.render.sh_degree_every, 1, _ANY),
-            ("data.test-every", self.data.test_every, 2, _ANY),
+            ("data.test-every", self.data.test_every, 0, _ANY),
             ("data.image-budget", self.data.image_budget, 0.0, _ANY),
             ("data.workers", _or_one(self.data.workers), 1, 1024),
             ("evaluation.pictures", self.evaluation.pictures, -1, _ANY),

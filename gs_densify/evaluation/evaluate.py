@@ -25,6 +25,7 @@ from gs_densify.evaluation.ssim import ssim
 from gs_densify.results import METRICS, Quantisation, Scores, SsimBorders, ViewScores
 
 NOT_ASKED = "not asked for"
+NOT_HELD_OUT = "no view is held out (data.test_every 0)"
 
 
 class NamedView(Protocol):
@@ -58,8 +59,16 @@ class Evaluation:
     views: list[ViewScores]
     scores: Scores
     unavailable: dict[str, str]
-    render_seconds: float = field(compare=False)
-    """Time to render one view, the median over the views: some wait for kernels or for files."""
+    render_seconds: float | None = field(compare=False)
+    """Time to render one view, the median over the views: some wait for kernels or for files.
+    None where there was no view."""
+
+
+def unscored(scoring: Scoring) -> Evaluation:
+    """The evaluation of a model of which no view is held out: null scores with their reason."""
+    not_asked = set(VARIANTS) - set(scoring.lpips)
+    reasons = {name: NOT_ASKED if name in not_asked else NOT_HELD_OUT for name in METRICS}
+    return Evaluation([], Scores(), reasons, None)
 
 
 @torch.no_grad()

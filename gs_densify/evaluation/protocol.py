@@ -38,7 +38,7 @@ def build_protocol(
         undistorted=scene.undistorted,
         masks=scene.masks,
         test_every=every,
-        split_rule=f"names sorted; every {every}th from the first is a test view",
+        split_rule=_split_rule(every),
         test_images=[view.name for view in scene.test_views],
         n_train=len(scene.train_views),
         n_test=len(scene.test_views),
@@ -50,6 +50,12 @@ def build_protocol(
         lpips={name: lpips_record(name) for name in scoring.lpips},
         conditions=conditions,
     )
+
+
+def _split_rule(every: int) -> str:
+    if every == 0:
+        return "all views are trained on; none is a test view"
+    return f"names sorted; every {every}th from the first is a test view"
 
 
 def _image_source(scene: Scene, is_official: bool) -> str:

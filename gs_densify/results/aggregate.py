@@ -26,6 +26,10 @@ _NO_TRAINING = (
 )
 
 
+_SCHEDULED_STEPS = 30_000
+"""For which strategies' schedules are made; by default they are scaled to the steps."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spread:
     """A quantity over n seeds. Null where a run lacks it."""
@@ -147,12 +151,24 @@ def _check_same_training(first: Scored, other: Scored) -> None:
 
     An option that only one of them has came with a later release, whose default is what was before.
     """
-    a, b = _flat(first.config), _flat(other.config)
+    a, b = _trained_with(first), _trained_with(other)
     changed = sorted(key for key in a.keys() & b.keys() if a[key] != b[key])
     if changed:
         raise ResultError(
             f"{first.folder} and {other.folder} differ in more than the seed: {', '.join(changed)}"
         )
+
+
+def _trained_with(run: Scored) -> dict[str, Any]:
+    """Options of the training, with what was found for those that were left open.
+
+    Earlier versions wrote what was found in their place.
+    """
+    options = _flat(run.config)
+    options["render.near_plane"] = run.protocol.conditions.near_plane
+    if options.get("schedule_factor", 1.0) is None:
+        options["schedule_factor"] = options["steps"] / _SCHEDULED_STEPS
+    return options
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

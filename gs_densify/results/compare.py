@@ -70,7 +70,7 @@ def compare(first: Scored, second: Scored, *, force: bool = False) -> Comparison
         if view.name in others
     ]
     if not views:
-        raise ResultError(f"{first.folder} and {second.folder} have no view in common")
+        raise ResultError(f"{first.folder} and {second.folder} have no held-out view in common")
     return Comparison(
         first=_side(first),
         second=_side(second),

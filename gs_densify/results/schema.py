@@ -63,7 +63,7 @@ class EvaluationRecord:
     """Time spent training until this step: without loading and evaluating."""
     render_seconds: float | None = None
     """Time to render one test view, the median over them, as some wait for kernels or files; it was
-    the mean in earlier files, and is null in those of schema version 1."""
+    the mean in earlier files. Null without a view, and in files of schema version 1."""
 
 
 @dataclass(frozen=True, kw_only=True)

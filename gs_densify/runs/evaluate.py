@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.config.file import to_mapping
+from gs_densify.errors import ConfigError
 from gs_densify.model.init import to_parameters
 from gs_densify.model.transform import transform_splats
 from gs_densify.rendering.base import make_rasterizer
@@ -38,12 +39,13 @@ def evaluate_model(
     PLY.
 
     Raises:
-        ConfigError: where `out` holds something already.
+        ConfigError: where `out` holds something already, or no view is held out.
     """
     run_folder.check_free(out)
+    _require_held_out(model)
     config, run = model.config, model.run
     device = pick_device(config.device)
-    loaded = load(config, test_only=True)
+    loaded = load(config, test_only=True, found=model.found)
     suit_threads(device, loaded.scene.views)
     folder = run_folder.create_folder(out, _default_folder(model))
     with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
@@ -77,6 +79,17 @@ def evaluate_model(
     save_json(folder / run_folder.PER_VIEW, per_view)
     save_json(folder / run_folder.EVALUATION, results)
     return results, folder
+
+
+def _require_held_out(model: OpenedModel) -> None:
+    if model.config.data.test_every:
+        return
+    if model.run is None:
+        raise ConfigError("--test-every is 0, which holds no view out; it must be at least 2")
+    raise ConfigError(
+        f"{model.run} was trained on all photos (data.test_every 0): no view is held out to score"
+        " it; train with --data.test-every 8 to have scores"
+    )
 
 
 def _default_folder(model: OpenedModel) -> Path:

@@ -9,7 +9,12 @@ import torch
 
 from gs_densify.capture.memory import GpuMemory, gpu_memory
 from gs_densify.config.options import TrainConfig
-from gs_densify.config.strategy import BUDGET_OPTIONS, strategy_for
+from gs_densify.config.strategy import (
+    BUDGET_OPTIONS,
+    schedule_remark,
+    strategy_for,
+    with_fitted_schedule,
+)
 from gs_densify.rendering.device import pick_device, suit_threads, wait_for
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.strategies.adapter import StrategyHost
@@ -39,13 +44,16 @@ class Forecast:
     seconds: float | None
     """Of training; None without a limit."""
     device: str
+    remark: str | None = None
+    """What becomes of the strategy's schedule, where nobody asked for a factor and it matters."""
 
 
 def forecast(config: TrainConfig) -> Forecast:
     """Load the scene, and time some steps at the first and the last number of Gaussians."""
     device = pick_device(config.device)
     require_device(config.strategy, device.type)
-    strategy = strategy_for(config)
+    strategy, remark = strategy_for(config), schedule_remark(config)
+    config = with_fitted_schedule(config)
     loaded = load(config)
     suit_threads(device, loaded.scene.views)
     first = len(loaded.scene.points)
@@ -59,10 +67,16 @@ def forecast(config: TrainConfig) -> Forecast:
         config,
         first,
         last,
-        gpu_memory(sizes, last or first, config.data.image_budget * 2**30),
+        gpu_memory(
+            sizes,
+            last or first,
+            config.data.image_budget * 2**30,
+            has_masks=any(mask is not None for mask in loaded.train_masks),
+        ),
         (at_first, at_last),
         None if at_last is None else _seconds(config, strategy, at_first, at_last),
         torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
+        remark,
     )
 
 
@@ -140,6 +154,8 @@ def forecast_text(found: Forecast) -> str:
         lines.append(
             f"training    about {_duration(found.seconds)} for {found.config.steps:,} steps"
         )
+    if found.remark is not None:
+        lines.append(f"schedule    {found.remark}")
     return "\n".join(lines)
 
 

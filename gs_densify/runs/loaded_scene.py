@@ -14,6 +14,22 @@ from gs_densify.scene.presets import resolve_scene
 from gs_densify.scene.scene import Scene
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a run finds in its scene and keeps, be the scene's points others later; null: not yet.
+
+    Runs of earlier versions do not keep it.
+    """
+
+    near_plane: float | None = None
+    """Depth below which nothing is drawn, in the run's world."""
+    normalized_from_colmap: list[list[float]] | None = None
+    """[4][4], the run's world."""
+
+
+NOTHING_FOUND = Found()
+
+
 @dataclasses.dataclass
 class LoadedScene:
     """A scene with its decoded photos and masks, and the seconds that took."""
@@ -28,9 +44,16 @@ class LoadedScene:
     """Depth below which nothing is drawn, in the scene's world."""
     seconds: float
 
+    @property
+    def found(self) -> Found:
+        """What a run with this scene keeps of it."""
+        world = self.scene.normalized_from_colmap.tolist()
+        return Found(near_plane=self.near_plane, normalized_from_colmap=world)
 
-def find_scene(config: TrainConfig) -> Scene:
-    """The scene of a configuration: poses and points, no pixels."""
+
+def find_scene(config: TrainConfig, found: Found = NOTHING_FOUND) -> Scene:
+    """The scene of a configuration: poses and points, no pixels; in the world that was found."""
+    world = found.normalized_from_colmap
     asked = config.data.image_source
     source = resolve_scene(config.scene, data_root=config.data_root, downscale=config.downscale)
     return load_scene(
@@ -39,6 +62,7 @@ def find_scene(config: TrainConfig) -> Scene:
         downscale=source.downscale,
         test_every=config.data.test_every,
         normalize=config.data.normalize,
+        normalized_from_colmap=None if world is None else np.array(world),
         photos=PhotoOptions(
             image_source=source.image_source if asked == "auto" else asked,
             resize_filter=config.data.resize_filter,
@@ -48,17 +72,26 @@ def find_scene(config: TrainConfig) -> Scene:
     )
 
 
-def near_plane_of(config: TrainConfig, scene: Scene) -> float:
-    """The depth below which nothing is drawn: the configuration's, or else the scene's."""
-    if config.render.near_plane is not None:
-        return config.render.near_plane
+def near_plane_of(config: TrainConfig, scene: Scene, found: Found = NOTHING_FOUND) -> float:
+    """The depth below which nothing is drawn: that found before, asked for, or else the scene's."""
+    for known in (found.near_plane, config.render.near_plane):
+        if known is not None:
+            return known
     return near.near_plane(scene.views, scene.points)
 
 
-def load(config: TrainConfig, *, test_only: bool = False) -> LoadedScene:
-    """Read the scene of a configuration; with `test_only`, decode held-out photos only."""
+def load(
+    config: TrainConfig, *, test_only: bool = False, found: Found = NOTHING_FOUND
+) -> LoadedScene:
+    """Read the scene of a configuration.
+
+    Args:
+        config: the configuration.
+        test_only: decode held-out photos only.
+        found: what the run of a model has found in the scene.
+    """
     started = time.perf_counter()
-    scene = find_scene(config)
+    scene = find_scene(config, found)
     wanted = scene.test_views if test_only else scene.views
     photos = load_photos(wanted, workers=config.data.workers, progress=shows_progress())
     by_name = {view.name: photo for view, photo in zip(wanted, photos, strict=True)}
@@ -70,6 +103,6 @@ def load(config: TrainConfig, *, test_only: bool = False) -> LoadedScene:
         [photo.pixels for photo in test],
         [photo.mask for photo in train],
         [photo.mask for photo in test],
-        near_plane_of(config, scene),
+        near_plane_of(config, scene, found),
         time.perf_counter() - started,
     )

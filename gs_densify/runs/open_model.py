@@ -12,8 +12,11 @@ from gs_densify.config.layers import PROTOCOL_TEST_EVERY, evaluation_settings
 from gs_densify.config.options import ProtocolName, TrainConfig
 from gs_densify.errors import ConfigError, ResultError
 from gs_densify.model.files.base import ModelFormat, format_of
+from gs_densify.results import load_results
+from gs_densify.results.decode import decode
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.checkpoint import checkpoint_path, latest_checkpoint, load_checkpoint
+from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,8 @@ class OpenedModel:
     """Optimiser steps taken; None where the file does not say."""
     in_colmap_frame: bool
     """Else in the normalised world of the run."""
+    found: Found = NOTHING_FOUND
+    """What its run found in the scene."""
     says_nothing_of_antialiasing: bool = False
 
 
@@ -91,7 +96,22 @@ def _of_run(run: Path, checkpoint: Path, config: TrainConfig) -> OpenedModel:
         splats=contents["splats"],
         step=contents["step"],
         in_colmap_frame=False,
+        found=_found(run, checkpoint, contents, config),
     )
+
+
+def _found(run: Path, path: Path, contents: Mapping[str, Any], config: TrainConfig) -> Found:
+    """What the run keeps of its scene: in its checkpoints, or of an earlier version in its results.
+
+    Raises:
+        ResultError: it is damaged.
+    """
+    found = decode(Found, contents.get("run", {}).get("found", {}), f"{path}: run: found")
+    unknown = found.near_plane is None and config.render.near_plane is None
+    if unknown and (run / run_folder.RESULTS).is_file():
+        near_plane = load_results(run / run_folder.RESULTS).protocol.conditions.near_plane
+        return dataclasses.replace(found, near_plane=near_plane)
+    return found
 
 
 def _run_config(run: Path, request: Request) -> TrainConfig:
@@ -108,7 +128,7 @@ def _run_config(run: Path, request: Request) -> TrainConfig:
         test_every=request.test_every,
     )
     config = from_mapping(read_mapping(path), str(path))
-    if request.protocol is not None and config.data.test_every != PROTOCOL_TEST_EVERY:
+    if request.protocol is not None and config.data.test_every not in (0, PROTOCOL_TEST_EVERY):
         raise ConfigError(
             f"{run} was trained with every {config.data.test_every}th photo held out, but protocol"
             f" {request.protocol} holds out every {PROTOCOL_TEST_EVERY}th; leave --protocol out"

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from gs_densify.config.file import by_dotted_name
-from gs_densify.config.former_options import translate_retired
+from gs_densify.config.former_options import complete_saved, translate_retired
 from gs_densify.errors import ConfigError, ResultError
 from gs_densify.results import EvaluationRecord, MetricsRow, PeakMemory
 from gs_densify.results.decode import decode
+from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found
 from gs_densify.scene.scene import Scene
 
 _MAY_CHANGE = ("out", "scene", "data_root", "device", "strategy.name", "evaluation.lpips_weights")
@@ -23,13 +24,14 @@ class RunState:
 
     command: list[str]
     config: dict[str, Any]
-    """As `config_file.to_mapping` gives it."""
+    """What was asked for, as `config_file.to_mapping` gives it."""
     device: str
     """cuda or cpu."""
     scene: str
     """See `digest`."""
     num_initial: int
     """Gaussians before the first step."""
+    found: Found = NOTHING_FOUND
     evaluations: list[EvaluationRecord] = dataclasses.field(default_factory=list)
     pending: MetricsRow | None = None
     """The row of the checkpoint's step, where the evaluation that completes it is still to come."""
@@ -77,6 +79,7 @@ def state_in(checkpoint: Mapping[str, Any], path: Path) -> RunState:
         )
     state = decode(RunState, checkpoint["run"], f"{path}: run")
     translate_retired(state.config, f"{path}: run: config")
+    complete_saved(state.config)
     return state
 
 

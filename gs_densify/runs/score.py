@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
-from gs_densify.evaluation.evaluate import Evaluation, Scoring, evaluate_views
+from gs_densify.evaluation.evaluate import Evaluation, Scoring, evaluate_views, unscored
 from gs_densify.evaluation.pictures import picture_writer
 from gs_densify.evaluation.protocol import build_protocol
 from gs_densify.model.init import sh_degree_of
@@ -66,8 +66,13 @@ def score(
     *,
     pictures: Path | None,
 ) -> Evaluation:
-    """Score `splats` on the held-out views; pictures go into the folder `pictures`."""
+    """Score `splats` on the held-out views; pictures go into the folder `pictures`.
+
+    Where none is held out, scores are null.
+    """
     views = loaded.scene.test_views
+    if not views:
+        return unscored(scoring_of(config))
     shown = views if config.evaluation.pictures < 0 else views[: config.evaluation.pictures]
     names = {view.name for view in shown}
     with Background() as writing:

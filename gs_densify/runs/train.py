@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from gs_densify.config.file import save_config, to_mapping, with_overrides
+from gs_densify.config.file import save_config, to_mapping
 from gs_densify.config.options import TrainConfig
-from gs_densify.config.strategy import strategy_for
+from gs_densify.config.strategy import schedule_remark, strategy_for, with_fitted_schedule
 from gs_densify.rendering.base import make_rasterizer
 from gs_densify.rendering.device import memory_shortage, pick_device, suit_threads
 from gs_densify.results import Results
@@ -21,7 +21,7 @@ from gs_densify.runs.checkpoint import (
     remove_unfinished,
     restore_random_state,
 )
-from gs_densify.runs.loaded_scene import LoadedScene, load
+from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
 from gs_densify.runs.run_state import RunState, digest, require_same, require_same_scene, state_in
 from gs_densify.runs.session import RunProcess
 from gs_densify.runs.stopwatch import Stopwatch
@@ -45,7 +45,6 @@ def train(
     strategy = strategy_for(config)
     run_folder.check_free(config.out)  # now, not after loading
     loaded = _load(config, device, clock)
-    config = with_overrides(config, {"render.near_plane": loaded.near_plane})
     folder = run_folder.create_folder(config.out, run_folder.default_folder(config))
     state = RunState(
         command=list(command),
@@ -53,12 +52,16 @@ def train(
         device=device.type,
         scene=digest(loaded.scene),
         num_initial=0,
+        found=loaded.found,
     )
     with run_folder.locked(folder):
-        run = RunProcess(config, folder, loaded, device, state, clock)
+        run = RunProcess(with_fitted_schedule(config), folder, loaded, device, state, clock)
         trainer = run.make_trainer(strategy)
         state.num_initial = len(trainer.splats["means"])
         save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
+        remark = schedule_remark(config)
+        if remark is not None:
+            print(remark, file=sys.stderr)
         return run.finish(trainer), folder
 
 
@@ -85,9 +88,11 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
             contents = load_checkpoint(path, None)
         state = state_in(contents, path)
         require_same(state, folder, config=to_mapping(config), device=device.type)
-        loaded = _load(config, device, clock)
+        loaded = _load(config, device, clock, state.found)
         require_same_scene(state, folder, loaded.scene)
+        state.found = loaded.found  # checkpoints of earlier versions do not have it
         state.resumed_at.append(contents["step"])
+        config = with_fitted_schedule(config)
         # What is written names the strategy as the command did; its file may be gone.
         config = dataclasses.replace(config, strategy=state.config["strategy"]["name"])
         run = RunProcess(config, folder, loaded, device, state, clock)
@@ -109,10 +114,12 @@ def _checked_device(config: TrainConfig) -> torch.device:
     return device
 
 
-def _load(config: TrainConfig, device: torch.device, clock: Stopwatch) -> LoadedScene:
+def _load(
+    config: TrainConfig, device: torch.device, clock: Stopwatch, found: Found = NOTHING_FOUND
+) -> LoadedScene:
     clock.lap("device")
     with warming_up(device, config.evaluation.lpips):
-        loaded = load(config)
+        loaded = load(config, found=found)
         clock.lap("load")
     clock.lap("device")
     suit_threads(device, loaded.scene.views)

@@ -64,6 +64,7 @@ def load_scene(
     downscale: int = 1,
     test_every: int = 8,
     normalize: World = "cameras",
+    normalized_from_colmap: np.ndarray | None = None,
     photos: PhotoOptions | None = None,
 ) -> Scene:
     """Load a COLMAP data set: poses, points and where the photos are, but no pixels yet.
@@ -75,6 +76,8 @@ def load_scene(
             that each photo has in the end.
         test_every: hold out every k-th view in sorted order, from the first; 0 holds out none.
         normalize: the world to take the scene to, see ``normalize``; ``none`` keeps COLMAP's.
+        normalized_from_colmap: [4, 4], the world that was found when a model was trained, whatever
+            the cameras and points say now; None: found here.
         photos: which pixels the views are made of.
 
     Raises:
@@ -93,7 +96,9 @@ def load_scene(
 
     poses = np.stack([image.cam_from_world for image in images])
     points, colors, dropped = _usable_points(model.folder, model.points, model.colors, poses)
-    similarity = normalizing_transform(poses, points, normalize)
+    similarity = normalized_from_colmap
+    if similarity is None:
+        similarity = normalizing_transform(poses, points, normalize)
     views = tuple(
         replace(
             _view(image, files[image.name], header.size, source),

@@ -333,7 +333,8 @@ class Trainer:
         }
 
     def _sh_degree(self, step: int) -> int:
-        every = max(1, round(self.config.render.sh_degree_every * self.config.schedule_factor))
+        factor = self.config.schedule_factor or 1.0
+        every = max(1, round(self.config.render.sh_degree_every * factor))
         highest = self.config.init.sh_degree
         scheduled = schedules.sh_degree(step, every=every, highest=highest)
         return self.host.sh_degree(step, scheduled, highest=highest)

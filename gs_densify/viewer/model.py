@@ -10,7 +10,7 @@ from torch import Tensor
 from gs_densify.errors import ConfigError, ResultError, SceneError
 from gs_densify.model.files.base import load_model
 from gs_densify.runs import open_model as model_file
-from gs_densify.runs.loaded_scene import find_scene
+from gs_densify.runs.loaded_scene import find_scene, near_plane_of
 from gs_densify.scene.normalize import World, camera_centers, mean_up
 from gs_densify.scene.scene import Scene
 
@@ -65,7 +65,7 @@ def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
     config = opened.config
     scene, no_scene = None, None
     try:
-        scene = find_scene(config)
+        scene = find_scene(config, opened.found)
     except SceneError as error:
         no_scene = str(error)
     return Model(
@@ -75,7 +75,7 @@ def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
         _up(config.data.normalize, scene),
         scene,
         no_scene,
-        config.render.near_plane or _GSPLAT_NEAR_PLANE,  # a run saves its own
+        _near_plane(opened, scene),
     )
 
 
@@ -87,6 +87,13 @@ def _up(world: World, scene: Scene | None) -> Direction:
         return NORMALIZED_UP
     x, y, z = mean_up(np.stack([view.cam_from_world for view in scene.views]))
     return (float(x), float(y), float(z))
+
+
+def _near_plane(opened: model_file.OpenedModel, scene: Scene | None) -> float:
+    """The run's own; where that is not known its scene's, or else gsplat's."""
+    if scene is not None:
+        return near_plane_of(opened.config, scene, opened.found)
+    return opened.found.near_plane or opened.config.render.near_plane or _GSPLAT_NEAR_PLANE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -233,6 +233,15 @@ def test_the_estimate_assumes_the_defaults_of_training() -> None:
     assert DataOptions().test_every == OPTIONS.test_every
 
 
+def test_a_training_on_all_photos_is_planned_without_a_split(around: Path) -> None:
+    source = SceneSource("scene", around, 1)
+    report, _ = check_capture(source, replace(OPTIONS, test_every=0))
+    assert report.plan and (report.plan.train, report.plan.test) == (30, 0)
+    assert "30 photos to train on, 0 held out; suggested" in " ".join(report_text(report).split())
+    split = " ".join(report_text(check(around)).split())
+    assert "26 photos to train on, 4 held out (every 8th); suggested" in split
+
+
 @pytest.mark.parametrize("name", ["bonsai", "fox", "fountain"])
 def test_real_captures_have_no_false_alarm(name: str) -> None:
     if not (SHARED / name).is_dir():

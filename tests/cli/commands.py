@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pycolmap
+
 MODULES = {
     "gs-train": "gs_densify.cli.train",
     "gs-eval": "gs_densify.cli.eval",
@@ -28,6 +31,17 @@ def run(
         text=True,
         timeout=300,
     )
+
+
+def come_near_to_a_camera(scene: Path) -> None:
+    """Put a tenth of a scene's SfM points right before its first camera."""
+    model = pycolmap.Reconstruction(scene / "sparse/0")
+    image = min(model.images.values(), key=lambda image: image.name)
+    world_from_camera = image.cam_from_world().inverse()
+    points = list(model.points3D.values())
+    for i, point in enumerate(points[::10]):
+        point.xyz = world_from_camera * np.array([0.0, 1e-4 * i, 0.04])
+    model.write_binary(scene / "sparse/0")
 
 
 def refusal(done: subprocess.CompletedProcess, code: int = 2) -> str:

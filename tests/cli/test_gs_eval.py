@@ -8,7 +8,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
-from commands import SMOKE, refusal, run
+from commands import SMOKE, come_near_to_a_camera, refusal, run
 
 from gs_densify.cli.eval import command
 from gs_densify.config.options import TrainConfig
@@ -16,7 +16,8 @@ from gs_densify.errors import ConfigError, ResultError, SceneError
 from gs_densify.model.files.ply import load_ply, save_ply
 from gs_densify.model.transform import transform_splats
 from gs_densify.results import Scores, load_evaluation, load_json, load_per_view, load_results
-from gs_densify.runs.loaded_scene import find_scene
+from gs_densify.runs.loaded_scene import find_scene, near_plane_of
+from gs_densify.viewer.model import open_model
 
 CPU = ["--device", "cpu", "--lpips"]
 
@@ -105,7 +106,6 @@ def test_dust_before_a_camera_is_cut_off_unless_it_is_asked_for(
 ) -> None:
     stored = load_results(finished_run / "results.json")
     assert stored.protocol.conditions.near_plane == 0.05
-    assert stored.config["render"]["near_plane"] == 0.05, "the configuration has what was found"
     scene = find_scene(TrainConfig(scene=str(tiny)))
     camera = np.linalg.inv(scene.test_views[0].cam_from_world)
     mean = torch.tensor(camera @ [0.0, 0.0, 0.03, 1.0])[:3].float()
@@ -125,6 +125,69 @@ def test_dust_before_a_camera_is_cut_off_unless_it_is_asked_for(
     conditions = load_evaluation(tmp_path / "b/evaluation.json").protocol.conditions
     assert conditions.near_plane == 0.01
     assert conditions.normalize is None, "a PLY does not say where it was trained"
+
+
+def test_what_a_run_found_is_in_its_results_and_its_configuration_has_what_was_asked(
+    copy: Path, tiny: Path, tmp_path: Path
+) -> None:
+    stored = load_results(copy / "results.json")
+    text = (copy / "config.yml").read_text()
+    assert "  near_plane: null\n" in text and text.startswith("format: 2\n")
+    assert stored.config["render"]["near_plane"] is None
+    found = stored.protocol.conditions.near_plane
+    checkpoint = torch.load(copy / "checkpoints/step_000040.pt", weights_only=True)
+    assert checkpoint["run"]["found"]["near_plane"] == found == 0.05
+    shutil.copytree(tiny, tmp_path / "moved")
+    come_near_to_a_camera(tmp_path / "moved")
+    scene = TrainConfig(scene=str(tmp_path / "moved"))
+    assert near_plane_of(scene, find_scene(scene)) < 0.05
+    for files in ("as now", "without its results", "without a line"):
+        if files == "without its results":
+            (copy / "results.json").unlink()
+        if files == "without a line":
+            (copy / "config.yml").write_text(text.replace("  near_plane: null\n", ""))
+        out = tmp_path / files
+        assert scored(copy, "--scene", tmp_path / "moved", out=out) == stored.scores
+        again = load_evaluation(out / "evaluation.json")
+        assert again.protocol.conditions.near_plane == found
+        assert again.config["render"]["near_plane"] is None
+    config = text.replace(f"scene: {tiny}\n", f"scene: {tmp_path / 'moved'}\n")
+    (copy / "config.yml").write_text(config)
+    shown = open_model(copy)
+    assert shown.near_plane == found and shown.scene is not None
+    world = find_scene(TrainConfig(scene=str(tiny))).normalized_from_colmap
+    np.testing.assert_array_equal(shown.scene.normalized_from_colmap, world)
+    assert (find_scene(scene).normalized_from_colmap != world).any(), "what is found now"
+
+
+@pytest.mark.parametrize(
+    ("line", "in_results", "expected"),
+    [
+        ("  near_plane: 0.03\n", 0.03, 0.03),
+        ("  near_plane: null\n", 0.02, 0.02),
+        ("  near_plane: null\n", None, 0.05),
+        ("", 0.01, 0.01),
+        ("", None, 0.01),
+    ],
+    ids=["saved as found", "open", "open and unfinished", "before the option", "and unfinished"],
+)
+def test_runs_of_earlier_versions_are_scored_as_they_were_trained(
+    line: str, in_results: float | None, expected: float, copy: Path, tmp_path: Path
+) -> None:
+    config, last = copy / "config.yml", copy / "checkpoints/step_000040.pt"
+    text = config.read_text().replace("format: 2\n", "")
+    config.write_text(text.replace("  near_plane: null\n", line))
+    contents = torch.load(last, weights_only=True)
+    del contents["run"]["found"]
+    torch.save(contents, last)
+    values = json.loads((copy / "results.json").read_text())
+    values["protocol"]["conditions"]["near_plane"] = in_results
+    (copy / "results.json").write_text(json.dumps(values))
+    if in_results is None:
+        (copy / "results.json").unlink()
+    scored(copy, out=tmp_path / "e")
+    again = load_evaluation(tmp_path / "e/evaluation.json")
+    assert again.protocol.conditions.near_plane == expected
 
 
 def test_a_run_under_a_protocol_in_a_world_left_as_it_was(tiny: Path, tmp_path: Path) -> None:
@@ -191,7 +254,8 @@ def test_a_run_is_scored_under_each_protocol(
         (["{run}", "--protocol", "ours"], "--protocol"),
         (["{run}", "--force"], "--force has no effect on scoring a model"),
         (["{run}", "--mean", "mean_9"], "--mean has no effect on scoring a model"),
-        (["{ply}", "--scene", "{tiny}", "--test-every", "0"], "--test-every is 0; it must be"),
+        (["{ply}", "--scene", "{tiny}", "--test-every", "0"], "0, which holds no view out; it"),
+        (["{ply}", "--scene", "{tiny}", "--test-every", "1"], "--test-every is 1, which leaves"),
         (["{ply}", "--scene", "{tiny}", "--near-plane", "-1"], "--near-plane is -1.0; it must"),
         (["--aggregate", "{run}", "--step", "3"], "--step has no effect on --aggregate"),
         ([], "nothing given to work on"),
@@ -227,7 +291,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("line", "wrong", "message"),
     [
-        ("test_every: 8", "test_every: 0", "--data.test-every is 0; it must be at least 2"),
+        ("test_every: 8", "test_every: 1", "--data.test-every is 1, which leaves no photo"),
         ("batch_size: 1", "batch_size: some", "Error parsing --batch-size"),
     ],
 )

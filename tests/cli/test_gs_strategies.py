@@ -102,6 +102,7 @@ def broken_runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("broken")
     (folder / "breaking.py").write_text(BREAKING)
     options = "--steps 20 --evaluation.steps 5 --evaluation.lpips --device cpu --log-every 20"
+    options += " --schedule-factor 1"
     arguments = ["--scene", str(tiny), "--strategy", "breaking.py", *options.split()]
     runs = {}
     for fault in SAID:

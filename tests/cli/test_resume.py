@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from commands import refusal, run
+from commands import come_near_to_a_camera, refusal, run
 from PIL import Image
 
+from gs_densify.config.options import TrainConfig
 from gs_densify.results import load_results
+from gs_densify.runs.loaded_scene import load
 
 STOPPING = """
 import os
@@ -120,7 +122,7 @@ def unfinished(whole: Path, tmp_path: Path) -> Path:
 
 
 def test_what_is_no_unfinished_run_is_refused(whole: Path, tmp_path: Path) -> None:
-    assert "--resume: a value is missing" in refused(tmp_path, "--resume")
+    assert "Missing value for argument '--resume'" in refused(tmp_path, "--resume")
     assert "no config.yml; name the folder" in refused(tmp_path, "--resume", "nothing")
     assert f"{whole}: this run is complete" in refused(tmp_path, "--resume", whole)
     flags = ["--scene", "tiny", *FLAGS]
@@ -170,16 +172,52 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(unfinished: Path, tiny: Path) -
 def test_a_run_from_before_there_was_a_near_plane_goes_on_with_gsplats(unfinished: Path) -> None:
     config, last = unfinished / "config.yml", unfinished / "checkpoints" / "step_000060.pt"
     text = config.read_text()
-    assert "  near_plane: 0.05\n" in text
-    config.write_text(text.replace("  near_plane: 0.05\n", ""))
+    for line in ("format: 2\n", "  near_plane: null\n"):
+        assert line in text
+        text = text.replace(line, "")
+    config.write_text(text)
     contents = torch.load(last, weights_only=True)
-    assert contents["run"]["config"]["render"].pop("near_plane") == 0.05
+    assert contents["run"]["config"]["render"].pop("near_plane") is None
+    assert contents["run"].pop("found")["near_plane"] == 0.05
     torch.save(contents, last)
     done = run("gs-train", "--resume", "run", cwd=unfinished.parent)
     assert done.returncode == 0, done.stderr
     results = load_results(unfinished / "results.json")
     assert results.protocol.conditions.near_plane == 0.01
     assert results.config["render"]["near_plane"] == 0.01
+
+
+def test_a_run_of_a_version_that_saved_what_it_found_goes_on_with_it(unfinished: Path) -> None:
+    config, last = unfinished / "config.yml", unfinished / "checkpoints" / "step_000060.pt"
+    text = config.read_text().replace("format: 2\n", "")
+    config.write_text(text.replace("  near_plane: null\n", "  near_plane: 0.03\n"))
+    contents = torch.load(last, weights_only=True)
+    contents["run"]["config"]["render"]["near_plane"] = 0.03
+    del contents["run"]["found"]
+    torch.save(contents, last)
+    done = run("gs-train", "--resume", "run", cwd=unfinished.parent)
+    assert done.returncode == 0, done.stderr
+    assert load_results(unfinished / "results.json").protocol.conditions.near_plane == 0.03
+
+
+def test_a_run_goes_on_with_the_near_plane_that_it_found(
+    whole: Path, unfinished: Path, tiny: Path
+) -> None:
+    """Also where the SfM points, from which it was found, are others now."""
+    folder, moved = unfinished.parent, unfinished.parent / "moved"
+    shutil.copytree(tiny, moved)
+    come_near_to_a_camera(moved)
+    assert load(TrainConfig(scene=str(moved))).near_plane < 0.05
+    config = unfinished / "config.yml"
+    config.write_text(config.read_text().replace(f"scene: {tiny}", f"scene: {moved}"))
+    (unfinished / "checkpoints" / "step_000060.pt").unlink()
+    done = run("gs-train", "--resume", "run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    results = load_results(unfinished / "results.json")
+    assert results.protocol.conditions.near_plane == 0.05
+    assert figures(unfinished) == figures(whole)
+    kept = torch.load(unfinished / "checkpoints" / "step_000060.pt", weights_only=True)
+    assert kept["run"]["found"]["near_plane"] == 0.05
 
 
 def test_a_checkpoint_from_which_no_run_can_go_on_is_refused(unfinished: Path) -> None:

@@ -10,13 +10,14 @@ from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.config.file import from_mapping, read_mapping, save_config, with_overrides
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import (
+    DataOptions,
     EvaluationOptions,
     InitOptions,
     LearningRates,
     RenderOptions,
     TrainConfig,
 )
-from gs_densify.config.strategy import strategy_for
+from gs_densify.config.strategy import strategy_for, with_fitted_schedule
 from gs_densify.errors import ConfigError
 from gs_densify.scene.presets import MIPNERF360
 
@@ -30,6 +31,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
         ({"init": InitOptions(opacity=1.0)}, "--init.opacity is 1.0; it must be between"),
         ({"init": InitOptions(sh_degree=4)}, "--init.sh-degree is 4; it must be between 0 and 3"),
         ({"max_gaussians": 0}, "--max-gaussians is 0"),
+        ({"data": DataOptions(test_every=1)}, "--data.test-every is 1, which leaves no photo to"),
+        ({"data": DataOptions(test_every=-8)}, "--data.test-every is -8; it must be at least 0"),
         ({"downscale": 0}, "--downscale is 0"),
         ({"evaluation": EvaluationOptions(lpips=("lpips",))}, "known: lpips_alex"),
         ({"steps": 10, "evaluation": EvaluationOptions(steps=(11,))}, "after steps 1 to 10"),
@@ -79,9 +82,13 @@ RECORDS = Path(__file__).parents[2] / "benchmarks" / "records"
 )
 def test_configurations_of_recorded_runs_are_still_read(path: Path) -> None:
     config = parse_train_arguments(["--config", str(path)])
-    assert from_mapping(read_mapping(path), str(path)).steps == config.steps
+    own = from_mapping(read_mapping(path), str(path))
+    assert own.steps == config.steps
+    fitted = with_fitted_schedule(config).schedule_factor
+    assert fitted == pytest.approx(own.schedule_factor, rel=1e-12)
     if "near_plane" not in path.read_text():
-        assert config.render.near_plane == 0.01, "it was made with gsplat's"
+        assert own.render.near_plane == 0.01, "the run was made with gsplat's"
+        assert config.render.near_plane is None, "a new one finds its own"
 
 
 @pytest.mark.parametrize(
@@ -130,19 +137,51 @@ def test_a_saved_truth_value_names_the_world_that_it_meant(
 
 
 @pytest.mark.parametrize(
-    ("near_plane", "expected"),
-    [(None, 0.01), ("near_plane: 0.2", 0.2), ("near-plane: 0.2", 0.2), ("near_plane: null", None)],
+    ("near_plane", "of_the_run", "of_a_new_one", "said"),
+    [
+        (None, 0.01, None, "before there was --render.near-plane: its run drew from 0.01 on"),
+        ("near_plane: 0.2", 0.2, 0.2, "0.2 is taken over (--render.near-plane None: by the scene)"),
+        ("near-plane: 0.2", 0.2, 0.2, "0.2 is taken over (--render.near-plane None: by the scene)"),
+        ("near_plane: null", None, None, ""),
+    ],
 )
-def test_what_runs_saved_before_there_was_a_near_plane_keeps_gsplats(
-    near_plane: str | None, expected: float | None, tmp_path: Path
+@pytest.mark.parametrize("is_old", [True, False])
+def test_the_near_plane_of_a_run_s_file_is_the_run_s_or_was_asked_for(
+    near_plane: str | None,
+    of_the_run: float | None,
+    of_a_new_one: float | None,
+    said: str,
+    is_old: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
 ) -> None:
+    """Files without a format's number hold what was found; a missing line means the default."""
     path = tmp_path / "config.yml"
-    save_config(TrainConfig(scene="tiny"), path)
-    lines = path.read_text().splitlines()
+    save_config(TrainConfig(scene="tiny", strategy="default"), path)
+    first, *lines = path.read_text().splitlines()
+    assert first == "format: 2"
     own = [] if near_plane is None else [f"  {near_plane}"]
     index = lines.index("  near_plane: null")
-    path.write_text("\n".join([*lines[:index], *own, *lines[index + 1 :]]))
-    assert parse_train_arguments(["--config", str(path)]).render.near_plane == expected
+    lines = [*lines[:index], *own, *lines[index + 1 :]]
+    path.write_text("\n".join(lines if is_old else [first, *lines]))
+    if near_plane is None and not is_old:
+        of_the_run = None
+    assert from_mapping(read_mapping(path), str(path)).render.near_plane == of_the_run
+    given = ["--config", str(path)]
+    assert parse_train_arguments(given).render.near_plane == of_a_new_one
+    heard = capsys.readouterr().err
+    assert said in heard if is_old and said else heard == ""
+    follow = ["--render.near-plane", "0.01" if near_plane is None else "None"]
+    follows = parse_train_arguments([*given, *follow]).render.near_plane
+    assert follows == (0.01 if near_plane is None else None)
+    assert capsys.readouterr().err == "", "nothing is left to be said"
+
+
+def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.yml"
+    path.write_text("format: 3\nscene: tiny\n")
+    with pytest.raises(ConfigError, match="is of format 3; this version reads up to 2"):
+        parse_train_arguments(["--config", str(path)])
 
 
 @pytest.mark.parametrize(
@@ -167,16 +206,19 @@ def test_wrong_files_are_refused_in_one_line(tmp_path: Path, text: str, message:
 
 def test_a_preset_or_protocol_that_the_file_takes_back_is_refused(tmp_path: Path) -> None:
     saved = tmp_path / "config.yml"
-    save_config(parse_train_arguments(["--scene", "garden", "--preset", "balanced"]), saved)
+    flags = ["--scene", "garden", "--steps", "700", "--data.image-source", "resized"]
+    save_config(parse_train_arguments(flags), saved)
     given = ["--config", str(saved)]
-    assert parse_train_arguments([*given, "--preset", "balanced"]).steps == 18_000
     assert parse_train_arguments([*given, "--protocol", "default"]).protocol == "default"
     with pytest.raises(
-        ConfigError, match=r"--preset fast makes steps 9000, but .*config\.yml sets"
+        ConfigError, match=r"--preset fast makes steps 9000, but .*config\.yml sets it to 700;"
     ):
         parse_train_arguments([*given, "--preset", "fast"])
     with pytest.raises(ConfigError, match=r"--protocol inria makes data\.image_source found"):
         parse_train_arguments([*given, "--protocol", "inria"])
+    with pytest.raises(ConfigError, match=r"--protocol mls-bench makes downscale 8, but .* to 2;"):
+        saved.write_text("scene: garden\ndownscale: 2\n")
+        parse_train_arguments([*given, "--protocol", "mls-bench"])
     saved.write_text("scene: garden\nlog-every: 7\nsteps: 9000\n")
     assert parse_train_arguments([*given, "--preset", "fast"]).log_every == 7
 
@@ -229,7 +271,7 @@ def test_every_option_says_what_it_means() -> None:
 def test_a_preset_sets_length_and_budget_and_flags_count_for_more(tmp_path: Path) -> None:
     fast = parse_train_arguments(["--scene", "garden", "--preset", "fast"])
     assert (fast.steps, fast.max_gaussians) == (9_000, 1_000_000)
-    assert fast.schedule_factor == pytest.approx(0.3)
+    assert with_fitted_schedule(fast).schedule_factor == 0.3
     assert strategy_for(fast).refine_stop_iter == 4500
     own = parse_train_arguments(["--scene", "garden", "--preset", "quality"])
     assert fast.lr == own.lr
@@ -238,7 +280,7 @@ def test_a_preset_sets_length_and_budget_and_flags_count_for_more(tmp_path: Path
     assert longer.steps == 12_000
     tiny = parse_train_arguments(["--scene", "tiny", "--preset", "balanced"])
     assert tiny.steps == 600
-    assert tiny.schedule_factor == pytest.approx(0.02)
+    assert with_fitted_schedule(tiny).schedule_factor == pytest.approx(0.02)
     compact = parse_train_arguments(["--scene", "garden", "--preset", "compact"])
     assert (compact.lr, compact.loss.ssim) == (own.lr, 0.2), "of full length"
     assert (compact.steps, strategy_for(compact).max_gaussians) == (30_000, 470_000)

@@ -193,6 +193,29 @@ def test_seeds_of_different_trainings_are_refused(tmp_path: Path) -> None:
     assert "steps: 30000 | 7000" in refusal([saved(tmp_path), steps])
 
 
+@pytest.mark.parametrize(
+    ("near_plane", "steps", "factor", "differs"),
+    [
+        (0.04, 9_000, 0.3, ""),
+        (0.04, 9_000, 1.0, "schedule_factor"),
+        (0.03, 9_000, 0.3, "render.near_plane"),
+    ],
+)
+def test_what_was_found_counts_as_what_an_earlier_version_saved_of_it(
+    near_plane: float, steps: int, factor: float, differs: str, tmp_path: Path
+) -> None:
+    plain = {"steps": steps, "schedule_factor": None, "render": {"near_plane": None}}
+    conditions = dataclasses.replace(example_results().protocol.conditions, near_plane=0.04)
+    now = saved(tmp_path, config=plain, conditions=conditions)
+    earlier = plain | {"schedule_factor": factor, "render": {"near_plane": near_plane}}
+    conditions = dataclasses.replace(conditions, seed=1, near_plane=near_plane)
+    before = saved(tmp_path, seed=1, config=earlier, conditions=conditions)
+    if differs:
+        assert refusal([now, before]).endswith(f"differ in more than the seed: {differs}")
+    else:
+        assert aggregate([now, before]).groups[0].seeds == [0, 1]
+
+
 def test_an_aggregate_is_saved_without_nan(tmp_path: Path) -> None:
     save_json(tmp_path / "aggregate.json", aggregate([saved(tmp_path, s) for s in NINE]))
 
@@ -223,7 +246,7 @@ def test_a_forced_comparison_is_of_the_common_views(tmp_path: Path) -> None:
     found = compare(first, fewer, force=True)
     assert [view.name for view in found.views] == VIEWS[1:]
     assert found.protocol_differences == ["scene_name: garden | room"]
-    with pytest.raises(ResultError, match="no view in common"):
+    with pytest.raises(ResultError, match="no held-out view in common"):
         compare(first, dataclasses.replace(second, views=[]), force=True)
 
 

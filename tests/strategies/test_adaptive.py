@@ -91,7 +91,6 @@ def test_fewer_are_born_while_photos_are_reduced() -> None:
         {"large_scale3d": 1.0},
         {"soft_reset": False},
         {"separate": 0.0},
-        {"edge_weight": 0.0},
         {"use_error": False},
         {"max_gaussians": 0, "auto_gradient": 5e-3},
     ],
@@ -101,12 +100,25 @@ def test_every_part_can_be_switched_off_and_changes_the_result(switched_off: dic
     everything, _ = _run(_short(), 60)
     without, counts = _run(_short(**switched_off), 60)
     assert counts[-1] > COUNT / 2
-    if "edge_weight" in switched_off:
-        return  # it enters through the photos, which this test has none of
     same = len(everything["means"]) == len(without["means"]) and torch.equal(
         everything["opacities"], without["opacities"]
     )
     assert not same, "the switch has no effect"
+
+
+def test_edges_of_the_photo_raise_the_error_unless_they_are_switched_off() -> None:
+    generator = torch.Generator().manual_seed(0)
+    photo = torch.full((1, 24, 32, 3), 0.25)
+    photo[:, :, 16:] = 0.75
+    info = {"image": photo, "render": photo + 0.1 * torch.rand(photo.shape, generator=generator)}
+    edgy, plain = (_short(edge_weight=w).attributed_maps(20, info)[0, ..., 0] for w in (2.0, 0.0))
+    is_edge = torch.zeros_like(plain, dtype=torch.bool)
+    is_edge[:, 15:17] = True
+    raised = edgy / plain
+    torch.testing.assert_close(raised[:, 2:14], torch.ones(24, 12))
+    # Sobel is the same all along the edge: its mean is the share of the pixels that lie on it.
+    share = is_edge.float().mean()
+    torch.testing.assert_close(raised[2:-2, 15:17], torch.full((20, 2), float(1 + 2.0 / share)))
 
 
 def test_gradient_only_mode_needs_no_attribution_and_the_other_says_so() -> None:

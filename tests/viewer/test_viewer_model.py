@@ -20,8 +20,17 @@ from gs_densify.scene.scene import Scene
 from gs_densify.viewer.model import COLMAP_UP, NORMALIZED_UP, Model, open_model, starting_point
 
 
-def make_run(folder: Path, *steps: int, normalize: World = "cameras", **render: Any) -> Path:
-    """The files of a run that gs-view reads; the model after n steps has n Gaussians."""
+def make_run(
+    folder: Path,
+    *steps: int,
+    normalize: World = "cameras",
+    found: float | None = 0.04,
+    **render: Any,
+) -> Path:
+    """The files of a run that gs-view reads; the model after n steps has n Gaussians.
+
+    `found` is its near plane as a checkpoint has it; None: it is of an earlier version.
+    """
     config = TrainConfig(
         scene="no/such/place",
         strategy="default",
@@ -31,9 +40,9 @@ def make_run(folder: Path, *steps: int, normalize: World = "cameras", **render: 
     folder.mkdir(exist_ok=True)
     save_config(config, folder / "config.yml")
     for step in steps:
-        save_checkpoint(
-            checkpoint_path(folder, step), {"step": step, "splats": make_splats(count=step)}
-        )
+        run = {} if found is None else {"run": {"found": {"near_plane": found}}}
+        contents = {"step": step, "splats": make_splats(count=step), **run}
+        save_checkpoint(checkpoint_path(folder, step), contents)
     return folder
 
 
@@ -49,7 +58,6 @@ def test_a_run_gives_its_latest_checkpoint_or_the_one_asked_for(tmp_path: Path) 
 def test_a_run_knows_how_it_was_rendered_and_where_up_is(tmp_path: Path, antialiased) -> None:
     model = open_model(make_run(tmp_path / "a", 1, antialiased=antialiased))
     assert model.antialiased is antialiased and model.up == NORMALIZED_UP
-    assert open_model(make_run(tmp_path / "c", 1, near_plane=0.3)).near_plane == 0.3
     assert open_model(make_run(tmp_path / "b", 1, normalize="none")).up == COLMAP_UP
 
 
@@ -62,6 +70,16 @@ def test_in_gsplats_world_up_is_where_the_photos_say(tmp_path: Path) -> None:
     assert model.scene is not None
     poses = np.stack([view.cam_from_world for view in model.scene.views])
     assert model.up == tuple(mean_up(poses)) and model.up[2] > 0.5
+
+
+def test_a_run_is_cut_off_where_it_was_in_training(tmp_path: Path) -> None:
+    assert open_model(make_run(tmp_path / "found", 1)).near_plane == 0.04
+    before = make_run(tmp_path / "before", 1, found=None, near_plane=0.3)
+    assert open_model(before).near_plane == 0.3
+    first = make_run(tmp_path / "first", 1, found=None)
+    text = (first / "config.yml").read_text().replace("format: 2\n", "")
+    (first / "config.yml").write_text(text.replace("  near_plane: null\n", ""))
+    assert open_model(first).near_plane == 0.01
 
 
 @pytest.mark.parametrize("antialiased", [False, True])

@@ -1,0 +1,202 @@
+"""Options that bring settings of others with them, and what a --config file says beside others.
+
+A run saves all of its options. Used for another scene, strategy, protocol, preset or factor, its
+file gives what the run was asked for, and not what its own ones had brought.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from gs_densify.config.file import ConfigFile, by_dotted_name, from_mapping, to_mapping
+from gs_densify.config.former_options import FIRST_NEAR_PLANE
+from gs_densify.config.layers import full_length, strategy_defaults, trainer_defaults
+from gs_densify.config.options import TrainConfig
+from gs_densify.errors import ConfigError
+from gs_densify.strategies.plugin import parse_reference
+from gs_densify.strategies.registry import load_strategy_class, options_of, recipe_of
+
+CHOICES = ("scene", "strategy", "protocol", "preset", "downscale")
+"""The names of these options."""
+
+_NO_SCENE = "(required)"
+
+
+def choices_in(values: Mapping[str, Any]) -> dict[str, str]:
+    """The choices that a file makes, as texts, and the defaults of those that have one."""
+    made = {name: values.get(name) for name in CHOICES}
+    made["strategy"] = values.get("strategy", {}).get("name")
+    for name in ("strategy", "protocol"):
+        made[name] = made[name] or _default_of(name)
+    return {name: str(value) for name, value in made.items() if value is not None}
+
+
+def brought(choices: Mapping[str, str], strategy_class: type) -> TrainConfig:
+    """The options that choices bring, before any other is given."""
+    return trainer_defaults(
+        choices.get("scene", _NO_SCENE),
+        strategy_class,
+        recipe=recipe_of(choices["strategy"], strategy_class),
+        protocol=choices["protocol"],
+        preset=choices.get("preset"),
+        downscale=_whole(choices.get("downscale")),
+    )
+
+
+def for_choices(file: ConfigFile, given: Mapping[str, str]) -> tuple[ConfigFile, list[str]]:
+    """What a file says beside the choices on the command line, and remarks on what it does not."""
+    file = _without_fitted_factor(file)
+    own = choices_in(file.values)
+    other = {n: value for n, value in given.items() if not _is_same(n, own.get(n), value)}
+    if not other:
+        return file, []
+    return _asked_for(file, own, other) if file.is_saved else _without_options(file, own, other)
+
+
+def _asked_for(
+    file: ConfigFile, own: Mapping[str, str], other: Mapping[str, str]
+) -> tuple[ConfigFile, list[str]]:
+    """All that the own choices of a saved file do not bring."""
+    cls = load_strategy_class(own["strategy"])
+    options = options_of(strategy_defaults(own["scene"], cls))
+    base = dataclasses.replace(brought(own, cls), strategy_options=options)
+    config = from_mapping(file.values, str(file.path), default=base)
+    dropped = (*CHOICES, "strategy.name")
+    if own.get("downscale") == str(_brought_factor(own, cls)):
+        own = {name: value for name, value in own.items() if name != "downscale"}
+    asked = {
+        name: value
+        for name, value in _changed(to_mapping(base), to_mapping(config)).items()
+        if name not in dropped and not (name.startswith("strategy.") and "strategy" in other)
+    }
+    before = ", ".join(f"{name} {own.get(name, 'None')}" for name in other)
+    now = " ".join(f"--{name} {value}" for name, value in other.items())
+    remark = (
+        f"{now}: of {file.path} only what did not come with {before} is taken over:"
+        f" {', '.join(asked) or 'nothing'}"
+    )
+    choices = {name: value for name, value in own.items() if name not in (*other, "strategy")}
+    strategy = {"name": other.get("strategy", own["strategy"])}
+    values = {**choices, **asked, "strategy": strategy}
+    return dataclasses.replace(file, values=values), [remark]
+
+
+def _brought_factor(choices: Mapping[str, str], strategy_class: type) -> int | None:
+    """The downscale that the other choices bring."""
+    others = {name: value for name, value in choices.items() if name != "downscale"}
+    return brought(others, strategy_class).downscale
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `after` that `before` has with another value, by dotted name."""
+    old, new = by_dotted_name(before), by_dotted_name(after)
+    return {name: value for name, value in new.items() if name in old and value != old[name]}
+
+
+def _without_options(
+    file: ConfigFile, own: Mapping[str, str], other: Mapping[str, str]
+) -> tuple[ConfigFile, list[str]]:
+    """A file written by hand without the options of its strategy, where that is not the one."""
+    options = [name for name in file.values.get("strategy", {}) if name != "name"]
+    names_one = len(options) < len(file.values.get("strategy", {}))
+    if "strategy" not in other or not names_one or not options:
+        return file, []
+    remark = (
+        f"--strategy {other['strategy']}: options of strategy {own['strategy']} in {file.path} are"
+        f" left out: {', '.join(options)}"
+    )
+    values = {name: value for name, value in file.values.items() if name != "strategy"}
+    return dataclasses.replace(file, values=values), [remark]
+
+
+def _is_same(choice: str, own: str | None, given: str) -> bool:
+    """Whether a choice is the file's own; a strategy's file may be the original of a copy."""
+    if choice != "strategy" or own is None:
+        return str(own) == given
+    first, second = parse_reference(own), parse_reference(given)
+    if first is None or second is None:
+        return own == given
+    return (first.path.name, first.class_name) == (second.path.name, second.class_name)
+
+
+def _without_fitted_factor(file: ConfigFile) -> ConfigFile:
+    """An old file without the factor that fits the schedule to the steps: none was asked for."""
+    values = file.values
+    factor, steps = values.get("schedule_factor"), values.get("steps")
+    if not (file.is_old and isinstance(factor, float) and isinstance(steps, int)):
+        return file
+    choices = choices_in(values)
+    recipe = recipe_of(choices["strategy"], load_strategy_class(choices["strategy"]))
+    if not math.isclose(factor, steps / full_length(recipe, choices["protocol"])):
+        return file
+    return dataclasses.replace(file, values=values | {"schedule_factor": None})
+
+
+def near_plane_remarks(file: ConfigFile, config: TrainConfig) -> list[str]:
+    """What is to be said of an old file, in which what was found looks as what was asked for.
+
+    `config` is what has become of it and of the command line.
+    """
+    name, used = "render.near_plane", config.render.near_plane
+    in_file = by_dotted_name(file.values)
+    if not file.is_old:
+        return []
+    if used is None and name not in in_file:
+        return [
+            f"{file.path} was saved before there was --render.near-plane: its run drew from"
+            f" {FIRST_NEAR_PLANE} on, this one from where the scene says"
+            f" (--render.near-plane {FIRST_NEAR_PLANE}: as then)"
+        ]
+    if used is None or used != in_file.get(name):
+        return []
+    return [
+        f"{file.path} was saved by a version that also saved the near plane that it had found:"
+        f" {used} is taken over (--render.near-plane None: by the scene)"
+    ]
+
+
+def check_not_taken_back(
+    file: ConfigFile,
+    choices: Mapping[str, str],
+    given: Mapping[str, str],
+    strategy_class: type,
+) -> None:
+    """Refuse a --protocol or --preset of the command line of which a file takes a setting back.
+
+    Args:
+        file: what is taken over of it.
+        choices: of the file and the command line together.
+        given: those of the command line.
+        strategy_class: of the strategy among `choices`.
+
+    Raises:
+        ConfigError: the file sets to something else what one of them brings.
+    """
+    chosen = {name: given[name] for name in ("protocol", "preset") if name in given}
+    if not chosen:
+        return
+    without = {name: value for name, value in choices.items() if name not in chosen}
+    own = choices_in(file.values)
+    before = without | {name: own[name] for name in chosen if name in own}
+    plain, wanted = (
+        by_dotted_name(to_mapping(brought(one, strategy_class))) for one in (before, choices)
+    )
+    in_file = by_dotted_name(file.values)
+    for name, value in wanted.items():
+        is_chosen = name not in chosen and value != plain[name]
+        if is_chosen and in_file.get(name, value) != value:
+            flags = " ".join(f"--{choice} {of}" for choice, of in chosen.items())
+            raise ConfigError(
+                f"{flags} makes {name} {value}, but {file.path} sets it to {in_file[name]}; remove"
+                " that line from the file, or leave the option out"
+            )
+
+
+def _whole(text: str | None) -> int | None:
+    """`text` as a number; None where it is none, which is for the parser to say."""
+    return int(text) if text and text.isascii() and text.isdigit() else None
+
+
+def _default_of(name: str) -> Any:
+    return next(f.default for f in dataclasses.fields(TrainConfig) if f.name == name)
