@@ -8,7 +8,7 @@ from functools import partial
 from gs_densify.rendering import cuda_driver
 
 
-def command(argv: Sequence[str], started: float) -> None:
+def command(argv: Sequence[str], started: float | None = None) -> None:
     """Parse, train, and say where the files are; the clock runs since `started`."""
     from gs_densify.cli import arguments
     from gs_densify.cli.app import importing

@@ -17,7 +17,7 @@ def translate_retired_flags(argv: Sequence[str]) -> list[str]:
     """The arguments with flags that are gone replaced by what means the same now."""
     flags = [word.replace("_", "-") for word in argv]
     translated: list[str] = []
-    for word, flag, following in zip(argv, flags, [*flags[1:], "-"], strict=True):
+    for word, flag, following in zip(argv, flags, [*flags[1:], "-"], strict=False):
         if flag == "--data.no-normalize":
             translated += ["--data.normalize", _WORLDS[False]]
         elif flag == "--data.normalize" and following.startswith("-"):
