@@ -51,7 +51,7 @@ from gs_densify.runs.run_state import RunState
 from gs_densify.runs.score import protocol_of, score
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.scene.export_cameras import inria_cameras
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.create import SCENE_SCALE_MARGIN, build_trainer
 from gs_densify.training.trainer import Trainer
 
@@ -84,7 +84,7 @@ class RunProcess:
         with memory_shortage(lambda: f"before the first step; {_REMEDIES}"):
             trainer = build_trainer(
                 config,
-                StrategyHost(config.strategy, strategy, max_gaussians=config.max_gaussians),
+                StrategyAdapter(config.strategy, strategy, max_gaussians=config.max_gaussians),
                 points=scene.points,
                 colors=scene.colors,
                 views=scene.train_views,
