@@ -172,14 +172,12 @@ class Gaussians(NamedTuple):
         """Takes what `state_dict` gave, in place, on the present device."""
         device = self.params["means"].device
         restored = to_parameters(contents["splats"], device)
-        for name, optimizer in self.optimizers.items():
+        for name in list(self.params):
             gradient = contents["gradients"].get(name)
-            optimizer.state.clear()
-            self._install(
-                name,
-                restored[name].detach(),
-                None if gradient is None else gradient.to(device, copy=True),
-            )
+            if gradient is not None:
+                gradient = gradient.to(device, copy=True)
+            self._install(name, restored[name].detach(), gradient)
+        for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(contents["optimizers"][name])
         self.state.clear()
         self.state.update(contents["strategy_state"])
