@@ -33,7 +33,7 @@ from gs_densify.model.init import create_optimizers
 from gs_densify.rendering.base import render_splats
 from gs_densify.rendering.device import pick_device
 from gs_densify.runs.loaded_scene import LoadedScene, load
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.create import build_trainer
 from gs_densify.training.losses import photometric_loss
 from gs_densify.training.trainer import Trainer
@@ -58,7 +58,7 @@ def make(config: TrainConfig, loaded: LoadedScene, count: int, strategy: Any) ->
     points, colors = cloud(loaded, count)
     return build_trainer(
         config,
-        StrategyHost(config.strategy, strategy),
+        StrategyAdapter(config.strategy, strategy),
         points=points,
         colors=colors,
         views=loaded.scene.train_views,

@@ -22,7 +22,7 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import strategy_for, with_fitted_schedule
 from gs_densify.rendering.device import pick_device
 from gs_densify.runs.loaded_scene import LoadedScene, load
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
 from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
@@ -69,10 +69,11 @@ def measure(
     name = config.strategy
     scene = loaded.scene
     strategy = strategy_for(config)
-    host = StrategyHost(name, strategy, max_gaussians=config.max_gaussians)
+    adapter = StrategyAdapter(name, strategy, max_gaussians=config.max_gaussians)
+    nothing = StrategyAdapter("none", Strategy(), max_gaussians=config.max_gaussians)
     trainer = build_trainer(
         config,
-        host,
+        adapter,
         points=scene.points,
         colors=scene.colors,
         views=scene.train_views,
@@ -89,7 +90,7 @@ def measure(
     for _ in range(arguments.repeats):
         start = saved
         for kind in times:
-            host.strategy = strategy if kind == "with" else Strategy()
+            trainer.host = adapter if kind == "with" else nothing
             first = int(start["step"])  # type: ignore[call-overload]
             trainer.load_state_dict(copied(start))  # type: ignore[arg-type]
             timed_steps(trainer, first, 20)
@@ -98,7 +99,7 @@ def measure(
             gaussians[kind] = len(trainer.splats["means"])
             if kind == "with":
                 start = copied({**trainer.state_dict(), "step": first + arguments.steps})
-    host.strategy = strategy
+    trainer.host = adapter
     trainer.load_state_dict(copied(saved))  # type: ignore[arg-type]
     single = single_steps(trainer, arguments.at, arguments.steps)
     before, with_, after = (statistics.median(times[kind]) for kind in times)

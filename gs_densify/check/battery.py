@@ -21,7 +21,6 @@ from gs_densify.config.layers import strategy_defaults, trainer_defaults
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import StrategyError
 from gs_densify.runs.checkpoint import from_bytes, restore_random_state
-from gs_densify.strategies import ops
 from gs_densify.strategies.registry import (
     load_strategy_class,
     options_of,
@@ -150,7 +149,7 @@ def _survives_blindness(subject: Subject) -> str | None:
     try:
         subject.advance(trainer, SHORT)
     except StrategyError as error:
-        if ops.count(trainer.splats) > 0 and not isinstance(error.__cause__, StrategyError):
+        if trainer.gaussians.num > 0 and not isinstance(error.__cause__, StrategyError):
             raise
     return None
 
@@ -173,8 +172,8 @@ def _sees_training_views_only(subject: Subject) -> str | None:
     for one in subject.records:
         if not set(one.views) <= set(range(count)):
             return f"step {one.step}: views {list(one.views)} of {count} training views"
-    assert subject.host is not None
-    probe = subject.host.probe
+    probe = subject.host.probe if subject.host is not None else None
+    assert probe is not None
     if len(probe) != count:
         return f"the probe offers {len(probe)} views, where {count} are trained on"
     for index, photo in enumerate(subject.scene.photos):

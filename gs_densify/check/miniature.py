@@ -9,7 +9,7 @@ import torch
 from gs_densify.config.options import TrainConfig
 from gs_densify.runs.loaded_scene import load
 from gs_densify.scene.scene import View
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
 
@@ -53,7 +53,7 @@ def load_miniature() -> Miniature:
     )
 
 
-def make_trainer(config: TrainConfig, scene: Miniature, host: StrategyHost) -> Trainer:
+def make_trainer(config: TrainConfig, scene: Miniature, host: StrategyAdapter) -> Trainer:
     """A trainer at step 0, as `gs-train` makes it: seeded, on the CPU."""
     return build_trainer(
         config,

@@ -4,7 +4,6 @@ import contextlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from tqdm import tqdm
 
@@ -13,10 +12,11 @@ from gs_densify.check.rules import StepRecord
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import strategy_for
 from gs_densify.errors import DivergenceError, GsDensifyError, NonFiniteError
+from gs_densify.model.gaussians import Gaussians
 from gs_densify.results import MetricsRow
 from gs_densify.runs.checkpoint import random_state, to_bytes
-from gs_densify.strategies import ops
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import AnyStrategy, StrategyAdapter
+from gs_densify.strategies.base import Probe, StepInfo
 from gs_densify.training.trainer import Trainer
 
 STEPS = 80
@@ -25,29 +25,27 @@ HALF = STEPS // 2
 SHORT = HALF + 5
 
 
-class WatchedHost(StrategyHost):
-    """A host that writes down every step."""
+class WatchedAdapter(StrategyAdapter):
+    """An adapter that writes down every step."""
 
-    def __init__(self, name: str, strategy: Any, *, max_gaussians: int | None) -> None:
+    def __init__(self, name: str, strategy: AnyStrategy, *, max_gaussians: int | None) -> None:
         super().__init__(name, strategy, max_gaussians=max_gaussians)
         self.records: list[StepRecord] = []
-        self.probe: Any = None
+        self.probe: Probe | None = None
         self._views: tuple[int, ...] = ()
 
-    def pre_backward(
-        self, params: ops.Params, optimizers: ops.Optimizers, step: int, info: dict[str, Any]
-    ) -> None:
-        """Note the views of the step."""
+    def pre_backward(self, gaussians: Gaussians, step: int, info: StepInfo) -> None:
+        """Notes the views of the step."""
         self.probe, self._views = info["probe"], tuple(info["views"])
-        super().pre_backward(params, optimizers, step, info)
+        super().pre_backward(gaussians, step, info)
 
     def post_backward(
-        self, params: ops.Params, optimizers: ops.Optimizers, step: int, *rest: Any, **named: Any
+        self, gaussians: Gaussians, step: int, info: StepInfo, *, means_lr: float, packed: bool
     ) -> None:
-        """Note the numbers of Gaussians."""
-        before = ops.count(params)
-        super().post_backward(params, optimizers, step, *rest, **named)
-        self.records.append(StepRecord(step, before, ops.count(params), self._views))
+        """Notes the numbers of Gaussians."""
+        before = gaussians.num
+        super().post_backward(gaussians, step, info, means_lr=means_lr, packed=packed)
+        self.records.append(StepRecord(step, before, gaussians.num, self._views))
 
 
 @dataclass
@@ -60,18 +58,20 @@ class Subject:
     printed: io.StringIO = field(default_factory=io.StringIO)
     losses: list[float] = field(default_factory=list)
     snapshots: dict[int, bytes] = field(default_factory=dict)
-    host: WatchedHost | None = None
+    host: WatchedAdapter | None = None
     error: str = ""
     has_diverged: bool = False
     """Whether it was infinite or NaN values that ended the main run."""
 
     def start(
         self, config: TrainConfig | None = None, scene: Miniature | None = None
-    ) -> tuple[Trainer, WatchedHost]:
+    ) -> tuple[Trainer, WatchedAdapter]:
         """A new run from step 0."""
         config, scene = config or self.config, scene or self.scene
         with contextlib.redirect_stdout(self.printed):
-            host = WatchedHost(self.name, strategy_for(config), max_gaussians=config.max_gaussians)
+            host = WatchedAdapter(
+                self.name, strategy_for(config), max_gaussians=config.max_gaussians
+            )
             return make_trainer(config, scene, host), host
 
     def advance(

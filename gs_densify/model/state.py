@@ -24,14 +24,11 @@ class State(dict[str, Any]):
         self.with_rows = set(per_gaussian or ())
         self.without_rows: set[str] = set()
 
-    @classmethod
-    def restored(cls, entries: Mapping[str, Any], rows: Mapping[str, Any] | None) -> "State":
-        """Returns the state with what `described` said of it; None: nothing is known."""
-        state = cls(entries)
-        if rows is not None:
-            state.is_declared = rows["is_declared"]
-            state.with_rows, state.without_rows = set(rows["with"]), set(rows["without"])
-        return state
+    def restore_rows(self, rows: Mapping[str, Any] | None) -> None:
+        """Takes what `described` said of the entries; None: nothing is known of them."""
+        rows = rows or {"is_declared": False, "with": (), "without": ()}
+        self.is_declared = rows["is_declared"]
+        self.with_rows, self.without_rows = set(rows["with"]), set(rows["without"])
 
     def described(self) -> dict[str, Any]:
         """Returns which entries have rows, as plain values for a checkpoint."""

@@ -17,7 +17,7 @@ from gs_densify.config.strategy import (
 )
 from gs_densify.rendering.device import pick_device, suit_threads, wait_for
 from gs_densify.runs.loaded_scene import LoadedScene, load
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
 from gs_densify.strategies.registry import require_device
 from gs_densify.training.create import build_trainer
@@ -120,7 +120,7 @@ def _trainer(config: TrainConfig, loaded: LoadedScene, count: int, device: torch
     points[count - len(jitter) :] += jitter.astype(np.float32)
     return build_trainer(
         dataclasses.replace(config, strategy="none"),
-        StrategyHost("none", Strategy()),
+        StrategyAdapter("none", Strategy()),
         points=points,
         colors=scene.colors[rows],
         views=scene.train_views,

@@ -49,7 +49,7 @@ from gs_densify.runs.progress_bar import shows_progress
 from gs_densify.runs.run_state import RunState
 from gs_densify.runs.score import protocol_of, score
 from gs_densify.runs.stopwatch import Stopwatch
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
 
@@ -83,7 +83,7 @@ class RunProcess:
         with memory_shortage(lambda: f"before the first step; {_REMEDIES}"):
             trainer = build_trainer(
                 config,
-                StrategyHost(config.strategy, strategy, max_gaussians=config.max_gaussians),
+                StrategyAdapter(config.strategy, strategy, max_gaussians=config.max_gaussians),
                 points=scene.points,
                 colors=scene.colors,
                 views=scene.train_views,

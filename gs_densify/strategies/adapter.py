@@ -1,73 +1,93 @@
-"""Runs a strategy's hooks, and stops the run in words when one breaks the model."""
+"""Calls a strategy's hooks, and stops the run in words when one breaks the model."""
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from gs_densify.errors import GsDensifyError, StrategyError
-from gs_densify.model.state import State, may_have_rows, rows_of
+from gs_densify.model.gaussians import Gaussians, Optimizers, Params
+from gs_densify.model.state import State
 from gs_densify.strategies import ops
+from gs_densify.strategies.base import StepInfo, Strategy
+
+GSPLAT_HOOKS = (
+    "check_sanity",
+    "initialize_state",
+    "step_pre_backward",
+    "step_post_backward",
+)
+"""Methods without a default: where a class lacks one, nothing is called."""
+
+OPTIONAL = tuple(
+    name
+    for name, one in vars(Strategy).items()
+    if callable(one) and name not in GSPLAT_HOOKS and not name.startswith("_")
+)
+"""Methods that a class may lack, which then are `Strategy`'s."""
+
+_Hook: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
 
-class StrategyHost:
-    """A strategy known only by its contract, with its statistics.
+class AnyStrategy(Protocol):
+    """All that is known of a strategy's class: the one hook without which it is none."""
 
-    Hooks are called with those of the offered keyword arguments that their signatures have, since
-    signatures differ between gsplat's strategies (`packed`, `lr`, `scene`) and between versions.
+    def step_post_backward(self, *args: Any, **kwargs: Any) -> None:
+        """Is called after the optimisers' step, with arguments by name."""
+
+
+class StrategyAdapter:
+    """A strategy with all of the contract's members, whatever its class has of them.
+
+    Methods are bound when it is made. They are called with those of the offered arguments that
+    their signatures have, since these differ between gsplat's strategies (`packed`, `lr`, `scene`)
+    and between versions. An optional method that is missing, or that returns None, has the default
+    that `base.Strategy` gives.
     """
 
-    def __init__(self, name: str, strategy: Any, *, max_gaussians: int | None = None) -> None:
+    def __init__(
+        self, name: str, strategy: AnyStrategy, *, max_gaussians: int | None = None
+    ) -> None:
         self.name = name
         self.strategy = strategy
         self.max_gaussians = max_gaussians
-        self.state = State()
+        self._defaults = {hook: _bound(_default(strategy, hook)) for hook in OPTIONAL}
+        self._hooks = {hook: self._bind(hook) for hook in (*GSPLAT_HOOKS, *OPTIONAL)}
+
+    def start(self, params: Params, optimizers: Optimizers, *, scene_scale: float) -> Gaussians:
+        """Checks that the strategy fits the model; returns it with the strategy's statistics."""
+        self._call("check_sanity", -1, params=params, optimizers=optimizers)
+        entries = self._call("initialize_state", -1, scene_scale=scene_scale)
+        gaussians = Gaussians(params, optimizers, self._state_of(entries))
+        self._enforce_cap(gaussians)
+        return gaussians
 
     def needs_absgrad(self, step: int) -> bool:
-        """Whether the rasteriser must give absolute gradients at this step."""
-        wanted = self._call("needs_absgrad", step, step=step)
-        return bool(getattr(self.strategy, "absgrad", False) if wanted is None else wanted)
-
-    def start(self, params: ops.Params, optimizers: ops.Optimizers, *, scene_scale: float) -> None:
-        """Check that the strategy fits the model and make its statistics."""
-        self._call("check_sanity", -1, params=params, optimizers=optimizers)
-        self._take_state(self._call("initialize_state", -1, scene_scale=scene_scale))
-        self._enforce_cap(params, optimizers)
-
-    def _take_state(self, entries: Any) -> None:
-        """Takes what `initialize_state` gave, a mapping or None."""
-        if isinstance(entries, State):
-            self.state = entries
-            return
-        if entries is not None and not isinstance(entries, Mapping):
-            given = type(entries).__name__
-            raise self._error("initialize_state", -1, f"gave {given}; a dictionary is needed")
-        declared = getattr(self.strategy, "per_gaussian", None)
-        self.state = State(entries, per_gaussian=declared)
+        """Returns whether the rasteriser must give absolute gradients at this step."""
+        return bool(self._ask("needs_absgrad", step))
 
     def num_attributed_maps(self, step: int) -> int:
-        """How many per-pixel maps the strategy wants attributed to Gaussians at this step."""
-        return self._call("num_attributed_maps", step, step=step) or 0
+        """Returns how many maps of pixels are to be attributed to Gaussians at this step."""
+        return self._ask("num_attributed_maps", step)
 
-    def attributed_maps(self, step: int, info: dict[str, Any], *, shape: tuple[int, ...]) -> Tensor:
-        """Those maps, which must be of `shape` [C,H,W,M]."""
+    def attributed_maps(self, step: int, info: StepInfo, *, shape: tuple[int, ...]) -> Tensor:
+        """Returns those maps, which must be of `shape` [C,H,W,M]."""
         maps = self._call("attributed_maps", step, step=step, info=info)
         found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
         if found != tuple(shape):
             problem = f"gave {found}; maps of shape {tuple(shape)} are needed"
-            raise self._error("attributed_maps", step, problem)
+            raise self.blame_for(problem, "attributed_maps", step)
         return maps
 
-    def regularization(self, params: ops.Params, step: int) -> Tensor | None:
-        """The strategy's own term of the loss."""
-        return self._call("regularization", step, params=params, step=step)
+    def regularization(self, params: Params, step: int) -> Tensor | None:
+        """Returns the strategy's own term of the loss."""
+        return self._ask("regularization", step, params=params)
 
     def update_every(self, step: int) -> int:
-        """Steps whose gradients are summed before the optimisers step."""
-        return self._call("update_every", step, step=step) or 1
+        """Returns the number of steps whose gradients are summed before the optimisers step."""
+        return max(1, self._ask("update_every", step))
 
     def steps_together(self, step: int, summed: int) -> int:
         """Returns how many steps from this one on may be rendered in one call.
@@ -77,65 +97,46 @@ class StrategyHost:
         """
         if self.num_attributed_maps(step):
             return 1
-        wanted = self._call("steps_together", step, step=step) or 1
+        wanted = self._ask("steps_together", step)
         return max(1, min(wanted, self.update_every(step) - summed))
 
     def lr_step(self, step: int) -> int:
-        """The step of the learning-rate schedule, where a method restarts it."""
-        wanted = self._call("lr_step", step, step=step)
-        return step if wanted is None else wanted
+        """Returns the step of the learning-rate schedule, where a method restarts it."""
+        return self._ask("lr_step", step)
 
     def sh_degree(self, step: int, scheduled: int, *, highest: int) -> int:
-        """The SH degree to render with, where a method has its own schedule; at most `highest`."""
-        wanted = self._call("sh_degree", step, step=step, scheduled=scheduled)
-        if wanted is not None and wanted not in range(highest + 1):
-            raise self._error("sh_degree", step, f"gave {wanted}; the model has 0 to {highest}")
-        return scheduled if wanted is None else wanted
+        """Returns the SH degree to render with, where a method has its own; at most `highest`."""
+        wanted = self._ask("sh_degree", step, scheduled=scheduled)
+        if wanted not in range(highest + 1):
+            problem = f"gave {wanted}; the model has 0 to {highest}"
+            raise self.blame_for(problem, "sh_degree", step)
+        return wanted
 
-    def pre_backward(
-        self, params: ops.Params, optimizers: ops.Optimizers, step: int, info: dict[str, Any]
-    ) -> None:
-        """The hook before `loss.backward()`."""
-        self._call(
-            "step_pre_backward",
-            step,
-            params=params,
-            optimizers=optimizers,
-            state=self.state,
-            step=step,
-            info=info,
-        )
+    def pre_backward(self, gaussians: Gaussians, step: int, info: StepInfo) -> None:
+        """Calls the hook before `loss.backward()`."""
+        self._call("step_pre_backward", step, **gaussians._asdict(), step=step, info=info)
 
     def post_backward(
-        self,
-        params: ops.Params,
-        optimizers: ops.Optimizers,
-        step: int,
-        info: dict[str, Any],
-        *,
-        means_lr: float,
-        packed: bool,
+        self, gaussians: Gaussians, step: int, info: StepInfo, *, means_lr: float, packed: bool
     ) -> None:
-        """The hook after the optimisers' step, and the check of what it left."""
-        before = ops.count(params)
+        """Calls the hook after the optimisers' step, checks what it left and enforces the cap."""
+        before = gaussians.num
         self._call(
             "step_post_backward",
             step,
-            params=params,
-            optimizers=optimizers,
-            state=self.state,
+            **gaussians._asdict(),
             step=step,
             info=info,
             packed=packed,
             lr=means_lr,
             scene=None,
         )
-        problem = out_of_step(params, optimizers, self.state, before)
+        problem = gaussians.out_of_step(before)
+        if problem is None and gaussians.num == 0:
+            problem = "no Gaussian is left"
         if problem:
-            raise self._error("step_post_backward", step, problem)
-        if ops.count(params) == 0:
-            raise self._error("step_post_backward", step, "no Gaussian is left")
-        self._enforce_cap(params, optimizers)
+            raise self.blame_for(problem, "step_post_backward", step)
+        self._enforce_cap(gaussians)
 
     def blame_for(
         self, problem: str, hook: str, step: int, kind: type[StrategyError] = StrategyError
@@ -144,73 +145,63 @@ class StrategyHost:
         when = "before the first step" if step < 0 else f"step {step}"
         return kind(f"strategy '{self.name}', {when}, {hook}: {problem}")
 
-    def _enforce_cap(self, params: ops.Params, optimizers: ops.Optimizers) -> None:
+    def _state_of(self, entries: object) -> State:
+        """Returns what `initialize_state` gave, a mapping or None, as a state."""
+        if isinstance(entries, State):
+            return entries
+        if entries is not None and not isinstance(entries, Mapping):
+            problem = f"gave {type(entries).__name__}; a dictionary is needed"
+            raise self.blame_for(problem, "initialize_state", -1)
+        return State(entries, per_gaussian=getattr(self.strategy, "per_gaussian", None))
+
+    def _enforce_cap(self, gaussians: Gaussians) -> None:
         """Drops the least opaque Gaussians above `max_gaussians`, whatever the strategy does."""
         if self.max_gaussians is not None:
-            ops.remove_surplus(params, optimizers, self.state, self.max_gaussians)
+            ops.remove_surplus(*gaussians, self.max_gaussians)
 
-    def _call(self, hook: str, at: int, /, **offered: Any) -> Any:
+    def _bind(self, hook: str) -> _Hook:
         method = getattr(self.strategy, hook, None)
         if method is None:
-            return None
+            return self._defaults.get(hook, _nothing)
+        if not callable(method):
+            raise self.blame_for(f"is {method!r}; a method is needed", hook, -1)
+        return _bound(method)
+
+    def _ask(self, hook: str, step: int, **offered: Any) -> Any:
+        """Returns what an optional method says of a step, or its default."""
+        found = self._call(hook, step, step=step, **offered)
+        return self._defaults[hook]({"step": step, **offered}) if found is None else found
+
+    def _call(self, hook: str, at: int, /, **offered: Any) -> Any:
         try:
-            return method(**_accepted(method, offered))
+            return self._hooks[hook](offered)
         except StrategyError as error:
-            raise self._error(hook, at, str(error)) from error
+            raise self.blame_for(str(error), hook, at) from error
         except (GsDensifyError, torch.cuda.OutOfMemoryError):
             raise
         except Exception as error:
             text = " ".join(str(error).split()) or "no message"
-            raise self._error(hook, at, f"{type(error).__name__}: {text}") from error
-
-    def _error(self, hook: str, step: int, problem: str) -> StrategyError:
-        return self.blame_for(problem, hook, step)
+            raise self.blame_for(f"{type(error).__name__}: {text}", hook, at) from error
 
 
-def _accepted(method: Callable[..., Any], offered: dict[str, Any]) -> dict[str, Any]:
-    names = _parameter_names(getattr(method, "__func__", method))
-    return {k: v for k, v in offered.items() if k in names} if names is not None else offered
+def _default(strategy: AnyStrategy, hook: str) -> Callable[..., Any]:
+    """Returns what stands for an optional method that a strategy lacks."""
+    if hook == "needs_absgrad":  # gsplat's classes have `absgrad` alone: it holds at all steps
+        return lambda: getattr(strategy, "absgrad", False)
+    return getattr(Strategy, hook).__get__(strategy)
 
 
-@lru_cache(maxsize=256)  # looking at a signature takes longer than many a hook
-def _parameter_names(function: Callable[..., Any]) -> frozenset[str] | None:
-    """Names of the parameters; None where any keyword is taken."""
-    parameters = inspect.signature(function).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return None
-    return frozenset(parameters)
+def _bound(method: Callable[..., Any]) -> _Hook:
+    """Returns a call of `method` with those of some arguments that its signature has.
 
-
-def out_of_step(
-    params: ops.Params, optimizers: ops.Optimizers, state: dict[str, Any], before: int
-) -> str | None:
-    """Returns in words what no longer has N rows; None when all fits. Looks at shapes only.
-
-    `before` is the number of rows before the hook.
+    Looking at a signature takes longer than many a hook.
     """
-    rows = ops.count(params)
-    for name, value in params.items():
-        if len(value) != rows:
-            return f"'{name}' has {len(value)} rows, 'means' has {rows}"
-        if name not in optimizers:
-            continue
-        trained = optimizers[name].param_groups[0]["params"][0]
-        if trained is not value:
-            return f"the optimiser of '{name}' trains another tensor (of {len(trained)} rows)"
-        for key, moment in optimizers[name].state.get(value, {}).items():
-            if isinstance(moment, Tensor) and moment.dim() > 0 and moment.shape != value.shape:
-                return (
-                    f"'{key}' of the optimiser of '{name}' has shape {tuple(moment.shape)},"
-                    f" the parameter {tuple(value.shape)}"
-                )
-    for key, value in state.items():
-        is_forgotten = (
-            isinstance(value, Tensor) and value.dim() > 0 and rows != before == len(value)
-        )
-        if is_forgotten and may_have_rows(state, key):
-            return f"statistic '{key}' has {before} rows, the model {rows}"
-    try:
-        rows_of(state, rows)
-    except StrategyError as error:
-        return str(error)
-    return None
+    parameters = inspect.signature(method).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return lambda offered: method(**offered)
+    names = frozenset(parameters)
+    return lambda offered: method(**{k: v for k, v in offered.items() if k in names})
+
+
+def _nothing(offered: Mapping[str, Any]) -> None:
+    """Stands for a hook that a strategy lacks."""

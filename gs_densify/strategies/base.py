@@ -1,24 +1,16 @@
 """What the trainer asks of a densification strategy: gsplat 1.5.3's hooks and a few options.
 
 A strategy is a dataclass whose fields are its options. Any class with these hooks works; deriving
-from `Strategy` only saves writing the ones that a method does not need.
+from `Strategy` only saves writing the ones that a method does not need. Of a class that does not
+derive from it, the trainer takes the missing members from here.
 
-`info` is what the rasteriser returned for the step (`means2d` with `.grad` and, when asked for,
-`.absgrad`; `radii [C,N,2]`, 0 where culled; `width`, `height`, `n_cameras`, ...). The trainer adds
-
-    means_lr          the means' current learning rate
-    image, render     the photos and what was rendered, [C,H,W,3]
-    reduction         by how much the photos are reduced in this step (coarse to fine); 1: full size
-    views             indices of the training views of this step
-    num_train_views   how many there are
-    probe             renders any of them again: probe(index, maps=..., channels=...)
-    attributed        [N,M], after backward, at steps for which `num_attributed_maps` is M > 0
-
-Test views are out of reach.
+Hooks are given a model in three parts, which `model.gaussians.Gaussians` puts together, and an
+`info`, whose entries `StepInfo` lists. Test views are out of reach.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypedDict
 
 from torch import Tensor
 
@@ -26,6 +18,124 @@ from gs_densify.errors import StrategyError
 from gs_densify.strategies.ops import Optimizers, Params, State
 
 REQUIRED = ("means", "scales", "quats", "opacities")
+
+
+class Means2d(Protocol):
+    """Projected means [C,N,2] in pixels, a tensor; packed they are [nnz,2], as its gradients."""
+
+    grad: Tensor
+    """The image loss's gradient, where `step_pre_backward` called `retain_grad`."""
+    absgrad: Tensor
+    """The sum over pixels of its absolute terms, at steps for which `needs_absgrad` holds."""
+
+    retains_grad: bool
+    """Whether `retain_grad` was called."""
+
+    def retain_grad(self) -> None:
+        """Keeps `grad`, which backward would drop."""
+
+
+class StepInfo(TypedDict, total=False):
+    """What a step tells its strategy, of C views and N Gaussians: a plain dictionary.
+
+    Shapes are those of unpacked rendering; with `packed`, [C,N,...] is [nnz,...], a row for each
+    pair of a view and a Gaussian that it draws. Another trainer than this package's may give the
+    rasteriser's entries alone.
+    """
+
+    means2d: Means2d
+    """Projected means, with their gradients."""
+    radii: Tensor
+    """[C,N,2] int, half the width and height in pixels that a Gaussian covers; 0 where culled."""
+    depths: Tensor
+    """[C,N], in the camera's frame."""
+    conics: Tensor
+    """[C,N,3], the upper triangle of the inverse of the projected covariance."""
+    opacities: Tensor
+    """[C,N], as they were rendered."""
+    camera_ids: Tensor
+    """[nnz], the view of each row; to be read when packed only."""
+    gaussian_ids: Tensor
+    """[nnz], the Gaussian of each row; to be read when packed only."""
+    width: int
+    """Of the images, in pixels."""
+    height: int
+    """Of the images, in pixels."""
+    n_cameras: int
+    """The number C of views."""
+    tile_size: int
+    """Side of a rasteriser's tile, in pixels. It and what follows up to `isect_offsets` is read by
+    `rendering.attribution`."""
+    tile_width: int
+    """Tiles beside one another."""
+    tile_height: int
+    """Tiles above one another."""
+    tiles_per_gauss: Tensor
+    """[C,N] int, the tiles that a Gaussian touches."""
+    isect_ids: Tensor
+    """[M] int64, view, tile and depth of each pair of a Gaussian and a tile, in order."""
+    flatten_ids: Tensor
+    """[M] int32, the row of the Gaussian of each such pair."""
+    isect_offsets: Tensor
+    """[C,tile_height,tile_width] int32, where each tile's pairs begin."""
+
+    means_lr: float
+    """The means' present learning rate."""
+    image: Tensor
+    """The photos [C,H,W,3], in [0,1]."""
+    render: Tensor
+    """What was rendered, [C,H,W,3]; where a pixel does not count, the photo."""
+    reduction: int
+    """By how much the photos are reduced in this step (coarse to fine); 1: full size."""
+    views: Sequence[int]
+    """Indices of the training views of this step."""
+    num_train_views: int
+    """How many there are."""
+    probe: "Probe"
+    """Renders any of them again."""
+    attributed: Tensor
+    """[N,M], after backward, at steps for which `num_attributed_maps` is M > 0."""
+
+
+@dataclass(frozen=True)
+class ProbedView:
+    """One training view: photo and render [1,H,W,3], alpha [1,H,W,1], and the rasteriser's `info`.
+
+    Where a pixel does not count, the render is the photo.
+
+    Its camera is `viewmat` [4,4], world to camera, and `K` [3,3] in pixels.
+    `channels` [1,H,W,M] are the extra channels composited, `attributed` [N,M] the sums over pixels
+    of map times blending weight; each is None where it was not asked for.
+    """
+
+    image: Tensor
+    render: Tensor
+    alpha: Tensor
+    info: StepInfo
+    channels: Tensor | None
+    attributed: Tensor | None
+    viewmat: Tensor
+    K: Tensor
+
+
+class Probe(Protocol):
+    """Renders training views for a strategy that scores Gaussians; `len` is their number."""
+
+    def __len__(self) -> int: ...
+
+    def __call__(
+        self,
+        index: int,
+        *,
+        maps: Callable[[Tensor, Tensor], Tensor] | None = None,
+        channels: Tensor | None = None,
+    ) -> ProbedView:
+        """Renders training view `index` on black; gradients of the model are not touched.
+
+        `maps(image, render)`, both [1,H,W,3], gives per-pixel maps [1,H,W,M]; `channels` [N,M] are
+        composited like colours. One of the two at most.
+        """
+        ...
 
 
 class Strategy:
@@ -46,23 +156,26 @@ class Strategy:
     # `factor` times as long; without it gsplat's step options are scaled (see `schedule`).
 
     def needs_absgrad(self, step: int) -> bool:
-        """Whether this step needs absolute gradients, which cost a tenth of it: while refining."""
+        """Returns whether this step needs absolute gradients: while refining.
+
+        They cost a tenth of a step.
+        """
         return self.absgrad and step < getattr(self, "refine_stop_iter", step + 1)
 
     def num_attributed_maps(self, step: int) -> int:
-        """How many per-pixel maps to attribute to Gaussians at this step (see below)."""
+        """Returns how many maps of pixels to attribute to Gaussians at this step (see below)."""
         return 0
 
-    def attributed_maps(self, step: int, info: dict[str, Any]) -> Tensor:
-        """Maps m [C,H,W,M], of which `info["attributed"]` [N,M] becomes sum_p m(p) w_k(p).
+    def attributed_maps(self, step: int, info: StepInfo) -> Tensor:
+        """Returns maps m [C,H,W,M], of which `info["attributed"]` [N,M] becomes sum_p m(p) w_k(p).
 
         w_k(p) is the weight (opacity times transmittance) with which Gaussian k enters pixel p
         (Rota Bulo et al., arXiv 2404.06109, Eq. 7). The image loss is not touched.
         """
-        raise NotImplementedError
+        raise StrategyError("is missing, though num_attributed_maps asks for maps")
 
     def regularization(self, params: Params, step: int) -> Tensor | None:
-        """The method's own term of the loss, or None."""
+        """Returns the method's own term of the loss, or None."""
         return None
 
     def update_every(self, step: int) -> int:
@@ -84,19 +197,19 @@ class Strategy:
         return 1
 
     def lr_step(self, step: int) -> int:
-        """The step at which the means' learning-rate schedule is read."""
+        """Returns the step at which the means' learning-rate schedule is read."""
         return step
 
     def sh_degree(self, step: int, scheduled: int) -> int:
-        """The SH degree to train with, where the trainer's schedule says `scheduled`."""
+        """Returns the SH degree to train with, where the trainer's schedule says `scheduled`."""
         return scheduled
 
     def initialize_state(self, scene_scale: float = 1.0) -> dict[str, Any]:
-        """The running statistics; `scene_scale` is the scene's radius in world units."""
+        """Returns the running statistics; `scene_scale` is the scene's radius in world units."""
         return {"scene_scale": scene_scale}
 
     def check_sanity(self, params: Params, optimizers: Optimizers) -> None:
-        """Refuse parameters and optimisers that do not fit together."""
+        """Refuses parameters and optimisers that do not fit together."""
         trainable = {name for name, value in params.items() if value.requires_grad}
         if trainable != set(optimizers):
             raise StrategyError(
@@ -114,9 +227,9 @@ class Strategy:
             raise StrategyError(f"parameters {missing} are missing; {list(REQUIRED)} are needed")
 
     def step_pre_backward(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
+        self, params: Params, optimizers: Optimizers, state: State, step: int, info: StepInfo
     ) -> None:
-        """Called after rendering, before `loss.backward()`."""
+        """Is called after rendering, before `loss.backward()`."""
 
     def step_post_backward(
         self,
@@ -124,7 +237,7 @@ class Strategy:
         optimizers: Optimizers,
         state: State,
         step: int,
-        info: dict[str, Any],
+        info: StepInfo,
         packed: bool = False,
     ) -> None:
-        """Called after the optimisers' step."""
+        """Is called after the optimisers' step."""

@@ -3,18 +3,17 @@
 Fang and Wang, "Mini-Splatting", arXiv 2403.14166.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from gs_densify.rendering.attribution.contributors import contributions, largest_areas
+from gs_densify.strategies.base import Probe
 
 METRICS = ("indoor", "outdoor")
 
 
 @torch.no_grad()
-def importance(probe: Any, count: int, metric: str) -> Tensor:
+def importance(probe: Probe, count: int, metric: str) -> Tensor:
     """Returns I [N] over all training views; 0 for what is in no pixel the top contributor."""
     total = largest = None
     for view in range(len(probe)):

@@ -10,6 +10,7 @@ import math
 import torch
 
 from gs_densify.errors import StrategyError
+from gs_densify.model.gaussians import Gaussians
 from gs_densify.model.geometry import quats_to_rotmats
 from gs_densify.strategies import ops
 from gs_densify.strategies.ops import Optimizers, Params, State
@@ -27,7 +28,7 @@ def long_axis_split(
     shrink_others: float,
     opacity_factor: float,
 ) -> None:
-    """Replace each Gaussian in `mask` by two on its longest principal axis.
+    """Replaces each Gaussian in `mask` by two on its longest principal axis.
 
     The children lie at mu +- `offset` * sigma_max; the longest axis is scaled by `shrink_long`, the
     two others by `shrink_others`, the opacity by `opacity_factor` (and kept below 1).
@@ -35,7 +36,7 @@ def long_axis_split(
     _check_factors(
         shrink_long=shrink_long, shrink_others=shrink_others, opacity_factor=opacity_factor
     )
-    chosen = ops.chosen_rows(params, mask)
+    chosen = Gaussians(params, optimizers, state).rows(mask)
     if len(chosen) == 0:
         return
     scales = params["scales"][chosen]
@@ -60,7 +61,7 @@ def long_axis_split(
 def moment_split(
     params: Params, optimizers: Optimizers, state: State, mask: torch.Tensor, *, delta: float
 ) -> None:
-    """Replace each Gaussian in `mask` by two whose sum has the same mass, mean and covariance.
+    """Replaces each Gaussian in `mask` by two whose sum has the same mass, mean and covariance.
 
     Mass is alpha * sqrt(det Sigma). On the longest axis, with 0 < delta < 1:
 
@@ -88,27 +89,24 @@ def moment_split(
 
 @torch.no_grad()
 def revised_clone(params: Params, optimizers: Optimizers, state: State, mask: torch.Tensor) -> None:
-    """Append a copy of each Gaussian in `mask`; both become 1 - sqrt(1 - alpha) opaque.
+    """Appends a copy of each Gaussian in `mask`; both become 1 - sqrt(1 - alpha) opaque.
 
     Two such copies cover as one did (arXiv 2404.06109, section 4). The copies' moments are zero, as
     in `ops.duplicate`. Of the parents only the opacities' moments are zeroed: they belong to the
     old value, and so the opacities of both copies start alike. The others are kept, which is what
     lets the two part.
     """
-    chosen = ops.chosen_rows(params, mask)
+    gaussians = Gaussians(params, optimizers, state)
+    chosen = gaussians.rows(mask)
     if len(chosen) == 0:
         return
     opacities = ops.revised_opacity_of(params["opacities"][chosen].sigmoid())
     logits = ops.inverse_sigmoid(opacities)
-    ops.duplicate(params, optimizers, state, mask)
+    gaussians.gather(None, chosen)
     opacity = params["opacities"]
     opacity[chosen] = logits
     opacity[len(mask) :] = logits
-    if "opacities" not in optimizers:
-        return
-    for moment in optimizers["opacities"].state.get(opacity, {}).values():
-        if isinstance(moment, torch.Tensor) and moment.shape == opacity.shape:
-            moment[chosen] = 0
+    gaussians.forget_moments(("opacities",), chosen)
 
 
 def _check_factors(**factors: float) -> None:

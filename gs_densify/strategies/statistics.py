@@ -8,10 +8,11 @@ from torch import Tensor
 
 from gs_densify.model.kernels import HAS_TRITON
 from gs_densify.model.state import State
+from gs_densify.strategies.base import StepInfo
 
 
-def pixel_gradients(info: dict[str, Any], *, absolute: bool) -> Tensor:
-    """Norms of the image-plane gradients in half-image units, [C,N] or [nnz] when packed.
+def pixel_gradients(info: StepInfo, *, absolute: bool) -> Tensor:
+    """Returns norms of the image-plane gradients in half-image units, [C,N] or [nnz] (packed).
 
     The scaling is that of 3DGS's thresholds: a gradient with respect to normalised device
     coordinates, and of one view's mean loss, whatever the batch.
@@ -20,38 +21,38 @@ def pixel_gradients(info: dict[str, Any], *, absolute: bool) -> Tensor:
     return torch.hypot(grads[..., 0] * across, grads[..., 1] * down)
 
 
-def _gradients(info: dict[str, Any], absolute: bool) -> Tensor:
+def _gradients(info: StepInfo, absolute: bool) -> Tensor:
     means2d = info["means2d"]
     return means2d.absgrad if absolute else means2d.grad
 
 
-def _to_half_images(info: dict[str, Any]) -> tuple[float, float]:
+def _to_half_images(info: StepInfo) -> tuple[float, float]:
     """Plain numbers, since a tensor made of them would wait for the GPU at every step."""
     return info["n_cameras"] * info["width"] / 2.0, info["n_cameras"] * info["height"] / 2.0
 
 
-def visible(info: dict[str, Any]) -> Tensor:
-    """Which Gaussians a view draws, bool [C,N], or [nnz] when packed."""
+def visible(info: StepInfo) -> Tensor:
+    """Returns which Gaussians a view draws, bool [C,N], or [nnz] when packed."""
     return (info["radii"] > 0).all(dim=-1)
 
 
-def sum_over_views(values: Tensor, info: dict[str, Any], count: int, *, packed: bool) -> Tensor:
-    """Per-Gaussian sums [N] of values [C,N] (unpacked) or [nnz] (packed)."""
+def sum_over_views(values: Tensor, info: StepInfo, count: int, *, packed: bool) -> Tensor:
+    """Returns sums [N] of values [C,N] (unpacked) or [nnz] (packed)."""
     if not packed:
         return values.sum(dim=0)
     return values.new_zeros(count).index_add_(0, info["gaussian_ids"], values)
 
 
-def max_over_views(values: Tensor, info: dict[str, Any], count: int, *, packed: bool) -> Tensor:
-    """Per-Gaussian maxima [N] of non-negative values [C,N] (unpacked) or [nnz] (packed)."""
+def max_over_views(values: Tensor, info: StepInfo, count: int, *, packed: bool) -> Tensor:
+    """Returns maxima [N] of non-negative values [C,N] (unpacked) or [nnz] (packed)."""
     if not packed:
         return values.amax(dim=0)
     zeros = values.new_zeros(count)
     return zeros.scatter_reduce_(0, info["gaussian_ids"], values, "amax")
 
 
-def screen_radii(info: dict[str, Any]) -> Tensor:
-    """Radii as a share of the longer image side, [C,N] or [nnz]."""
+def screen_radii(info: StepInfo) -> Tensor:
+    """Returns radii as a share of the longer image side, [C,N] or [nnz]."""
     return info["radii"].amax(dim=-1).float() / float(max(info["width"], info["height"]))
 
 
@@ -67,7 +68,7 @@ def zeros_like_rows(state: MutableMapping[str, Any], names: tuple[str, ...], mea
 def accumulate_gradients(
     state: MutableMapping[str, Any],
     count: int,
-    info: dict[str, Any],
+    info: StepInfo,
     *,
     absolute: bool,
     packed: bool,
@@ -75,7 +76,7 @@ def accumulate_gradients(
     views: str = "count",
     largest: str | None = None,
 ) -> None:
-    """Add a step to statistics [N] of `state`, named by the last three arguments.
+    """Adds a step to statistics [N] of `state`, named by the last three arguments.
 
     Args:
         state: has the statistics.

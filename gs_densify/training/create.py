@@ -10,7 +10,7 @@ from gs_densify.model.init import create_splats
 from gs_densify.model.thinning import thinned
 from gs_densify.rendering.base import make_rasterizer
 from gs_densify.scene.scene import View
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.batches import ViewStore
 from gs_densify.training.seed import seed_everything
 from gs_densify.training.trainer import Trainer
@@ -20,7 +20,7 @@ SCENE_SCALE_MARGIN = 1.1  # gsplat's trainer and Inria's both widen the cameras'
 
 def build_trainer(
     config: TrainConfig,
-    host: StrategyHost,
+    host: StrategyAdapter,
     *,
     points: np.ndarray,
     colors: np.ndarray,

@@ -1,35 +1,14 @@
 """Renders training views for a strategy that scores Gaussians; test views are out of its reach."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats
+from gs_densify.strategies.base import ProbedView, StepInfo
 from gs_densify.training.batches import ViewStore
-
-
-@dataclass(frozen=True)
-class ProbedView:
-    """One training view: photo and render [1,H,W,3], alpha [1,H,W,1], and gsplat's `info`.
-
-    Where a pixel does not count, the render is the photo.
-
-    Its camera is `viewmat` [4,4], world to camera, and `K` [3,3] in pixels.
-    `channels` [1,H,W,M] are the extra channels composited, `attributed` [N,M] the sums over pixels
-    of map times blending weight; each is None where it was not asked for.
-    """
-
-    image: Tensor
-    render: Tensor
-    alpha: Tensor
-    info: dict[str, Any]
-    channels: Tensor | None
-    attributed: Tensor | None
-    viewmat: Tensor
-    K: Tensor
 
 
 class Probe:
@@ -77,7 +56,7 @@ class Probe:
             image=batch.images,
             render=batch.composited(output.image),
             alpha=output.alpha,
-            info=output.info,
+            info=cast(StepInfo, output.info),
             channels=output.aux,
             attributed=attributed,
             viewmat=batch.viewmats[0],

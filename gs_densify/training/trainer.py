@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -16,12 +16,12 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.errors import GsDensifyError, NonFiniteError
 from gs_densify.model import adam
 from gs_densify.model import init as model
-from gs_densify.model.state import State
+from gs_densify.model.gaussians import Optimizers, Params
 from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats
 from gs_densify.rendering.device import wait_for
 from gs_densify.results import MetricsRow
-from gs_densify.strategies import ops
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
+from gs_densify.strategies.base import StepInfo
 from gs_densify.training import schedules
 from gs_densify.training.batches import Batch, BatchSampler, ViewStore
 from gs_densify.training.divergence import (
@@ -61,13 +61,12 @@ class Trainer:
         splats: torch.nn.ParameterDict,
         views: ViewStore,
         rasterizer: Rasterizer,
-        host: StrategyHost,
+        host: StrategyAdapter,
         *,
         scene_scale: float,
         near_plane: float,
     ) -> None:
         self.config = config
-        self.splats = splats
         self.views = views
         self.rasterizer = rasterizer
         self.host = host
@@ -85,7 +84,7 @@ class Trainer:
         self.sampler = BatchSampler(views.sizes, config.batch_size, config.seed)
         rates = {name: getattr(config.lr, name) for name in model.NAMES}
         rates["means"] *= scene_scale
-        self.optimizers = model.create_optimizers(
+        optimizers = model.create_optimizers(
             splats, rates, batch_size=config.batch_size, weight_decay=config.lr.weight_decay
         )
         self._summed = 0
@@ -102,7 +101,7 @@ class Trainer:
         self.modules = Modules(
             {name: MODULES.load(name)(len(views)).to(device) for name in config.modules}
         )
-        self._initial_means_lr = self.optimizers["means"].param_groups[0]["lr"]
+        self._initial_means_lr = optimizers["means"].param_groups[0]["lr"]
         self._probe = Probe(
             views,
             splats,
@@ -110,8 +109,18 @@ class Trainer:
             sh_degree=lambda: self._sh_degree(self.progress.step),
             **self._projection,
         )
-        host.start(splats, self.optimizers, scene_scale=scene_scale)
-        self.progress = Progress(peak_gaussians=ops.count(splats))
+        self.gaussians = host.start(splats, optimizers, scene_scale=scene_scale)
+        self.progress = Progress(peak_gaussians=self.gaussians.num)
+
+    @property
+    def splats(self) -> Params:
+        """The model's parameters."""
+        return self.gaussians.params
+
+    @property
+    def optimizers(self) -> Optimizers:
+        """One for each parameter."""
+        return self.gaussians.optimizers
 
     def run(self, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm) -> None:
         """Trains to step `until`; `on_log` gets a line of figures at its steps.
@@ -179,7 +188,7 @@ class Trainer:
         with section("strategy"):
             means_lr = self._set_means_lr(step + count - 1)
             info = self._completed_info(output, render, batch, means_lr)
-            host.pre_backward(self.splats, self.optimizers, step, info)
+            host.pre_backward(self.gaussians, step, info)
             further = self._further_terms(
                 LossInputs(self.splats, render, output.alpha, batch, step)
             )
@@ -195,6 +204,7 @@ class Trainer:
             total.backward()
         self._losses.append(step, terms)
         if aux is not None:
+            assert aux.grad is not None
             info["attributed"] = aux.grad
         with section("optimizer"):
             self._update(is_update, count, info)
@@ -208,23 +218,17 @@ class Trainer:
         if is_checked:
             self._check_strategy(step)
             self._losses.clear()
-        self.progress.peak_gaussians = max(self.progress.peak_gaussians, ops.count(self.splats))
+        self.progress.peak_gaussians = max(self.progress.peak_gaussians, self.gaussians.num)
         return terms, count
 
-    def _call_post_backward(self, step: int, info: dict[str, Any], means_lr: float) -> None:
+    def _call_post_backward(self, step: int, info: StepInfo, means_lr: float) -> None:
         """Calls the hook, and looks at what it left where it changed the model."""
-        means, before = self.splats["means"], ops.count(self.splats)
-        self.host.post_backward(
-            self.splats,
-            self.optimizers,
-            step,
-            info,
-            means_lr=means_lr,
-            packed=self.config.render.packed,
-        )
+        means, before = self.splats["means"], self.gaussians.num
+        packed = self.config.render.packed
+        self.host.post_backward(self.gaussians, step, info, means_lr=means_lr, packed=packed)
         if self._summed and self.splats["means"] is not means:
             self._check_gradients(step)
-        if ops.count(self.splats) != before:  # a refinement, which waits for the GPU anyway
+        if self.gaussians.num != before:  # a refinement, which waits for the GPU anyway
             self._check_strategy(step)
 
     def _num_joined(self, step: int, room: int, summed: int) -> int:
@@ -255,7 +259,7 @@ class Trainer:
         wanted = self.host.update_every(last)
         return self._summed + count >= wanted or last + 1 == self.config.steps
 
-    def _update(self, is_update: bool, count: int, info: dict[str, Any]) -> None:
+    def _update(self, is_update: bool, count: int, info: StepInfo) -> None:
         """Steps the optimisers, or leaves the gradients to be summed with those of later steps."""
         if self.config.lr.visible_only:
             drawn = (info["radii"] > 0).all(-1).any(0)
@@ -301,7 +305,7 @@ class Trainer:
             raise self._divergence(step)
         name, count = next(iter(rows.items()))
         raise self.host.blame_for(
-            f"'{name}' is not finite in {count} of {ops.count(self.splats)} Gaussians",
+            f"'{name}' is not finite in {count} of {self.gaussians.num} Gaussians",
             "after step_post_backward",
             step,
             NonFiniteError,
@@ -320,9 +324,8 @@ class Trainer:
 
     def _completed_info(
         self, output: RenderOutput, render: Tensor, batch: Batch, means_lr: float
-    ) -> dict[str, Any]:
-        return {
-            **output.info,
+    ) -> StepInfo:
+        added: StepInfo = {
             "means_lr": means_lr,
             "image": batch.images,
             "render": render,
@@ -331,6 +334,7 @@ class Trainer:
             "num_train_views": len(self.views),
             "probe": self._probe,
         }
+        return cast(StepInfo, {**output.info, **added})
 
     def _sh_degree(self, step: int) -> int:
         factor = self.config.schedule_factor or 1.0
@@ -381,7 +385,7 @@ class Trainer:
         return MetricsRow(
             step=self.progress.step,
             **{name: float(terms[name]) for name in _LOGGED if name in terms},
-            num_gaussians=ops.count(self.splats),
+            num_gaussians=self.gaussians.num,
             train_seconds=self.progress.train_seconds,
             step_milliseconds=step_milliseconds,
             means_lr=self.optimizers["means"].param_groups[0]["lr"],
@@ -394,34 +398,19 @@ class Trainer:
             "step": self.progress.step,
             "train_seconds": self.progress.train_seconds,
             "peak_gaussians": self.progress.peak_gaussians,
-            "splats": {name: value.detach() for name, value in self.splats.items()},
-            "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
-            "strategy_state": dict(self.host.state),
-            "strategy_rows": self.host.state.described(),
+            **self.gaussians.state_dict(),
             "sampler": self.sampler.state_dict(),
             "modules": self.modules.state_dict(),
             # Amid steps whose gradients are summed.
             "summed": self._summed,
-            "gradients": {
-                name: value.grad for name, value in self.splats.items() if value.grad is not None
-            },
             "drawn": self._visible,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken, in place."""
-        device = self.splats["means"].device
-        restored = model.to_parameters(state["splats"], device)
-        for name, optimizer in self.optimizers.items():
-            self.splats[name] = restored[name]
-            if name in state["gradients"]:
-                restored[name].grad = state["gradients"][name].to(device, copy=True)
-            optimizer.param_groups[0]["params"] = [restored[name]]
-            optimizer.state.clear()
-            optimizer.load_state_dict(state["optimizers"][name])
-        self.host.state = State.restored(state["strategy_state"], state.get("strategy_rows"))
+        self.gaussians.load_state_dict(state)
         drawn, step = state["drawn"], state["step"]
-        self._visible = None if drawn is None else drawn.to(device)
+        self._visible = None if drawn is None else drawn.to(self.splats["means"].device)
         # Earlier versions updated at multiples of the interval, and did not save the number.
         self._summed = state.get("summed", step % self.host.update_every(step))
         self.sampler.load_state_dict(state["sampler"])
@@ -443,7 +432,7 @@ def _means(sums: dict[str, Tensor], count: int) -> dict[str, Tensor]:
     return values if count == 1 else {name: value / count for name, value in values.items()}
 
 
-def _scale_gradients(info: dict[str, Any], scales: list[float], *, packed: bool) -> None:
+def _scale_gradients(info: StepInfo, scales: list[float], *, packed: bool) -> None:
     """Multiplies the image-plane gradients of each view by its scale, in place."""
     means2d = info["means2d"]
     kept = means2d.grad if means2d.retains_grad else None

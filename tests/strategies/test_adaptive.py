@@ -7,6 +7,7 @@ import torch
 from splats_example import snapshot, trained
 
 from gs_densify.errors import ConfigError, StrategyError
+from gs_densify.model.gaussians import Gaussians
 from gs_densify.strategies import ops
 from gs_densify.strategies.methods.adaptive import (
     AdaptiveStrategy,
@@ -137,7 +138,7 @@ def test_the_split_mask_covers_the_clones_that_came_before_it() -> None:
     is_parent = torch.ones(COUNT, dtype=torch.bool)
     is_large = params["scales"].amax(-1).exp() > 0.05
     assert 0 < is_large.sum() < COUNT
-    strategy._give_birth(params, optimizers, state, 20, is_parent)
+    strategy._grow(Gaussians(params, optimizers, state), 20, is_parent)
     assert len(params["means"]) == len(state["quality"]) == 2 * COUNT
 
 
@@ -146,7 +147,7 @@ def test_a_stale_mask_cannot_decay_opacities() -> None:
     stale = torch.ones(COUNT, dtype=torch.bool)
     ops.duplicate(params, optimizers, state, stale)
     with pytest.raises(StrategyError, match=f"{COUNT} entries was given for {2 * COUNT}"):
-        decay_opacities(params, optimizers, stale, 0.5)
+        decay_opacities(Gaussians(params, optimizers, {}), stale, 0.5)
 
 
 def test_percentiles_of_more_values_than_torch_quantile_takes() -> None:
@@ -192,7 +193,7 @@ def test_a_soft_reset_decays_the_weak_and_protects_the_promising() -> None:
     quality = torch.rand(COUNT)
     state = {"quality": quality}
     before = params["opacities"].detach().sigmoid().clone()
-    _short(protect=0.25)._reset(params, optimizers, state, 30)
+    _short(protect=0.25)._reset(Gaussians(params, optimizers, state), 30)
     after = params["opacities"].detach().sigmoid()
     is_protected = quality > quality.sort().values[round(0.75 * COUNT) - 1]
     torch.testing.assert_close(after[is_protected], before[is_protected])

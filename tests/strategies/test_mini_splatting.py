@@ -7,6 +7,7 @@ import torch
 from splats_example import random_splats, trained
 
 from gs_densify.errors import ConfigError, StrategyError
+from gs_densify.model.gaussians import Gaussians
 from gs_densify.model.geometry import covariances
 from gs_densify.model.init import neighbour_distances
 from gs_densify.rendering.attribution.contributors import contributions
@@ -102,7 +103,7 @@ def _with_gradients(gradient: float) -> int:
     state = strategy.initialize_state(scene_scale=3.0)
     state["grad2d"] = torch.full((COUNT,), gradient)
     state["count"], state["area"] = torch.ones(COUNT), torch.zeros(COUNT)
-    strategy._refine(params, optimizers, state, 2)
+    strategy._refine(Gaussians(params, optimizers, state), 2)
     return len(params["means"])
 
 

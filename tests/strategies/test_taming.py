@@ -12,6 +12,7 @@ from probe_example import HEIGHT, WIDTH, make_probe, random_info
 from splats_example import trained
 
 from gs_densify.errors import ConfigError, StrategyError
+from gs_densify.model.gaussians import Gaussians
 from gs_densify.strategies import scores
 from gs_densify.strategies.methods import taming
 from gs_densify.strategies.methods.taming import TamingStrategy
@@ -40,6 +41,10 @@ class _Run:
 
     def __len__(self) -> int:
         return len(self.params["means"])
+
+    @property
+    def gaussians(self) -> Gaussians:
+        return Gaussians(self.params, self.optimizers, self.state)
 
     @property
     def opacities(self) -> torch.Tensor:
@@ -232,7 +237,7 @@ def test_the_score_is_the_one_written_down_here() -> None:
     gradient = torch.rand(COUNT)
     gradient[::7] = 0.0
     run.params["means"].data[:6, 1] += 30.0  # in no view
-    importance = run.strategy._importance(run.params, gradient, {"probe": run.probe})
+    importance = run.strategy._importance(run.gaussians, gradient, {"probe": run.probe})
     views = [run.probe(view) for view in range(4)]
     expected = sum(reference_score(run.params, gradient, seen) for seen in views)
     torch.testing.assert_close(importance.double(), expected, rtol=1e-4, atol=1e-4)
@@ -246,10 +251,10 @@ def test_each_weight_is_of_the_term_that_it_names() -> None:
     run = _Run(score_views=4)
     gradient = torch.rand(COUNT)
     names = [name for name in vars(run.strategy) if name.endswith("_weight")]
-    before = run.strategy._importance(run.params, gradient, {"probe": run.probe})
+    before = run.strategy._importance(run.gaussians, gradient, {"probe": run.probe})
     for name in names:
         run = _Run(score_views=4, **{name: 0.0})
-        without = run.strategy._importance(run.params, gradient, {"probe": run.probe})
+        without = run.strategy._importance(run.gaussians, gradient, {"probe": run.probe})
         assert (without < before).any(), name
         if name not in ("edge_weight", "mse_weight"):  # these two are weights within a term
             assert (without <= before).all(), name

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
 from gs_densify.config.options import TrainConfig
 from gs_densify.strategies import ops
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
 from gs_densify.training.trainer import Trainer
 
@@ -22,7 +22,7 @@ def miniature() -> Miniature:
 
 def trainer_of(scene: Miniature, strategy: Any, cap: int | None) -> Trainer:
     config = TrainConfig(scene="tiny", steps=10, log_every=10, max_gaussians=cap)
-    return make_trainer(config, scene, StrategyHost("s", strategy, max_gaussians=cap))
+    return make_trainer(config, scene, StrategyAdapter("s", strategy, max_gaussians=cap))
 
 
 def test_points_above_the_cap_are_thinned_evenly_and_not_by_their_order(

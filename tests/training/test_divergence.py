@@ -14,7 +14,7 @@ from gs_densify.config.options import LearningRates, TrainConfig
 from gs_densify.errors import DivergenceError, NonFiniteError, StrategyError
 from gs_densify.results import MetricsLog, MetricsRow
 from gs_densify.strategies import ops
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
 
 
@@ -27,7 +27,7 @@ def train(
     scene: Miniature, strategy: Any, log: MetricsLog | None = None, **options: Any
 ) -> list[MetricsRow]:
     config = TrainConfig(scene="tiny", strategy="default", steps=30, log_every=10, **options)
-    trainer = make_trainer(config, scene, StrategyHost("bystander", strategy))
+    trainer = make_trainer(config, scene, StrategyAdapter("bystander", strategy))
     rows: list[MetricsRow] = []
     with tqdm(disable=True) as bar:
         trainer.run(30, rows.append if log is None else log.append, bar)

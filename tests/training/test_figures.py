@@ -8,13 +8,13 @@ from tqdm import tqdm
 from gs_densify.check.miniature import load_miniature, make_trainer
 from gs_densify.config.options import TrainConfig
 from gs_densify.results import MetricsRow
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
 
 
 def test_lines_hold_the_time_that_training_took() -> None:
     config = TrainConfig(scene="tiny", steps=10, log_every=4)
-    trainer = make_trainer(config, load_miniature(), StrategyHost("nothing", Strategy()))
+    trainer = make_trainer(config, load_miniature(), StrategyAdapter("nothing", Strategy()))
     rows: list[MetricsRow] = []
     before = time.perf_counter()
     with tqdm(disable=True) as bar:
@@ -35,7 +35,7 @@ def test_lines_hold_the_time_that_training_took() -> None:
 def test_lines_count_gaussians_and_no_gpu_memory_on_a_cpu() -> None:
     scene = load_miniature()
     config = TrainConfig(scene="tiny", steps=1)
-    trainer = make_trainer(config, scene, StrategyHost("nothing", Strategy()))
+    trainer = make_trainer(config, scene, StrategyAdapter("nothing", Strategy()))
     rows: list[MetricsRow] = []
     with tqdm(disable=True) as bar:
         trainer.run(1, rows.append, bar)

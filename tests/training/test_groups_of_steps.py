@@ -12,7 +12,7 @@ from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
 from gs_densify.config.options import LossOptions, RenderOptions, TrainConfig
 from gs_densify.errors import StrategyError
 from gs_densify.strategies import ops, statistics
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
 from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
@@ -71,7 +71,7 @@ def trained(
 ) -> Trainer:
     trainer = build_trainer(
         config,
-        StrategyHost("s", strategy),
+        StrategyAdapter("s", strategy),
         points=scene.points,
         colors=scene.colors,
         views=scene.views[:views],
@@ -124,9 +124,9 @@ def test_strategies_see_the_gradients_of_one_step_at_a_time(
     masks = masks_of(miniature)
     one, three = (trained(miniature, Summing(n), config, until=3, masks=masks) for n in (1, 3))
     for name in ("grad2d", "count"):
-        expected = one.host.state[name]
+        expected = one.gaussians.state[name]
         assert expected.norm() > 0
-        torch.testing.assert_close(three.host.state[name], expected, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(three.gaussians.state[name], expected, rtol=1e-3, atol=1e-6)
 
 
 def test_regularisers_count_once_for_each_step(miniature: Miniature) -> None:
@@ -220,7 +220,7 @@ def test_groups_have_the_wanted_size_where_it_changes(miniature: Miniature) -> N
     strategy = Growing(together=1)
     updates = []
     config = dataclasses.replace(CONFIG, log_every=1)
-    trainer = make_trainer(config, miniature, StrategyHost("s", strategy))
+    trainer = make_trainer(config, miniature, StrategyAdapter("s", strategy))
     with tqdm(disable=True) as bar:
         for step in range(1, 17):
             trainer.run(step, lambda row: None, bar)

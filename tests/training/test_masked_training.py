@@ -11,7 +11,7 @@ from gs_densify.check.miniature import Miniature, load_miniature
 from gs_densify.config.options import LossOptions, TrainConfig
 from gs_densify.model.init import create_splats
 from gs_densify.rendering.base import make_rasterizer
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.batches import ViewStore
 from gs_densify.training.trainer import Trainer
 
@@ -48,7 +48,7 @@ def train(
         device=device,
     )
     views = ViewStore(scene.views, photos, device, budget=1e9, masks=masks)
-    host = StrategyHost("watcher", watcher)
+    host = StrategyAdapter("watcher", watcher)
     trainer = Trainer(
         config, splats, views, make_rasterizer(device), host, scene_scale=1.0, near_plane=0.01
     )

@@ -13,7 +13,7 @@ from gs_densify.check.rules import first_difference
 from gs_densify.check.subject import stored
 from gs_densify.config.options import TrainConfig
 from gs_densify.runs.checkpoint import from_bytes
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
 from gs_densify.training.modules.base import Modules, TrainableModule
 from gs_densify.training.modules.exposure import Exposure
@@ -27,7 +27,7 @@ def miniature() -> Miniature:
 
 def trainer_of(scene: Miniature, *modules: str, strategy: Any = None) -> Trainer:
     config = TrainConfig(scene="tiny", steps=60, log_every=60, modules=modules)
-    return make_trainer(config, scene, StrategyHost("s", strategy or Strategy()))
+    return make_trainer(config, scene, StrategyAdapter("s", strategy or Strategy()))
 
 
 def advanced(trainer: Trainer, until: int) -> Trainer:

@@ -24,7 +24,7 @@ from gs_densify.config.options import (
 )
 from gs_densify.results import MetricsRow
 from gs_densify.strategies import ops
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
 from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
@@ -73,7 +73,7 @@ def build(
     parameter has a gradient."""
     trainer = build_trainer(
         config,
-        StrategyHost("watching", strategy),
+        StrategyAdapter("watching", strategy),
         points=scene.points,
         colors=scene.colors,
         views=scene.views,
@@ -299,7 +299,7 @@ def test_summed_steps_are_a_sum_however_many_are_rendered_at_once(
 
 def test_training_begins_with_a_ball_at_each_point(scene: Miniature) -> None:
     trainer = make_trainer(
-        TrainConfig(scene="tiny", steps=1), scene, StrategyHost("watching", Watching())
+        TrainConfig(scene="tiny", steps=1), scene, StrategyAdapter("watching", Watching())
     )
     points, colors = torch.from_numpy(scene.points), torch.from_numpy(scene.colors)
     expected = bare_loop.first_values(points.double(), colors.double())
@@ -367,7 +367,7 @@ def test_the_sh_degree_rises_by_one_at_chosen_steps(
 def test_the_sh_degree_stays_within_the_model(scene: Miniature) -> None:
     strategy = Watching()
     config = TrainConfig(scene="tiny", steps=30_000, init=InitOptions(sh_degree=1))
-    logged_at(make_trainer(config, scene, StrategyHost("watching", strategy)), [0, 1000, 29_999])
+    logged_at(make_trainer(config, scene, StrategyAdapter("watching", strategy)), [0, 1000, 29_999])
     assert strategy.degrees == [0, 1, 1]
 
 
@@ -412,7 +412,7 @@ def test_the_cap_keeps_the_most_opaque(scene: Miniature) -> None:
     count = len(scene.points)
     strategy = Doubling()
     config = TrainConfig(scene="tiny", steps=1, max_gaussians=count)
-    host = StrategyHost("doubling", strategy, max_gaussians=count)
+    host = StrategyAdapter("doubling", strategy, max_gaussians=count)
     trainer = make_trainer(config, scene, host)
     with tqdm(disable=True) as bar:
         trainer.run(1, lambda row: None, bar)

@@ -13,7 +13,7 @@ from gs_densify.check.subject import stored
 from gs_densify.config.options import LearningRates, RenderOptions, TrainConfig
 from gs_densify.errors import StrategyError
 from gs_densify.runs.checkpoint import from_bytes, restore_random_state
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
 from gs_densify.training import resolution
 from gs_densify.training.trainer import Trainer
@@ -45,7 +45,7 @@ def miniature() -> Miniature:
 def trained(miniature: Miniature, together: int, steps: int) -> tuple[Trainer, Summing]:
     strategy = Summing(together)
     config = TrainConfig(scene="tiny", strategy="default", steps=100, log_every=6)
-    trainer = make_trainer(config, miniature, StrategyHost("summing", strategy))
+    trainer = make_trainer(config, miniature, StrategyAdapter("summing", strategy))
     rows: list[int] = []
     with tqdm(disable=True) as bar:
         trainer.run(steps, lambda row: rows.append(row.step), bar)
@@ -89,7 +89,7 @@ def test_a_checkpoint_amid_summed_gradients_resumes_to_the_same_bits(
         return trainer
 
     def new() -> Trainer:
-        return make_trainer(config, miniature, StrategyHost("summing", Summing(together=1)))
+        return make_trainer(config, miniature, StrategyAdapter("summing", Summing(together=1)))
 
     trainer = advanced(new(), 6)  # updates after 4 and 8
     assert trainer.splats["means"].grad is not None
@@ -115,7 +115,7 @@ def test_the_first_steps_see_reduced_photos_where_that_is_asked_for(
 
     render = RenderOptions(coarse_until=0.5)
     config = TrainConfig(scene="tiny", strategy="default", steps=20, render=render)
-    trainer = make_trainer(config, miniature, StrategyHost("sizes", Sizes()))
+    trainer = make_trainer(config, miniature, StrategyAdapter("sizes", Sizes()))
     with tqdm(disable=True) as bar:
         trainer.run(20, lambda row: None, bar)
     width, height = trainer.views.sizes[0]
@@ -139,7 +139,7 @@ def test_nothing_nearer_than_the_near_plane_is_drawn_while_training(
     strategy = Watching()
     scene = dataclasses.replace(miniature, near_plane=near_plane)
     config = TrainConfig(scene="tiny", steps=1)
-    trainer = make_trainer(config, scene, StrategyHost("watching", strategy))
+    trainer = make_trainer(config, scene, StrategyAdapter("watching", strategy))
     with tqdm(disable=True) as bar:
         trainer.run(1, lambda row: None, bar)
     assert [bool(value > 0) for value in strategy.brightest] == [is_drawn, is_drawn]
@@ -168,7 +168,7 @@ def test_what_a_strategy_asks_of_the_rasteriser_must_fit(
 ) -> None:
     strategy = type("Asking", (), hooks)()
     config = TrainConfig(scene="tiny", strategy="default", steps=1)
-    trainer = make_trainer(config, miniature, StrategyHost("asking", strategy))
+    trainer = make_trainer(config, miniature, StrategyAdapter("asking", strategy))
     with tqdm(disable=True) as bar, pytest.raises(StrategyError, match=said) as caught:
         trainer.run(1, lambda row: None, bar)
     assert "strategy 'asking', step 0" in str(caught.value)

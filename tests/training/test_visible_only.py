@@ -9,7 +9,7 @@ import torch
 from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
 from gs_densify.config.options import LearningRates, TrainConfig
 from gs_densify.strategies import ops
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.trainer import Trainer
 
 
@@ -54,7 +54,7 @@ def _trainer(scene: Miniature, watcher: Watcher, *, visible_only: bool = True) -
     """Views 0 and 3 in turn; a third of the Gaussians is seen by neither, a third by 0 alone."""
     rates = LearningRates(visible_only=visible_only, weight_decay=0.01)
     config = TrainConfig(scene="tiny", device="cpu", lr=rates)
-    trainer = make_trainer(config, scene, StrategyHost("watcher", watcher))
+    trainer = make_trainer(config, scene, StrategyAdapter("watcher", watcher))
     trainer.sampler = Turns()  # type: ignore[assignment]
     from_world = trainer.views.viewmats[0]
     position, forward = -from_world[:3, :3].T @ from_world[:3, 3], from_world[2, :3]

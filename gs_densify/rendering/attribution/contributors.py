@@ -8,6 +8,7 @@ elsewhere torch does, tile by tile.
 gsplat 1.5.3 has neither; at a threshold (1/255, 1e-4) float32 programs may decide differently.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -58,7 +59,7 @@ class Rows(NamedTuple):
     opacities: Tensor  # [R]
 
 
-def top_contributors(info: dict[str, Any]) -> tuple[Tensor, Tensor]:
+def top_contributors(info: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     """The Gaussian of the largest blending weight at each pixel, and that weight.
 
     Returns:
@@ -70,7 +71,7 @@ def top_contributors(info: dict[str, Any]) -> tuple[Tensor, Tensor]:
 
 
 def contributions(
-    info: dict[str, Any], count: int, pixel_map: Tensor | None = None
+    info: Mapping[str, Any], count: int, pixel_map: Tensor | None = None
 ) -> Contributions:
     """`top_contributors` and the sums over each image, for a model of `count` Gaussians.
 
@@ -154,7 +155,7 @@ def _implementation(rows: Rows) -> Any:
     return contributors_torch
 
 
-def _read(info: dict[str, Any]) -> tuple[Rows, TileLists]:
+def _read(info: Mapping[str, Any]) -> tuple[Rows, TileLists]:
     rows = Rows(
         info["means2d"].detach().reshape(-1, 2),
         info["conics"].detach().reshape(-1, 3),
@@ -172,11 +173,11 @@ def _read(info: dict[str, Any]) -> tuple[Rows, TileLists]:
     return rows, tiles
 
 
-def _is_packed(info: dict[str, Any]) -> bool:
+def _is_packed(info: Mapping[str, Any]) -> bool:
     return bool(info["means2d"].dim() == 2)
 
 
-def _gaussians_of(flat: Tensor, info: dict[str, Any]) -> Tensor:
+def _gaussians_of(flat: Tensor, info: Mapping[str, Any]) -> Tensor:
     """Gaussians of rows (-1 stays)."""
     if _is_packed(info):
         if len(info["gaussian_ids"]) == 0:
@@ -187,7 +188,7 @@ def _gaussians_of(flat: Tensor, info: dict[str, Any]) -> Tensor:
     return torch.where(flat < 0, -1, gaussians)
 
 
-def _by_image(values: Tensor, info: dict[str, Any], count: int) -> Tensor:
+def _by_image(values: Tensor, info: Mapping[str, Any], count: int) -> Tensor:
     """Values [R] of rows as [C, N]."""
     n_images = info["n_cameras"]
     if not _is_packed(info):

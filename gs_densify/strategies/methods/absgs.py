@@ -33,14 +33,14 @@ Differs from the paper / published code:
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError
+from gs_densify.model.gaussians import Gaussians
 from gs_densify.strategies import ops, statistics
-from gs_densify.strategies.base import Strategy
+from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.ops import Optimizers, Params, State
 from gs_densify.strategies.schedule import scaled_steps
 
@@ -112,7 +112,7 @@ class AbsGSStrategy(Strategy):
         return dataclasses.replace(strategy, reduce_every=reduce_every)
 
     def step_pre_backward(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
+        self, params: Params, optimizers: Optimizers, state: State, step: int, info: StepInfo
     ) -> None:
         """Keeps the gradient of the projected means."""
         info["means2d"].retain_grad()
@@ -124,45 +124,48 @@ class AbsGSStrategy(Strategy):
         optimizers: Optimizers,
         state: State,
         step: int,
-        info: dict[str, Any],
+        info: StepInfo,
         packed: bool = False,
     ) -> None:
         """Gathers both gradients; refines, reduces and resets at their steps."""
         if step >= self.refine_stop_iter:
             return
-        _observe(params, state, info, packed)
+        gaussians = Gaussians(params, optimizers, state)
+        _observe(gaussians, info, packed)
         if step > self.refine_start_iter and step % self.refine_every == 0:
-            self._grow(params, optimizers, state)
-            self._prune(params, optimizers, state, step)
+            self._grow(gaussians)
+            self._prune(gaussians, step)
             for name in _STATISTICS:
                 state[name].zero_()
         if step > 0 and self.reduce_every and step % self.reduce_every == 0:
-            ops.reset_opa(params, optimizers, state, value=self.reduce_opa)
+            ops.reset_opa(*gaussians, value=self.reduce_opa)
         if step > 0 and step % self.reset_every == 0:
-            ops.reset_opa(params, optimizers, state, value=self.reset_opa)
+            ops.reset_opa(*gaussians, value=self.reset_opa)
 
-    def _grow(self, params: Params, optimizers: Optimizers, state: State) -> None:
+    def _grow(self, gaussians: Gaussians) -> None:
+        state = gaussians.state
         views = state["count"].clamp_min(1)
         is_clone, is_split = clones_and_splits(
             state["grad2d"] / views,
             state["absgrad2d"] / views,
-            ops.largest_scale(params),
+            gaussians.largest_scales,
             clone_above=self.grow_grad2d,
             split_above=self.split_absgrad2d,
             size=self.grow_scale3d * state["scene_scale"],
         )
-        ops.clone_and_split(params, optimizers, state, is_clone, is_split)
+        ops.clone_and_split(*gaussians, is_clone, is_split)
 
-    def _prune(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
-        is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
+    def _prune(self, gaussians: Gaussians, step: int) -> None:
+        is_weak = gaussians.opacities < self.prune_opa
         if step > self.reset_every:
-            is_weak |= ops.largest_scale(params) > self.prune_scale3d * state["scene_scale"]
-        ops.remove(params, optimizers, state, is_weak)
+            limit = self.prune_scale3d * gaussians.state["scene_scale"]
+            is_weak |= gaussians.largest_scales > limit
+        ops.remove(*gaussians, is_weak)
 
 
-def _observe(params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
-    statistics.zeros_like_rows(state, _STATISTICS, params["means"])
-    num = ops.count(params)
+def _observe(gaussians: Gaussians, info: StepInfo, packed: bool) -> None:
+    state = gaussians.state
+    statistics.zeros_like_rows(state, _STATISTICS, gaussians.params["means"])
     seen = statistics.visible(info)
     terms = {
         "grad2d": statistics.pixel_gradients(info, absolute=False) * seen,
@@ -170,4 +173,4 @@ def _observe(params: Params, state: State, info: dict[str, Any], packed: bool) -
         "count": seen.float(),
     }
     for name, values in terms.items():
-        state[name] += statistics.sum_over_views(values, info, num, packed=packed)
+        state[name] += statistics.sum_over_views(values, info, gaussians.num, packed=packed)

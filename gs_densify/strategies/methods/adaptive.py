@@ -43,9 +43,9 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError, StrategyError
-from gs_densify.strategies import ops, schedule, scores, statistics
-from gs_densify.strategies import splits as births
-from gs_densify.strategies.base import Strategy
+from gs_densify.model.gaussians import Gaussians
+from gs_densify.strategies import ops, schedule, scores, splits, statistics
+from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.ops import Optimizers, Params, State
 
 MIN_REFINEMENTS = 120
@@ -171,7 +171,7 @@ class AdaptiveStrategy(Strategy):
         """Error and plain weight, at the steps that are observed."""
         return 2 if self.use_error and self.needs_absgrad(step) else 0
 
-    def attributed_maps(self, step: int, info: dict[str, Any]) -> Tensor:
+    def attributed_maps(self, step: int, info: StepInfo) -> Tensor:
         """The weighted error map and ones, [C,H,W,2]."""
         error = error_weights(info["render"].detach(), info["image"], self.edge_weight)
         return torch.stack([error, torch.ones_like(error)], dim=-1)
@@ -193,28 +193,30 @@ class AdaptiveStrategy(Strategy):
         optimizers: Optimizers,
         state: State,
         step: int,
-        info: dict[str, Any],
+        info: StepInfo,
         packed: bool = False,
     ) -> None:
         """Gather statistics; refine, reset and prune at their steps."""
         if step >= self.refine_stop_iter:
             return
+        gaussians = Gaussians(params, optimizers, state)
         if self.needs_absgrad(step):
-            self._observe(params, state, info, packed)
+            self._observe(gaussians, info, packed)
             if self.use_error:
-                self._observe_error(params, state, info)
+                self._observe_error(state, info)
         if step > self.refine_start_iter and step % self.refine_every == 0:
-            self._refine(params, optimizers, state, step, info.get("reduction", 1))
+            self._refine(gaussians, step, info.get("reduction", 1))
         if self.soft_reset and step > 0:
-            self._reset(params, optimizers, state, step)
+            self._reset(gaussians, step)
 
     @property
     def _statistics(self) -> tuple[str, ...]:
         return (*_GRADIENT, *_ERROR) if self.use_error else _GRADIENT
 
-    def _observe(self, params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
-        statistics.zeros_like_rows(state, (*self._statistics, "quality"), params["means"])
-        num = ops.count(params)
+    def _observe(self, gaussians: Gaussians, info: StepInfo, packed: bool) -> None:
+        state, num = gaussians.state, gaussians.num
+        names = (*self._statistics, "quality")
+        statistics.zeros_like_rows(state, names, gaussians.params["means"])
         statistics.accumulate_gradients(
             state,
             num,
@@ -231,7 +233,7 @@ class AdaptiveStrategy(Strategy):
             is_high = (grads > upper_quarter(grads, seen)) & seen
             state["agreed"] += statistics.sum_over_views(is_high.float(), info, num, packed=packed)
 
-    def _observe_error(self, params: Params, state: State, info: dict[str, Any]) -> None:
+    def _observe_error(self, state: State, info: StepInfo) -> None:
         if "attributed" not in info:
             raise StrategyError(
                 "adaptive needs attributed error maps, which this trainer does not give; set"
@@ -244,26 +246,26 @@ class AdaptiveStrategy(Strategy):
         state["error_seen"] += is_seen
         state["agreed"] += (error > weight) & is_seen  # the map's mean is 1 in every photo
 
-    def _refine(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, reduction: int
-    ) -> None:
-        start = state.setdefault("num_at_start", ops.count(params))
-        self._prune(params, optimizers, state)
+    def _refine(self, gaussians: Gaussians, step: int, reduction: int) -> None:
+        state = gaussians.state
+        start = state.setdefault("num_at_start", gaussians.num)
+        self._prune(gaussians)
         gradient = blended(state["grad_sum"], state["grad_max"], state["seen"], self.max_blend)
-        quality = self._quality(params, state, gradient)
+        quality = self._quality(gaussians, gradient)
         state["quality"] = quality
-        is_large = ops.largest_scale(params) > self.large_scale3d * state["scene_scale"]
+        is_large = gaussians.largest_scales > self.large_scale3d * state["scene_scale"]
         is_seen = state["seen"] >= self.min_views
         is_candidate = above_percentile(gradient, is_seen & ~is_large, self.clone_percentile)
         is_candidate |= above_percentile(gradient, is_seen & is_large, self.split_percentile)
-        births_wanted = self._births_wanted(gradient, is_candidate, step, start, reduction)
+        wanted = self._wanted(gradient, is_candidate, step, start, reduction)
         weights = quality**self.focus * is_candidate
-        chosen = ops.sample_without_replacement(weights, births_wanted)
-        self._give_birth(params, optimizers, state, step, scores.masked(chosen, len(gradient)))
+        chosen = ops.sample_without_replacement(weights, wanted)
+        self._grow(gaussians, step, scores.masked(chosen, len(gradient)))
         for name in self._statistics:
             state[name].zero_()
 
-    def _quality(self, params: Params, state: State, gradient: Tensor) -> Tensor:
+    def _quality(self, gaussians: Gaussians, gradient: Tensor) -> Tensor:
+        state = gaussians.state
         if not self.use_error:
             share = state["agreed"] / state["seen"].clamp_min(1)
             error = gradient
@@ -272,12 +274,13 @@ class AdaptiveStrategy(Strategy):
             share = state["agreed"] / seen
             error = blended(state["error_sum"], state["error_max"], seen, self.max_blend)
         agreement = 1 - self.consistency + self.consistency * share
-        opacities = params["opacities"].flatten().sigmoid()
-        return scores.rank(gradient).sqrt() * scores.rank(error) * agreement * opacities.sqrt()
+        opacities = gaussians.opacities.sqrt()
+        return scores.rank(gradient).sqrt() * scores.rank(error) * agreement * opacities
 
-    def _births_wanted(
+    def _wanted(
         self, gradient: Tensor, is_candidate: Tensor, step: int, start: int, reduction: int
     ) -> int:
+        """Returns how many Gaussians are to be added."""
         num = len(gradient)
         if self.max_gaussians == 0:
             wanted = int((is_candidate & (gradient > self.auto_gradient)).sum())
@@ -288,20 +291,17 @@ class AdaptiveStrategy(Strategy):
             wanted = target_count(start, self.max_gaussians, progress, reduction) - num
         return max(0, min(wanted, int(self.growth_limit * num)))
 
-    def _give_birth(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, is_parent: Tensor
-    ) -> None:
-        is_large = ops.largest_scale(params) > self.large_scale3d * state["scene_scale"]
-        births.revised_clone(params, optimizers, state, is_parent & ~is_large)
+    def _grow(self, gaussians: Gaussians, step: int, is_parent: Tensor) -> None:
+        size = self.large_scale3d * gaussians.state["scene_scale"]
+        is_large = gaussians.largest_scales > size
+        splits.revised_clone(*gaussians, is_parent & ~is_large)
         # Clones were appended: the mask must cover them before it is used again.
         is_split = is_parent & is_large
-        is_split = torch.cat([is_split, is_split.new_zeros(ops.count(params) - len(is_split))])
+        is_split = torch.cat([is_split, is_split.new_zeros(gaussians.num - len(is_split))])
         growth = self.refine_stop_iter - self.refine_start_iter
         if step < self.refine_start_iter + self.separate * growth:
-            births.long_axis_split(
-                params,
-                optimizers,
-                state,
+            splits.long_axis_split(
+                *gaussians,
                 is_split,
                 offset=1.35,
                 shrink_long=0.55,
@@ -309,30 +309,26 @@ class AdaptiveStrategy(Strategy):
                 opacity_factor=0.6,
             )
         else:
-            births.moment_split(params, optimizers, state, is_split, delta=0.5)
+            splits.moment_split(*gaussians, is_split, delta=0.5)
 
-    def _prune(self, params: Params, optimizers: Optimizers, state: State) -> None:
-        is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
-        is_weak |= ops.largest_scale(params) > self.prune_scale3d * state["scene_scale"]
-        ops.remove(params, optimizers, state, is_weak)
+    def _prune(self, gaussians: Gaussians) -> None:
+        is_weak = gaussians.opacities < self.prune_opa
+        is_weak |= gaussians.largest_scales > self.prune_scale3d * gaussians.state["scene_scale"]
+        ops.remove(*gaussians, is_weak)
 
-    def _reset(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
+    def _reset(self, gaussians: Gaussians, step: int) -> None:
         """Resets end at 60 % of the schedule, so that growth recovers from the last one."""
         last = step - step % self.reset_every
         if not 0 < last <= 0.6 * self.refine_stop_iter:
             return
         if step == last:
-            is_weak = scores.rank(state["quality"]) < 1 - self.protect
-            decay_opacities(params, optimizers, is_weak, self.decay)
+            is_weak = scores.rank(gaussians.state["quality"]) < 1 - self.protect
+            decay_opacities(gaussians, is_weak, self.decay)
         elif self.recovery and step - last == self.recovery:
-            opacities = params["opacities"].flatten()
-            surplus = round(self.recovery_prune * len(opacities))
-            ops.remove(
-                params,
-                optimizers,
-                state,
-                scores.lowest(opacities, surplus, params["means"].detach()),
-            )
+            params = gaussians.params
+            surplus = round(self.recovery_prune * gaussians.num)
+            least = scores.lowest(params["opacities"].flatten(), surplus, params["means"].detach())
+            ops.remove(*gaussians, least)
 
 
 def error_weights(render: Tensor, image: Tensor, edge_weight: float) -> Tensor:
@@ -383,15 +379,13 @@ def target_count(start: int, budget: int, progress: float, reduction: int = 1) -
 
 
 @torch.no_grad()
-def decay_opacities(params: Params, optimizers: Optimizers, is_weak: Tensor, decay: float) -> None:
-    """Multiply the opacity of the Gaussians in `is_weak` [N] by `decay`; their moments restart."""
-    if is_weak.shape != params["opacities"].shape[:1]:
+def decay_opacities(gaussians: Gaussians, is_weak: Tensor, decay: float) -> None:
+    """Multiplies the opacities in the mask `is_weak` [N] by `decay`; their moments restart."""
+    if is_weak.shape != (gaussians.num,):
         raise StrategyError(
-            f"a mask of {len(is_weak)} entries was given for {ops.count(params)} Gaussians"
+            f"a mask of {len(is_weak)} entries was given for {gaussians.num} Gaussians"
         )
-    logits = params["opacities"]
-    faded = ops.inverse_sigmoid(logits.flatten().sigmoid() * decay).reshape(logits.shape)
+    logits = gaussians.params["opacities"]
+    faded = ops.inverse_sigmoid(gaussians.opacities * decay).reshape(logits.shape)
     logits.copy_(torch.where(is_weak.reshape(logits.shape), faded, logits))
-    for moment in optimizers["opacities"].state.get(logits, {}).values():
-        if moment.shape == logits.shape:
-            moment[is_weak] = 0
+    gaussians.forget_moments(("opacities",), is_weak)

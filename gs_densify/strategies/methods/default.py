@@ -27,13 +27,13 @@ Differs from the paper / published code:
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from gs_densify.errors import ConfigError
+from gs_densify.model.gaussians import Gaussians
 from gs_densify.strategies import ops, statistics
-from gs_densify.strategies.base import Strategy
+from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.ops import Optimizers, Params, State
 
 
@@ -77,7 +77,7 @@ class DefaultStrategy(Strategy):
                 raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 step is needed")
 
     def step_pre_backward(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
+        self, params: Params, optimizers: Optimizers, state: State, step: int, info: StepInfo
     ) -> None:
         """Keeps the gradient of the projected means."""
         info["means2d"].retain_grad()
@@ -89,52 +89,53 @@ class DefaultStrategy(Strategy):
         optimizers: Optimizers,
         state: State,
         step: int,
-        info: dict[str, Any],
+        info: StepInfo,
         packed: bool = False,
     ) -> None:
         """Gathers statistics; refines and resets at their steps."""
         if step >= self.refine_stop_iter:
             return
-        self._observe(params, state, info, packed)
+        gaussians = Gaussians(params, optimizers, state)
+        self._observe(gaussians, info, packed)
         is_refine_step = step > self.refine_start_iter and step % self.refine_every == 0
         if is_refine_step and step % self.reset_every >= self.pause_refine_after_reset:
-            self._grow(params, optimizers, state, step)
-            self._prune(params, optimizers, state, step)
+            self._grow(gaussians, step)
+            self._prune(gaussians, step)
             for name in self._statistics:
                 state[name].zero_()
         if step > 0 and step % self.reset_every == 0:
-            ops.reset_opa(params, optimizers, state, value=2.0 * self.prune_opa)
+            ops.reset_opa(*gaussians, value=2.0 * self.prune_opa)
 
     @property
     def _statistics(self) -> tuple[str, ...]:
         uses_radii = self.refine_scale2d_stop_iter > 0
         return ("grad2d", "count", "radii") if uses_radii else ("grad2d", "count")
 
-    def _observe(self, params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
-        statistics.zeros_like_rows(state, self._statistics, params["means"])
-        num = ops.count(params)
+    def _observe(self, gaussians: Gaussians, info: StepInfo, packed: bool) -> None:
+        state, num = gaussians.state, gaussians.num
+        statistics.zeros_like_rows(state, self._statistics, gaussians.params["means"])
         statistics.accumulate_gradients(state, num, info, absolute=self.absgrad, packed=packed)
         if "radii" in self._statistics:
             radii = statistics.screen_radii(info) * statistics.visible(info)
             latest = statistics.max_over_views(radii, info, num, packed=packed)
             torch.maximum(state["radii"], latest, out=state["radii"])
 
-    def _grow(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
+    def _grow(self, gaussians: Gaussians, step: int) -> None:
+        state = gaussians.state
         gradient = state["grad2d"] / state["count"].clamp_min(1)
         is_high = gradient > self.grow_grad2d
-        is_small = ops.largest_scale(params) <= self.grow_scale3d * state["scene_scale"]
+        is_small = gaussians.largest_scales <= self.grow_scale3d * state["scene_scale"]
         is_clone = is_high & is_small
         is_split = is_high & ~is_small
         if step < self.refine_scale2d_stop_iter:
             is_split |= state["radii"] > self.grow_scale2d
-        ops.clone_and_split(
-            params, optimizers, state, is_clone, is_split, revised_opacity=self.revised_opacity
-        )
+        ops.clone_and_split(*gaussians, is_clone, is_split, revised_opacity=self.revised_opacity)
 
-    def _prune(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
-        is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
+    def _prune(self, gaussians: Gaussians, step: int) -> None:
+        state = gaussians.state
+        is_weak = gaussians.opacities < self.prune_opa
         if step > self.reset_every:
-            is_weak |= ops.largest_scale(params) > self.prune_scale3d * state["scene_scale"]
+            is_weak |= gaussians.largest_scales > self.prune_scale3d * state["scene_scale"]
             if step < self.refine_scale2d_stop_iter:
                 is_weak |= state["radii"] > self.prune_scale2d
-        ops.remove(params, optimizers, state, is_weak)
+        ops.remove(*gaussians, is_weak)

@@ -49,9 +49,9 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError, StrategyError
-from gs_densify.strategies import ops, scores, statistics
-from gs_densify.strategies import splits as births
-from gs_densify.strategies.base import Strategy
+from gs_densify.model.gaussians import Gaussians
+from gs_densify.strategies import ops, scores, splits, statistics
+from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.ops import Optimizers, Params, State
 from gs_densify.strategies.schedule import scaled_steps
 
@@ -158,7 +158,7 @@ class EDCStrategy(Strategy):
         return 1 if step < self.refine_stop_iter else min(5, self.update_every(step))
 
     def step_pre_backward(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
+        self, params: Params, optimizers: Optimizers, state: State, step: int, info: StepInfo
     ) -> None:
         """Keeps the gradient of the projected means."""
         info["means2d"].retain_grad()
@@ -170,60 +170,54 @@ class EDCStrategy(Strategy):
         optimizers: Optimizers,
         state: State,
         step: int,
-        info: dict[str, Any],
+        info: StepInfo,
         packed: bool = False,
     ) -> None:
         """Gathers statistics; prunes, splits and resets at their steps."""
         if step >= self.refine_stop_iter:
             return
+        gaussians = Gaussians(params, optimizers, state)
         if self._is_observed(step):
-            self._observe(params, state, info, packed)
+            self._observe(gaussians, info, packed)
         if step > 0 and step == self.early_prune_iter:
-            ops.remove(params, optimizers, state, _opacities(params) < self.early_prune_opa)
-            self._forget(state)
+            ops.remove(*gaussians, gaussians.opacities < self.early_prune_opa)
+            _forget(state)
         if self._is_observed(step) and step % self.refine_every == 0:
-            self._refine(params, optimizers, state, step, info)
+            self._refine(gaussians, step, info)
         if step > 0 and step % self.reset_every == 0:
-            ops.reset_opa(params, optimizers, state, value=self.reset_opa)
+            ops.reset_opa(*gaussians, value=self.reset_opa)
         if self._since_reset(step) == self.recovery_delay:
-            is_last = below_quantile(_opacities(params), self.recovery_share)
-            ops.remove(params, optimizers, state, is_last)
-            self._forget(state)
+            is_last = below_quantile(gaussians.opacities, self.recovery_share)
+            ops.remove(*gaussians, is_last)
+            _forget(state)
 
     def _is_observed(self, step: int) -> bool:
         return self.refine_start_iter < step < self.refine_stop_iter
 
-    def _observe(self, params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
-        statistics.zeros_like_rows(state, _STATISTICS, params["means"])
+    def _observe(self, gaussians: Gaussians, info: StepInfo, packed: bool) -> None:
+        state = gaussians.state
+        statistics.zeros_like_rows(state, _STATISTICS, gaussians.params["means"])
         statistics.accumulate_gradients(
-            state, ops.count(params), info, absolute=self.absgrad, packed=packed
+            state, gaussians.num, info, absolute=self.absgrad, packed=packed
         )
-
-    def _forget(self, state: State) -> None:
-        for name in _STATISTICS:
-            if state.get(name) is not None:
-                state[name].zero_()
 
     def _since_reset(self, step: int) -> int | None:
         """Steps since the last reset, while its recovery is watched."""
         is_watched = self.reset_every < step < self.recovery_stop_iter
         return step % self.reset_every if is_watched else None
 
-    def _refine(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
-    ) -> None:
-        ops.remove_surplus(params, optimizers, state, self.max_gaussians)
-        self._grow(params, optimizers, state, step, info)
+    def _refine(self, gaussians: Gaussians, step: int, info: StepInfo) -> None:
+        ops.remove_surplus(*gaussians, self.max_gaussians)
+        self._grow(gaussians, step, info)
         if step + self.refine_every < self.refine_stop_iter:
-            ops.remove(params, optimizers, state, _opacities(params) < self.prune_opa)
+            ops.remove(*gaussians, gaussians.opacities < self.prune_opa)
 
-    def _grow(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
-    ) -> None:
+    def _grow(self, gaussians: Gaussians, step: int, info: StepInfo) -> None:
+        state = gaussians.state
         target = growth_target(
             step, self.refine_start_iter, self.growth_stop_iter, self.max_gaussians
         )
-        wanted = target - ops.count(params)
+        wanted = target - gaussians.num
         if wanted <= 0:
             return
         gradient = state["grad2d"] / state["count"].clamp_min(1)
@@ -231,20 +225,18 @@ class EDCStrategy(Strategy):
         threshold = self.grow_grad2d / _LATE_THRESHOLD if is_late else self.grow_grad2d
         if not bool((gradient >= threshold).any()):
             return
-        score = gradient if is_late else self._edge_score(state, step, info, ops.count(params))
-        births.long_axis_split(
-            params,
-            optimizers,
-            state,
+        score = gradient if is_late else self._edge_score(state, step, info, gaussians.num)
+        splits.long_axis_split(
+            *gaussians,
             chosen_to_split(gradient, score, threshold, wanted),
             offset=self.split_offset,
             shrink_long=self.split_long,
             shrink_others=self.split_others,
             opacity_factor=self.split_opacity,
         )
-        self._forget(state)
+        _forget(state)
 
-    def _edge_score(self, state: State, step: int, info: dict[str, Any], count: int) -> Tensor:
+    def _edge_score(self, state: State, step: int, info: StepInfo, count: int) -> Tensor:
         if "probe" not in info:
             raise StrategyError(
                 "the edge-aware score renders training views; info['probe'] is missing, which the"
@@ -254,8 +246,9 @@ class EDCStrategy(Strategy):
         views = self._scored_views(state, step, len(probe))
         total = torch.zeros(count, device=info["radii"].device)
         for view in views:
-            seen = probe(view, maps=edge_maps).attributed[:, 0]
-            total += scores.mean_normalized_positive(seen)
+            seen = probe(view, maps=edge_maps).attributed
+            assert seen is not None
+            total += scores.mean_normalized_positive(seen[:, 0])
         return total / len(views)
 
     def _scored_views(self, state: State, step: int, num_views: int) -> list[int]:
@@ -300,5 +293,8 @@ def below_quantile(values: Tensor, share: float) -> Tensor:
     return values < torch.lerp(ordered[low], ordered[high], position - low)
 
 
-def _opacities(params: Params) -> Tensor:
-    return params["opacities"].flatten().sigmoid()
+def _forget(state: State) -> None:
+    """Starts the statistics anew."""
+    for name in _STATISTICS:
+        if state.get(name) is not None:
+            state[name].zero_()

@@ -43,8 +43,9 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError
+from gs_densify.model.gaussians import Gaussians
 from gs_densify.strategies import ops
-from gs_densify.strategies.base import Strategy
+from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.ops import Optimizers, Params, State
 
 
@@ -100,23 +101,20 @@ class MCMCStrategy(Strategy):
         optimizers: Optimizers,
         state: State,
         step: int,
-        info: dict[str, Any],
+        info: StepInfo,
         packed: bool = False,
     ) -> None:
         """Relocates and adds at refinements; adds noise always."""
+        gaussians = Gaussians(params, optimizers, state)
         is_in_window = self.refine_start_iter < step < self.refine_stop_iter
         if is_in_window and step % self.refine_every == 0:
-            self._refine(params, optimizers, state)
+            self._refine(gaussians)
         scaler = info["means_lr"] * self.noise_lr
-        ops.inject_noise_to_position(params, optimizers, state, scaler=scaler)
+        ops.inject_noise_to_position(*gaussians, scaler=scaler)
 
-    def _refine(self, params: Params, optimizers: Optimizers, state: State) -> None:
-        ops.remove_surplus(params, optimizers, state, self.max_gaussians)
-        is_dead = dead(_opacities(params), self.min_opacity)
-        ops.relocate(params, optimizers, state, is_dead, min_opacity=self.min_opacity)
-        births = num_births(ops.count(params), self.growth, self.max_gaussians)
-        ops.sample_add(params, optimizers, state, births, min_opacity=self.min_opacity)
-
-
-def _opacities(params: Params) -> Tensor:
-    return params["opacities"].flatten().sigmoid()
+    def _refine(self, gaussians: Gaussians) -> None:
+        ops.remove_surplus(*gaussians, self.max_gaussians)
+        is_dead = dead(gaussians.opacities, self.min_opacity)
+        ops.relocate(*gaussians, is_dead, min_opacity=self.min_opacity)
+        births = num_births(gaussians.num, self.growth, self.max_gaussians)
+        ops.sample_add(*gaussians, births, min_opacity=self.min_opacity)

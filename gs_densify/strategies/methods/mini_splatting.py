@@ -44,18 +44,19 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError, StrategyError
+from gs_densify.model.gaussians import Gaussians
 from gs_densify.model.init import neighbour_distances
 from gs_densify.model.sh import rgb_to_sh0
 from gs_densify.rendering.attribution.contributors import largest_areas, top_contributors
 from gs_densify.rendering.attribution.rays import pixel_rays, ray_peaks
 from gs_densify.strategies import ops, schedule, statistics
-from gs_densify.strategies.base import Strategy
+from gs_densify.strategies.base import Probe, ProbedView, StepInfo, Strategy
 from gs_densify.strategies.importance import METRICS, importance, most_important, sample_size
 from gs_densify.strategies.ops import Optimizers, Params, State
 
@@ -155,7 +156,7 @@ class MiniSplattingStrategy(Strategy):
         return min(scheduled, max(0, step - self.sample_iter) // self.sh_degree_every)
 
     def step_pre_backward(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
+        self, params: Params, optimizers: Optimizers, state: State, step: int, info: StepInfo
     ) -> None:
         """Keeps the gradient of the projected means."""
         info["means2d"].retain_grad()
@@ -167,90 +168,84 @@ class MiniSplattingStrategy(Strategy):
         optimizers: Optimizers,
         state: State,
         step: int,
-        info: dict[str, Any],
+        info: StepInfo,
         packed: bool = False,
     ) -> None:
         """Gathers statistics; refines, reinitialises, samples and prunes at their steps."""
+        gaussians = Gaussians(params, optimizers, state)
         if step < self.refine_stop_iter:
-            self._observe(params, state, info, packed)
+            self._observe(gaussians, info, packed)
             if step > 0 and step % self.depth_every == 0:
-                self._reinitialise(params, optimizers, state, info)
+                self._reinitialise(gaussians, info)
             elif step > self.refine_start_iter and step % self.refine_every == 0:
-                self._refine(params, optimizers, state, step)
+                self._refine(gaussians, step)
         if step == self.sample_iter:
-            self._sample(params, optimizers, state, info)
+            self._sample(gaussians, info)
         elif step == self.prune_iter:
-            self._keep_important(params, optimizers, state, info)
+            self._keep_important(gaussians, info)
 
-    def _observe(self, params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
-        statistics.zeros_like_rows(state, _STATISTICS, params["means"])
-        num = ops.count(params)
+    def _observe(self, gaussians: Gaussians, info: StepInfo, packed: bool) -> None:
+        state, num = gaussians.state, gaussians.num
+        statistics.zeros_like_rows(state, _STATISTICS, gaussians.params["means"])
         statistics.accumulate_gradients(state, num, info, absolute=False, packed=packed)
         ids, _ = top_contributors(info)
         area = largest_areas(ids, num).amax(dim=0) / (info["width"] * info["height"])
         torch.maximum(state["area"], area, out=state["area"])
 
-    def _refine(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
+    def _refine(self, gaussians: Gaussians, step: int) -> None:
+        state = gaussians.state
         gradient = state["grad2d"] / state["count"].clamp_min(1)
         is_high = gradient >= self.grow_grad2d
-        is_small = ops.largest_scale(params) <= self.grow_scale3d * state["scene_scale"]
+        is_small = gaussians.largest_scales <= self.grow_scale3d * state["scene_scale"]
         is_blurry = state["area"] > self.blur_area
         is_clone, is_split = within_room(
             is_high & is_small,
             (is_high & ~is_small) | is_blurry,
             urgency=torch.maximum(gradient / self.grow_grad2d, state["area"] / self.blur_area),
-            room=self.max_gaussians - ops.count(params),
+            room=self.max_gaussians - gaussians.num,
         )
-        ops.clone_and_split(params, optimizers, state, is_clone, is_split)
-        is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
+        ops.clone_and_split(*gaussians, is_clone, is_split)
+        is_weak = gaussians.opacities < self.prune_opa
         if step > self.prune_scale3d_start_iter:
-            is_weak |= ops.largest_scale(params) > self.prune_scale3d * state["scene_scale"]
-        ops.remove(params, optimizers, state, is_weak)
+            is_weak |= gaussians.largest_scales > self.prune_scale3d * state["scene_scale"]
+        ops.remove(*gaussians, is_weak)
         for name in _STATISTICS:
             state[name].zero_()
 
-    def _reinitialise(
-        self, params: Params, optimizers: Optimizers, state: State, info: dict[str, Any]
-    ) -> None:
+    def _reinitialise(self, gaussians: Gaussians, info: StepInfo) -> None:
         probe = _probe_of(info)
         num = max(1, min(self.num_depth_points, self.max_gaussians) // len(probe))
-        found = [depth_points(probe(view), params, num) for view in range(len(probe))]
+        found = [depth_points(probe(view), gaussians.params, num) for view in range(len(probe))]
         means, colors = (torch.cat(parts) for parts in zip(*found, strict=True))
         if len(means) == 0:
             raise StrategyError(
                 "depth reinitialisation found no Gaussian in any training view; at least one pixel"
                 " must show one; lower the learning rates, or raise depth_every"
             )
-        self._start_anew(params, optimizers, state, means, rgb_to_sh0(colors)[:, None])
+        self._start_anew(gaussians, means, rgb_to_sh0(colors)[:, None])
 
-    def _sample(
-        self, params: Params, optimizers: Optimizers, state: State, info: dict[str, Any]
-    ) -> None:
-        score = importance(_probe_of(info), ops.count(params), self.importance_metric)
+    def _sample(self, gaussians: Gaussians, info: StepInfo) -> None:
+        score = importance(_probe_of(info), gaussians.num, self.importance_metric)
         num = sample_size(score, self.sample_share)
         chosen = ops.sample_without_replacement(score, num).sort().values
-        means, sh0 = params["means"][chosen], params["sh0"][chosen]
-        self._start_anew(params, optimizers, state, means, sh0)
+        means, sh0 = (gaussians.params[name][chosen] for name in ("means", "sh0"))
+        self._start_anew(gaussians, means, sh0)
 
-    def _keep_important(
-        self, params: Params, optimizers: Optimizers, state: State, info: dict[str, Any]
-    ) -> None:
-        score = importance(_probe_of(info), ops.count(params), self.importance_metric)
+    def _keep_important(self, gaussians: Gaussians, info: StepInfo) -> None:
+        score = importance(_probe_of(info), gaussians.num, self.importance_metric)
         kept = most_important(score, self.importance_kept)
         # Rebuilt, since the published code starts a new optimiser here too.
-        ops.rebuild(params, optimizers, state, {name: p[kept] for name, p in params.items()})
+        gaussians.rebuild({name: p[kept] for name, p in gaussians.params.items()})
 
-    def _start_anew(
-        self, params: Params, optimizers: Optimizers, state: State, means: Tensor, sh0: Tensor
-    ) -> None:
+    def _start_anew(self, gaussians: Gaussians, means: Tensor, sh0: Tensor) -> None:
         values = fresh_splats(
             means,
             sh0,
             opacity=self.new_opacity,
-            num_sh_rest=params["shN"].shape[1],
-            least_scale=1e-6 * state["scene_scale"],
+            num_sh_rest=gaussians.params["shN"].shape[1],
+            least_scale=1e-6 * gaussians.state["scene_scale"],
         )
-        ops.rebuild(params, optimizers, state, values)
+        gaussians.rebuild(values)
 
 
 def within_room(
@@ -266,7 +261,7 @@ def within_room(
     return granted[: len(is_clone)], granted[len(is_clone) :]
 
 
-def depth_points(view: Any, params: Params, count: int) -> tuple[Tensor, Tensor]:
+def depth_points(view: ProbedView, params: Params, count: int) -> tuple[Tensor, Tensor]:
     """Returns at most `count` points [P, 3] that a probed view shows, and their colours [P, 3].
 
     The colours are the photo's. Pixels are drawn without replacement, in proportion to the view's
@@ -307,7 +302,7 @@ def fresh_splats(
     }
 
 
-def _probe_of(info: dict[str, Any]) -> Any:
+def _probe_of(info: StepInfo) -> Probe:
     if "probe" not in info:
         raise StrategyError(
             "mini-splatting needs info['probe'] to render the training views again; this trainer"

@@ -42,15 +42,14 @@ Differs from the paper (there is no published code):
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError
-from gs_densify.strategies import ops, statistics
-from gs_densify.strategies import splits as births
-from gs_densify.strategies.base import Strategy
+from gs_densify.model.gaussians import Gaussians
+from gs_densify.strategies import ops, splits, statistics
+from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.ops import Optimizers, Params, State
 
 _STATISTICS = ("grad2d", "count")
@@ -107,7 +106,7 @@ class NewSplitStrategy(Strategy):
                 )
 
     def step_pre_backward(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
+        self, params: Params, optimizers: Optimizers, state: State, step: int, info: StepInfo
     ) -> None:
         """Keeps the gradient of the projected means."""
         info["means2d"].retain_grad()
@@ -119,42 +118,46 @@ class NewSplitStrategy(Strategy):
         optimizers: Optimizers,
         state: State,
         step: int,
-        info: dict[str, Any],
+        info: StepInfo,
         packed: bool = False,
     ) -> None:
         """Gathers gradients; refines and resets at their steps."""
         if step >= self.refine_stop_iter:
             return
-        self._observe(params, state, info, packed)
+        gaussians = Gaussians(params, optimizers, state)
+        self._observe(gaussians, info, packed)
         if step > self.refine_start_iter and step % self.refine_every == 0:
-            self._grow(params, optimizers, state)
-            self._prune(params, optimizers, state, step)
+            self._grow(gaussians)
+            self._prune(gaussians, step)
             for name in _STATISTICS:
                 state[name].zero_()
         if step > 0 and step % self.reset_every == 0:
-            ops.reset_opa(params, optimizers, state, value=2.0 * self.prune_opa)
+            ops.reset_opa(*gaussians, value=2.0 * self.prune_opa)
 
-    def _observe(self, params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
-        statistics.zeros_like_rows(state, _STATISTICS, params["means"])
+    def _observe(self, gaussians: Gaussians, info: StepInfo, packed: bool) -> None:
+        state = gaussians.state
+        statistics.zeros_like_rows(state, _STATISTICS, gaussians.params["means"])
         statistics.accumulate_gradients(
-            state, ops.count(params), info, absolute=self.absgrad, packed=packed
+            state, gaussians.num, info, absolute=self.absgrad, packed=packed
         )
 
-    def _grow(self, params: Params, optimizers: Optimizers, state: State) -> None:
+    def _grow(self, gaussians: Gaussians) -> None:
+        state = gaussians.state
         is_clone, is_split = clones_and_splits(
             state["grad2d"] / state["count"].clamp_min(1),
-            ops.largest_scale(params),
+            gaussians.largest_scales,
             above=self.grow_grad2d,
             size=self.grow_scale3d * state["scene_scale"],
         )
-        clone = births.revised_clone if self.revised_clone else ops.duplicate
-        clone(params, optimizers, state, is_clone)
+        clone = splits.revised_clone if self.revised_clone else ops.duplicate
+        clone(*gaussians, is_clone)
         # The clones were appended: they are new and do not split in the same refinement.
-        is_split = torch.cat([is_split, is_split.new_zeros(ops.count(params) - len(is_split))])
-        births.moment_split(params, optimizers, state, is_split, delta=self.delta)
+        is_split = torch.cat([is_split, is_split.new_zeros(gaussians.num - len(is_split))])
+        splits.moment_split(*gaussians, is_split, delta=self.delta)
 
-    def _prune(self, params: Params, optimizers: Optimizers, state: State, step: int) -> None:
-        is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
+    def _prune(self, gaussians: Gaussians, step: int) -> None:
+        is_weak = gaussians.opacities < self.prune_opa
         if step > self.reset_every:
-            is_weak |= ops.largest_scale(params) > self.prune_scale3d * state["scene_scale"]
-        ops.remove(params, optimizers, state, is_weak)
+            limit = self.prune_scale3d * gaussians.state["scene_scale"]
+            is_weak |= gaussians.largest_scales > limit
+        ops.remove(*gaussians, is_weak)

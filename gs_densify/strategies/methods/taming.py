@@ -67,9 +67,10 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError, StrategyError
+from gs_densify.model.gaussians import Gaussians
 from gs_densify.rendering.attribution.contributors import Contributions, contributions
 from gs_densify.strategies import ops, scores, statistics
-from gs_densify.strategies.base import Strategy
+from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.ops import Optimizers, Params, State
 from gs_densify.strategies.schedule import scaled_steps
 
@@ -172,7 +173,7 @@ class TamingStrategy(Strategy):
         )
 
     def step_pre_backward(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
+        self, params: Params, optimizers: Optimizers, state: State, step: int, info: StepInfo
     ) -> None:
         """Keeps the gradient of the projected means."""
         info["means2d"].retain_grad()
@@ -184,37 +185,36 @@ class TamingStrategy(Strategy):
         optimizers: Optimizers,
         state: State,
         step: int,
-        info: dict[str, Any],
+        info: StepInfo,
         packed: bool = False,
     ) -> None:
         """Gathers statistics; refines and resets at their steps."""
         if step >= self.refine_stop_iter:
             return
-        state.setdefault("start_count", ops.count(params))
-        self._observe(params, state, info, packed)
+        gaussians = Gaussians(params, optimizers, state)
+        state.setdefault("start_count", gaussians.num)
+        self._observe(gaussians, info, packed)
         if step > self.refine_start_iter and step % self.refine_every == 0:
-            self._refine(params, optimizers, state, step, info)
+            self._refine(gaussians, step, info)
         if step > 0 and step % self.reset_every == 0:
-            ops.reset_opa(params, optimizers, state, value=self.reset_opa)
+            ops.reset_opa(*gaussians, value=self.reset_opa)
 
-    def _observe(self, params: Params, state: State, info: dict[str, Any], packed: bool) -> None:
-        statistics.zeros_like_rows(state, _STATISTICS, params["means"])
-        statistics.accumulate_gradients(
-            state, ops.count(params), info, absolute=False, packed=packed
-        )
+    def _observe(self, gaussians: Gaussians, info: StepInfo, packed: bool) -> None:
+        state = gaussians.state
+        statistics.zeros_like_rows(state, _STATISTICS, gaussians.params["means"])
+        statistics.accumulate_gradients(state, gaussians.num, info, absolute=False, packed=packed)
 
-    def _refine(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, info: dict[str, Any]
-    ) -> None:
+    def _refine(self, gaussians: Gaussians, step: int, info: StepInfo) -> None:
+        state = gaussians.state
         budget = self.max_gaussians or int(self.budget_factor * state["start_count"])
-        ops.remove_surplus(params, optimizers, state, budget)
+        ops.remove_surplus(*gaussians, budget)
         gradient = state["grad2d"] / state["count"].clamp_min(1)
-        importance = self._importance(params, gradient, info)
+        importance = self._importance(gaussians, gradient, info)
         target = self._target(step, state, budget)
-        is_split = self._grow(params, optimizers, state, gradient, importance, target)
+        is_split = self._grow(gaussians, gradient, importance, target)
         if self._refinement(step) <= self.prune_refinements:
             # Births are appended, so that the first rows are those that stayed, in their order.
-            self._prune(params, optimizers, state, step, importance[~is_split])
+            self._prune(gaussians, step, importance[~is_split])
         for name in _STATISTICS:
             state[name].zero_()
 
@@ -234,32 +234,26 @@ class TamingStrategy(Strategy):
         return min(parabola(x, last, state["start_count"], budget), budget)
 
     def _grow(
-        self,
-        params: Params,
-        optimizers: Optimizers,
-        state: State,
-        gradient: Tensor,
-        importance: Tensor,
-        target: int,
+        self, gaussians: Gaussians, gradient: Tensor, importance: Tensor, target: int
     ) -> Tensor:
         """Grows towards `target` Gaussians; returns the mask [N] of those that were split."""
-        is_small = ops.largest_scale(params) <= self.grow_scale3d * state["scene_scale"]
+        size = self.grow_scale3d * gaussians.state["scene_scale"]
+        is_small = gaussians.largest_scales <= size
         is_clone, is_split = chosen_to_grow(
-            gradient >= self.grow_grad2d, is_small, importance, target - ops.count(params)
+            gradient >= self.grow_grad2d, is_small, importance, target - gaussians.num
         )
-        ops.clone_and_split(params, optimizers, state, is_clone, is_split)
+        ops.clone_and_split(*gaussians, is_clone, is_split)
         return is_split
 
-    def _prune(
-        self, params: Params, optimizers: Optimizers, state: State, step: int, importance: Tensor
-    ) -> None:
-        is_weak = params["opacities"].flatten().sigmoid() < self.prune_opa
+    def _prune(self, gaussians: Gaussians, step: int, importance: Tensor) -> None:
+        is_weak = gaussians.opacities < self.prune_opa
         if step > self.reset_every:
-            is_weak |= ops.largest_scale(params) > self.prune_scale3d * state["scene_scale"]
+            limit = self.prune_scale3d * gaussians.state["scene_scale"]
+            is_weak |= gaussians.largest_scales > limit
         is_dead = chosen_to_prune(is_weak, importance, self.prune_share)
-        ops.remove(params, optimizers, state, is_dead)
+        ops.remove(*gaussians, is_dead)
 
-    def _importance(self, params: Params, gradient: Tensor, info: dict[str, Any]) -> Tensor:
+    def _importance(self, gaussians: Gaussians, gradient: Tensor, info: StepInfo) -> Tensor:
         if "probe" not in info:
             raise StrategyError(
                 "the score renders training views; info['probe'] is missing, which the trainer"
@@ -269,8 +263,8 @@ class TamingStrategy(Strategy):
         total = torch.zeros_like(gradient)
         common = {
             "gradient": gradient,
-            "opacity": params["opacities"].flatten().sigmoid(),
-            "scale": params["scales"].sum(dim=-1).exp(),
+            "opacity": gaussians.opacities,
+            "scale": gaussians.params["scales"].sum(dim=-1).exp(),
         }
         for view in scores.random_views(len(probe), self.score_views):
             seen = probe(view)
@@ -304,7 +298,7 @@ def parabola(x: int, last: int, start: int, budget: int) -> int:
     return int(curvature * x**2 + slope * x + start)
 
 
-def view_terms(info: dict[str, Any], found: Contributions) -> dict[str, Tensor]:
+def view_terms(info: StepInfo, found: Contributions) -> dict[str, Tensor]:
     """Returns the terms [N] that one view gives, 0 where they do not hold.
 
     Args:
