@@ -41,6 +41,8 @@ def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
         data["normalize"] = _WORLDS[data["normalize"]]
     if _is_saved(values) and not {"near_plane", "near-plane"} & values["render"].keys():
         values["render"]["near_plane"] = _FIRST_NEAR_PLANE
+    if _is_saved(values):
+        values["evaluation"].setdefault("metrics", [])
     if isinstance(render, dict) and _taken(render, "half_until"):
         raise ConfigError(
             f"{where}: render.half_until is gone; use render.coarse_until, which reduces photos by"

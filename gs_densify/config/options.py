@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gs_densify.errors import ConfigError
+from gs_densify.evaluation.metrics import LPIPS
 from gs_densify.results.protocol import Quantisation, SsimBorders
 
 PresetName = Literal["quality", "balanced", "fast", "compact"]
 ProtocolName = Literal["default", "inria", "gsplat", "nerfbaselines", "mls-bench"]
 RATES = ("means", "scales", "quats", "opacities", "sh0", "shN")
 """The learning rates among `LearningRates`, one for each parameter of a Gaussian."""
-LPIPS_NAMES = ("lpips_alex", "lpips_vgg", "lpips_vgg_01")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +125,8 @@ class EvaluationOptions:
     """Steps after which to evaluate and save; the last step always is."""
     lpips: tuple[str, ...] = ("lpips_alex", "lpips_vgg")
     """LPIPS variants: lpips_alex, lpips_vgg, lpips_vgg_01."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics, by the names under which installed packages offer them."""
     quantisation: Quantisation = "uint8-round"
     """What a render is rounded to before it is scored; psnr_float sees it as it is."""
     ssim_borders: SsimBorders = "reflect"
@@ -193,11 +195,9 @@ class TrainConfig:
             if not least <= value <= most:
                 limit = f"at least {least}" if most == _ANY else f"between {least} and {most}"
                 raise ConfigError(f"--{name} is {value}; it must be {limit}")
-        unknown = sorted(set(self.evaluation.lpips) - set(LPIPS_NAMES))
+        unknown = sorted(set(self.evaluation.lpips) - set(LPIPS))
         if unknown:
-            raise ConfigError(
-                f"--evaluation.lpips has '{unknown[0]}'; known: {', '.join(LPIPS_NAMES)}"
-            )
+            raise ConfigError(f"--evaluation.lpips has '{unknown[0]}'; known: {', '.join(LPIPS)}")
         if self.lr.visible_only and self.render.packed:
             raise ConfigError(
                 "--lr.visible-only does not go with --render.packed, which does not say for every"

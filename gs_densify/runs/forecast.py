@@ -10,6 +10,7 @@ import torch
 from gs_densify.capture.memory import GpuMemory, gpu_memory
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import BUDGET_OPTIONS, strategy_for
+from gs_densify.evaluation.metrics import check_further
 from gs_densify.rendering.device import pick_device, suit_threads, wait_for
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.strategies.adapter import StrategyHost
@@ -43,6 +44,7 @@ class Forecast:
 
 def forecast(config: TrainConfig) -> Forecast:
     """Load the scene, and time some steps at the first and the last number of Gaussians."""
+    check_further(config.evaluation.metrics)
     device = pick_device(config.device)
     require_device(config.strategy, device.type)
     strategy = strategy_for(config)

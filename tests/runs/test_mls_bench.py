@@ -95,5 +95,5 @@ def test_a_run_prints_the_lines_to_stdout(tmp_path, capsys):
     assert initialized == "Initialized 640 Gaussians"
     values = dict(part.split("=") for part in tested.removeprefix("TEST_METRICS: ").split(", "))
     assert list(values) == ["best_psnr", "psnr", "ssim", "lpips", "num_gs", "elapsed"]
-    assert values["psnr"] == f"{results.scores.psnr_float:.4f}"
+    assert values["psnr"] == f"{results.scores['psnr_float']:.4f}"
     assert values["num_gs"] == str(results.counts.final)

@@ -37,18 +37,20 @@ class MlsBenchLines:
             return
         self._printed = row.step // TRAIN_EVERY
         self._write(
-            f"TRAIN_METRICS: step={row.step}, loss={_number(row.loss)}, l1={_number(row.l1)},"
-            f" ssim_loss={_number(row.ssim_loss)}, num_gs={row.num_gaussians}"
+            f"TRAIN_METRICS: step={row.step}, loss={_number(row.loss)},"
+            f" l1={_number(row.terms['l1'])}, ssim_loss={_number(row.terms['ssim_loss'])},"
+            f" num_gs={row.num_gaussians}"
         )
 
     def finished(self, evaluations: Sequence[EvaluationRecord], seconds: float) -> None:
         """The last evaluation, the best PSNR of all, and the wall time of the whole run."""
         last = evaluations[-1]
-        known = [e.scores.psnr_float for e in evaluations if e.scores.psnr_float is not None]
+        floats = [evaluation.scores["psnr_float"] for evaluation in evaluations]
+        known = [value for value in floats if value is not None]
         self._write(
             f"TEST_METRICS: best_psnr={_number(max(known, default=None))},"
-            f" psnr={_number(last.scores.psnr_float)}, ssim={_number(last.scores.ssim)},"
-            f" lpips={_number(last.scores.lpips_alex)}, num_gs={last.num_gaussians},"
+            f" psnr={_number(last.scores['psnr_float'])}, ssim={_number(last.scores['ssim'])},"
+            f" lpips={_number(last.scores['lpips_alex'])}, num_gs={last.num_gaussians},"
             f" elapsed={seconds:.1f}"
         )
 
