@@ -55,7 +55,7 @@ def record(step: int, psnr: float, lpips: float | None = 0.1) -> EvaluationRecor
 
 
 def row(step: int, loss: float | None = 0.5) -> MetricsRow:
-    return MetricsRow(step=step, loss=loss, l1=0.25, num_gaussians=7, train_seconds=1.0)
+    return MetricsRow(step=step, loss=loss, terms={"l1": 0.25}, num_gaussians=7, train_seconds=1.0)
 
 
 def test_the_lines_have_the_form_of_the_task():
