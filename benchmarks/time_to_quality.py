@@ -32,7 +32,12 @@ def run(out: Path, flags: list[str], every: int) -> Results:
 
 def summary(results: Results, marks: list[float]) -> dict[str, Any]:
     curve = [
-        {"step": e.step, "seconds": e.train_seconds, "psnr": e.scores.psnr, "ssim": e.scores.ssim}
+        {
+            "step": e.step,
+            "seconds": e.train_seconds,
+            "psnr": e.scores["psnr"],
+            "ssim": e.scores["ssim"],
+        }
         for e in results.evaluations
     ]
     scored = [e for e in curve if e["psnr"] is not None]

@@ -75,7 +75,7 @@ def measure(flags: list[str], out: Path, environment: dict[str, str]) -> dict[st
         "wall": round(wall, 3),
         "not training": round(wall - parts["train"], 3),
         "MB read": (resource.getrusage(resource.RUSAGE_CHILDREN).ru_inblock - read) * 512 // 10**6,
-        "scores": {"psnr": results.scores.psnr, "lpips_alex": results.scores.lpips_alex},
+        "scores": {"psnr": results.scores["psnr"], "lpips_alex": results.scores["lpips_alex"]},
         "hardware": results.hardware.gpu or f"{results.hardware.cpu_count} processors",
         "torch": results.versions["torch"],
         "command": " ".join(["gs-train", *flags]),

@@ -46,9 +46,9 @@ def row(entry: str, page: Path) -> str:
     cells = [
         f"[{_label(results)}]({folder})" + _of_more(results, record.step),
         f"{record.step:,}",
-        _cell(scores.psnr, "{:.2f}"),
-        _cell(scores.ssim, "{:.4f}").lstrip("0"),
-        _cell(scores.lpips_alex, "{:.4f}").lstrip("0"),
+        _cell(scores["psnr"], "{:.2f}"),
+        _cell(scores["ssim"], "{:.4f}").lstrip("0"),
+        _cell(scores["lpips_alex"], "{:.4f}").lstrip("0"),
         f"{record.num_gaussians / 1e6:.2f} M",
         f"{record.train_seconds:.1f} s",
     ]

@@ -7,10 +7,10 @@ Standard library only.
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import metadata
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from gs_densify.entry_points import entry_points, load_offered, refuse_clash
 from gs_densify.errors import ConfigError
 
 
@@ -35,17 +35,11 @@ class Registry(Generic[E]):
     group: str
     """The entry-point group of further ones."""
     builtin: Mapping[str, E]
-    _offered: dict[str, metadata.EntryPoint] | None = field(default=None, init=False)
 
     def names(self) -> list[str]:
         """Returns the built-in names, then those that installed packages offer."""
-        return [*self.builtin, *sorted(set(self.offered()) - set(self.builtin))]
-
-    def offered(self) -> dict[str, metadata.EntryPoint]:
-        """Returns what installed packages offer, by name."""
-        if self._offered is None:
-            self._offered = {one.name: one for one in metadata.entry_points(group=self.group)}
-        return self._offered
+        offered = {entry.name for entry in entry_points(self.group)}
+        return [*self.builtin, *sorted(offered - set(self.builtin))]
 
     def require(self, names: Sequence[str], option: str) -> None:
         """Refuses a name that there is not, or that stands twice, as a value of `option`."""
@@ -64,18 +58,12 @@ class Registry(Generic[E]):
             ConfigError: there is none of this name, or it cannot be imported.
         """
         if name in self.builtin:
+            refuse_clash(self.group, self.kind, name)
             module, _, attribute = self.builtin[name].target.partition(":")
             return getattr(importlib.import_module(module), attribute)
-        offered = self.offered().get(name)
+        offered = load_offered(self.group, self.kind, name)
         if offered is None:
             raise ConfigError(
                 f"there is no {self.kind} '{name}'; known: {', '.join(self.names()) or 'none'}"
             )
-        try:
-            return offered.load()
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(
-                f"{self.kind} '{name}' ({offered.value}) cannot be imported:"
-                f" {type(error).__name__}: {reason}; mend or uninstall its package"
-            ) from error
+        return offered[0]

@@ -56,6 +56,8 @@ class EvalArguments:
     lpips: tuple[str, ...] | None = None
     """LPIPS variants (default: the protocol's, or the run's): lpips_alex, lpips_vgg, lpips_vgg_01;
     without a name: none."""
+    metrics: tuple[str, ...] | None = None
+    """Further metrics that installed packages offer (default: the run's); without a name: none."""
     lpips_weights: Path | None = None
     """Folder with the LPIPS backbones (default: the run's, GS_LPIPS_WEIGHTS, torch's cache)."""
     pictures: int | None = None
@@ -73,7 +75,7 @@ class EvalArguments:
 
 _SCORING = (
     *("protocol", "step", "scene", "data_root", "downscale", "image_source", "test_every"),
-    *("antialiased", "near_plane", "lpips", "lpips_weights", "pictures", "device"),
+    *("antialiased", "near_plane", "lpips", "metrics", "lpips_weights", "pictures", "device"),
 )
 _MODES = {
     "model": _SCORING,
@@ -123,7 +125,7 @@ def _score(arguments: EvalArguments, argv: Sequence[str]) -> None:
     assert arguments.model is not None
     model = _open(arguments.model, arguments)
     results, folder = evaluate_model(model, arguments.out, argv)
-    print(scores_text(results.scores, results.unavailable, results.protocol.name))
+    print(scores_text(results.scores, results.unavailable, results.protocol))
     if model.run is not None:
         print(stored_comparison(model.run, results))
     print(f"files: {folder}")
@@ -134,6 +136,7 @@ def _compare(arguments: EvalArguments, argv: Sequence[str]) -> None:
     from gs_densify.evaluation.pictures import save_differences
     from gs_densify.results import save_json
     from gs_densify.results.compare import compare
+    from gs_densify.results.names import COMPARISON, RENDERS
     from gs_densify.runs.layout import check_free, time_stamp
 
     assert arguments.compare is not None
@@ -144,9 +147,9 @@ def _compare(arguments: EvalArguments, argv: Sequence[str]) -> None:
         for path, name in zip(arguments.compare, ("first", "second"), strict=True)
     )
     comparison = compare(first, second, force=arguments.force)
-    save_json(folder / "comparison.json", comparison)
+    save_json(folder / COMPARISON, comparison)
     names = [view.name for view in comparison.views]
-    written = save_differences(folder / "renders", first.folder, second.folder, names)
+    written = save_differences(folder / RENDERS, first.folder, second.folder, names)
     print(comparison_text(comparison))
     print(f"files: {folder} ({written} difference pictures)")
 
@@ -167,17 +170,19 @@ def _aggregate(arguments: EvalArguments, argv: Sequence[str]) -> None:
     from gs_densify.cli.summary import aggregate_text
     from gs_densify.results import save_json
     from gs_densify.results.aggregate import aggregate
+    from gs_densify.results.names import AGGREGATE
     from gs_densify.results.scored import load_scored
     from gs_densify.runs.layout import create_folder, time_stamp
 
     result = aggregate([load_scored(path) for path in arguments.aggregate], mean=arguments.mean)
     folder = create_folder(arguments.out, Path("aggregates") / time_stamp())
-    save_json(folder / "aggregate.json", result)
+    save_json(folder / AGGREGATE, result)
     print(aggregate_text(result))
     print(f"files: {folder}")
 
 
 def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
+    from gs_densify.evaluation.metrics import check_further
     from gs_densify.runs.open_model import Request, open_model
 
     options = {
@@ -185,6 +190,7 @@ def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
         "downscale": arguments.downscale,
         "data.image_source": arguments.image_source,
         "evaluation.lpips": arguments.lpips,
+        "evaluation.metrics": arguments.metrics,
         "evaluation.lpips_weights": arguments.lpips_weights,
         "evaluation.pictures": arguments.pictures,
         "device": arguments.device,
@@ -200,9 +206,10 @@ def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
     )
     try:
         model = open_model(path, request)
+        check_further(model.config.evaluation.metrics)
     except ConfigError as error:
         # The configuration names an option of gs-train's, which here has the last part of its name.
-        raise ConfigError(re.sub(r"^--(data|evaluation|render)\.", "--", str(error))) from error
+        raise ConfigError(re.sub(r"--(data|evaluation|render)\.", "--", str(error))) from error
     if model.says_nothing_of_antialiasing and not arguments.antialiased:
         print(
             f"{PROGRAM}: {path} does not say whether it was trained antialiased; rendered as not"

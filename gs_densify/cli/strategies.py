@@ -12,6 +12,7 @@ import tyro
 
 from gs_densify.cli.app import run_command
 from gs_densify.config.flags import parse
+from gs_densify.entry_points import entry_points
 from gs_densify.strategies import plugin
 from gs_densify.strategies.registry import (
     BUILTIN,
@@ -35,7 +36,7 @@ class List:
         """Print the list."""
         names = known_names()
         width = max(map(len, names))
-        offered = {entry.name: entry for entry in plugin.entry_points()}
+        offered = {entry.name: entry for entry in entry_points(plugin.GROUP)}
         for name in names:
             summary = BUILTIN[name].summary if name in BUILTIN else f"from {offered[name].value}"
             print(f"{name:{width}}  {summary}")

@@ -1,42 +1,39 @@
 """Scores as text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from gs_densify.results import METRICS, Scores, WallTime
-from gs_densify.results.aggregate import Aggregate, Group, Spread
+from gs_densify.evaluation.metrics import BUILTIN
+from gs_densify.evaluation.scoring import NOT_ASKED
+from gs_densify.results import STANDARD_METRICS, MetricRecord, Protocol, Scores, WallTime
+from gs_densify.results.aggregate import NUM_GAUSSIANS, Aggregate, Group, Spread
 from gs_densify.results.compare import Comparison
 
-_SHOWN = {
-    "psnr": ("PSNR", "{:.2f} dB"),
-    "ssim": ("SSIM", "{:.4f}"),
-    "lpips_alex": ("LPIPS (alex)", "{:.4f}"),
-    "lpips_vgg": ("LPIPS (vgg)", "{:.4f}"),
-    "lpips_vgg_01": ("LPIPS (vgg, inputs in [0,1])", "{:.4f}"),
-}
-_COLUMNS = {
-    "psnr": ("PSNR", "{:.3f}"),
-    "ssim": ("SSIM", "{:.4f}"),
-    "lpips_alex": ("LPIPS alex", "{:.4f}"),
-    "lpips_vgg": ("LPIPS vgg", "{:.4f}"),
-    "lpips_vgg_01": ("LPIPS vgg 01", "{:.4f}"),
-    "num_gaussians": ("Gaussians", "{:,.0f}"),
-}
+_SHOWN = [name for name in STANDARD_METRICS if name != "psnr_float"]  # hardly another than psnr
+_NUM_GAUSSIANS = MetricRecord(
+    label="Gaussians", format=",.0f", higher_is_better=False, computed="the size of the model"
+)
 
 
-def scores_text(scores: Scores, unavailable: dict[str, str], protocol: str) -> str:
+def _columns(further: Mapping[str, MetricRecord]) -> dict[str, MetricRecord]:
+    """What tables show, where it was measured, with how to write it."""
+    return {**{name: BUILTIN[name] for name in _SHOWN}, **further}
+
+
+def scores_text(scores: Scores, unavailable: dict[str, str], protocol: Protocol) -> str:
     """One line of scores, and one for each score that was asked for and cannot be had."""
+    columns = _columns(protocol.metrics)
     known = [
-        f"{label} {form.format(getattr(scores, name))}"
-        for name, (label, form) in _SHOWN.items()
-        if getattr(scores, name) is not None
+        f"{metric.label} {metric.text(scores.get(name))} {metric.unit}".rstrip()
+        for name, metric in columns.items()
+        if scores.get(name) is not None
     ]
     labels: dict[str, list[str]] = {}
     for name, reason in unavailable.items():
-        if reason != "not asked for" and name in _SHOWN:
-            labels.setdefault(reason, []).append(_SHOWN[name][0])
+        if reason != NOT_ASKED and name in columns:
+            labels.setdefault(reason, []).append(columns[name].label)
     missing = [f"not computed: {', '.join(names)}: {why}" for why, names in labels.items()]
-    title = "held-out views" if protocol == "default" else f"held-out views, protocol {protocol}"
-    return "\n".join([f"{title}: {', '.join(known) or 'no scores'}", *missing])
+    by_name = "" if protocol.name == "default" else f", protocol {protocol.name}"
+    return "\n".join([f"held-out views{by_name}: {', '.join(known) or 'no scores'}", *missing])
 
 
 def wall_time_text(wall_time: WallTime) -> str:
@@ -47,15 +44,20 @@ def wall_time_text(wall_time: WallTime) -> str:
 
 def comparison_text(comparison: Comparison) -> str:
     """A table of the views, and the means; each difference is second minus first."""
-    shown = [name for name in _COLUMNS if name in METRICS and _has(comparison.difference, name)]
+    both = comparison.first.protocol.metrics | comparison.second.protocol.metrics
+    columns = {
+        name: metric
+        for name, metric in _columns(both).items()
+        if comparison.difference.get(name) is not None
+    }
     header = ["view"]
-    for name in shown:
-        header += [_COLUMNS[name][0], "second", "diff"]
+    for metric in columns.values():
+        header += [metric.label, "second", "diff"]
     triples = [(view.name, view.first, view.second, view.difference) for view in comparison.views]
     triples.append(
         ("mean", comparison.first.scores, comparison.second.scores, comparison.difference)
     )
-    rows = [[label, *_difference_cells(shown, *scores)] for label, *scores in triples]
+    rows = [[label, *_difference_cells(columns, *scores)] for label, *scores in triples]
     sides = [
         f"{label}: {side.folder} ({side.num_gaussians:,} Gaussians, protocol {side.protocol.name})"
         for label, side in (("first", comparison.first), ("second", comparison.second))
@@ -65,50 +67,46 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def _difference_cells(
-    shown: Sequence[str], first: Scores, second: Scores, difference: Scores
+    columns: Mapping[str, MetricRecord], first: Scores, second: Scores, difference: Scores
 ) -> list[str]:
     cells = []
-    for name in shown:
-        form = _COLUMNS[name][1]
-        cells += [_cell(form, getattr(one, name)) for one in (first, second)]
-        cells.append(_cell(form.replace("{:", "{:+"), getattr(difference, name)))
+    for name, metric in columns.items():
+        cells += [metric.text(one.get(name)) for one in (first, second)]
+        cells.append(metric.text(difference.get(name), sign="+"))
     return cells
 
 
 def aggregate_text(result: Aggregate) -> str:
     """A table for each strategy: its scenes, then their means."""
     return "\n\n".join(
-        [f"protocol {result.protocol}", *(_group_text(group) for group in result.groups)]
+        [f"protocol {result.protocol}", *(_group_text(g, result.metrics) for g in result.groups)]
     )
 
 
-def _group_text(group: Group) -> str:
+def _group_text(group: Group, further: Mapping[str, MetricRecord]) -> str:
     lines = [(row.scene, row.quantities) for row in group.scenes]
     lines += [(row.name, row.quantities) for row in group.means]
-    shown = [name for name in _COLUMNS if any(q[name].mean is not None for _, q in lines)]
+    columns = {
+        name: metric
+        for name, metric in {**_columns(further), NUM_GAUSSIANS: _NUM_GAUSSIANS}.items()
+        if any(quantities[name].mean is not None for _, quantities in lines)
+    }
     rows = [
-        [label, *(_spread_cell(_COLUMNS[name][1], quantities[name]) for name in shown)]
+        [label, *(_spread_cell(metric, quantities[name]) for name, metric in columns.items())]
         for label, quantities in lines
     ]
     others = [f"mean: of {', '.join(row.scenes)}" for row in group.means if row.name == "mean"]
     count = len(group.seeds)
     title = f"{group.strategy or 'models'}, {count} seed{'s' if count > 1 else ''}"
     title += "" if group.steps is None else f", {group.steps:,} steps"
-    return "\n".join([title, *_table(["scene", *(_COLUMNS[n][0] for n in shown)], rows), *others])
+    header = ["scene", *(metric.label for metric in columns.values())]
+    return "\n".join([title, *_table(header, rows), *others])
 
 
-def _has(scores: Scores, name: str) -> bool:
-    return getattr(scores, name) is not None
-
-
-def _cell(form: str, value: float | None) -> str:
-    return "-" if value is None else form.format(value)
-
-
-def _spread_cell(form: str, spread: Spread) -> str:
+def _spread_cell(metric: MetricRecord, spread: Spread) -> str:
     if spread.std is None:
-        return _cell(form, spread.mean)
-    return f"{_cell(form, spread.mean)} ± {form.format(spread.std)}"
+        return metric.text(spread.mean)
+    return f"{metric.text(spread.mean)} ± {metric.text(spread.std)}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -29,7 +29,7 @@ def command(argv: Sequence[str], started: float | None = None) -> None:
         results, folder = train(config, [arguments.PROGRAM, *argv], started)
     else:
         results, folder = resume(config, started)
-    print(scores_text(results.scores, results.unavailable, results.protocol.name))
+    print(scores_text(results.scores, results.unavailable, results.protocol))
     print(
         f"{results.counts.final:,} Gaussians, {results.wall_time.train:.1f} s of training on"
         f" {results.hardware.gpu or 'the CPU'}"

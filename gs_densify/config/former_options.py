@@ -50,13 +50,16 @@ def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
 
 
 def complete_saved(values: MutableMapping[str, Any]) -> None:
-    """Give all options of a run that was saved before there was a near plane the one that it had.
+    """Gives the options of a run that was saved before there were some what the run did, in place.
 
-    In place. `values` are those of `config_file.to_mapping`.
+    `values` are those of `config.file.to_mapping`.
     """
     render = values.setdefault("render", {})
     if not {"near_plane", "near-plane"} & render.keys():
         render["near_plane"] = FIRST_NEAR_PLANE
+    values.setdefault("evaluation", {}).setdefault("metrics", [])
+    values.setdefault("modules", [])
+    values.setdefault("export", ["ply"])
 
 
 def _taken(options: dict[str, Any], name: str) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from gs_densify.entry_points import entry_points
 from gs_densify.registry import Entry, Registry
 
 
@@ -67,7 +68,8 @@ def _with_terms() -> type[_PhotometricOptions]:
 def _summary(name: str) -> str:
     if name in LOSS_TERMS.builtin:
         return LOSS_TERMS.builtin[name].summary
-    return f"Weight of the term {name} of {LOSS_TERMS.offered()[name].value}."
+    offered = next(one for one in entry_points(LOSS_TERMS.group) if one.name == name)
+    return f"Weight of the term {name} of {offered.value}."
 
 
 def _default(name: str) -> float:

@@ -15,6 +15,7 @@ import tyro
 from gs_densify.config.loss_terms import LossOptions
 from gs_densify.config.modules import MODULES
 from gs_densify.errors import ConfigError
+from gs_densify.evaluation.metrics import LPIPS
 from gs_densify.model.files import FORMATS
 from gs_densify.results.protocol import Quantisation, SsimBorders
 
@@ -22,7 +23,6 @@ PresetName = Literal["quality", "balanced", "fast", "compact"]
 ProtocolName = Literal["default", "inria", "gsplat", "nerfbaselines", "mls-bench"]
 RATES = ("means", "scales", "quats", "opacities", "sh0", "shN")
 """The learning rates among `LearningRates`, one for each parameter of a Gaussian."""
-LPIPS_NAMES = ("lpips_alex", "lpips_vgg", "lpips_vgg_01")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +118,8 @@ class EvaluationOptions:
     """Steps after which to evaluate and save; the last step always is."""
     lpips: tuple[str, ...] = ("lpips_alex", "lpips_vgg")
     """LPIPS variants: lpips_alex, lpips_vgg, lpips_vgg_01."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics, by the names under which installed packages offer them."""
     quantisation: Quantisation = "uint8-round"
     """What a render is rounded to before it is scored; psnr_float sees it as it is."""
     ssim_borders: SsimBorders = "reflect"
@@ -199,11 +201,9 @@ class TrainConfig:
                 "--data.test-every is 1, which leaves no photo to train on; it must be at least 2,"
                 " or 0 to hold none out"
             )
-        unknown = sorted(set(self.evaluation.lpips) - set(LPIPS_NAMES))
+        unknown = sorted(set(self.evaluation.lpips) - set(LPIPS))
         if unknown:
-            raise ConfigError(
-                f"--evaluation.lpips has '{unknown[0]}'; known: {', '.join(LPIPS_NAMES)}"
-            )
+            raise ConfigError(f"--evaluation.lpips has '{unknown[0]}'; known: {', '.join(LPIPS)}")
         for registry, option, names in (
             (MODULES, "modules", self.modules),
             (FORMATS, "export", self.export),

@@ -3,8 +3,10 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -12,20 +14,21 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gs_densify.entry_points import described
 from gs_densify.errors import ResultError
-from gs_densify.evaluation.lpips import VARIANTS, Lpips
 from gs_densify.evaluation.metrics import (
+    BUILTIN,
+    LPIPS,
+    Compute,
+    Metric,
     MetricUnavailable,
-    exact_convolutions,
-    psnr,
-    quantize,
-    require_counted,
+    Setting,
+    find_metric,
 )
-from gs_densify.evaluation.ssim import ssim
-from gs_densify.results import METRICS, Quantisation, Scores, SsimBorders, ViewScores
-
-NOT_ASKED = "not asked for"
-NOT_HELD_OUT = "no view is held out (data.test_every 0)"
+from gs_densify.evaluation.metrics.checks import exact_convolutions
+from gs_densify.evaluation.quantisation import quantize
+from gs_densify.evaluation.scoring import NOT_ASKED, NOT_HELD_OUT, Scoring
+from gs_densify.results import Quantisation, Scores, ViewScores
 
 
 class NamedView(Protocol):
@@ -38,18 +41,6 @@ class NamedView(Protocol):
 
 
 View = TypeVar("View", bound=NamedView)
-Metric = Callable[[Tensor, Tensor, Tensor | None], float]
-"""Of a picture and its photo [H, W, 3], over the pixels that a mask [H, W] counts."""
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """What is measured of a render, and how."""
-
-    quantisation: Quantisation = "uint8-round"
-    ssim_borders: SsimBorders = "reflect"
-    lpips: tuple[str, ...] = ()
-    """Keys of `lpips.VARIANTS`; the others are null."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +56,10 @@ class Evaluation:
 
 
 def unscored(scoring: Scoring) -> Evaluation:
-    """The evaluation of a model of which no view is held out: null scores with their reason."""
-    not_asked = set(VARIANTS) - set(scoring.lpips)
-    reasons = {name: NOT_ASKED if name in not_asked else NOT_HELD_OUT for name in METRICS}
-    return Evaluation([], Scores(), reasons, None)
+    """Returns the evaluation of a model without held-out views: null scores with the reason."""
+    scores = Scores(dict.fromkeys(scoring.names))
+    reasons = {name: NOT_HELD_OUT if name in scoring.names else NOT_ASKED for name in scores}
+    return Evaluation([], scores, reasons, None)
 
 
 @torch.no_grad()
@@ -86,9 +77,9 @@ def evaluate_views(
 ) -> Evaluation:
     """Render every view and compare it with its photo.
 
-    psnr, ssim and LPIPS see the render as `scoring` quantises it; psnr_float sees it as it left the
-    rasteriser, clamped to [0, 1]. A masked pixel of the render becomes the photo's; PSNR and SSIM
-    are means over the counted pixels, LPIPS over the whole picture. One view at a time; sums in
+    A metric sees the render as `scoring` quantises it, or as it left the rasteriser, clamped to
+    [0, 1], as its `sees` says. A masked pixel of the render becomes the photo's; PSNR and SSIM
+    are means over the valid pixels, LPIPS over the whole picture. One view at a time; sums in
     float64; evaluating the same model again on the same machine gives the same digits.
 
     Args:
@@ -96,7 +87,7 @@ def evaluate_views(
         views: the test views.
         images: their photos, uint8 [H, W, 3], arrays or tensors.
         scoring: what is measured, and how.
-        masks: for each view bool [H, W], True where a pixel counts, or None where all do.
+        masks: for each view bool [H, W], True where a pixel is scored, or None where all are.
         weights_dir: folder of the LPIPS backbones, see `lpips.find_weights`.
         device: where the metrics are computed.
         progress: show a bar on stderr.
@@ -105,117 +96,137 @@ def evaluate_views(
 
     Raises:
         ResultError: where a render is not finite, or there is no view.
-        ValueError: where counts or sizes do not fit, or an LPIPS name is unknown.
+        ConfigError: where a further metric of `scoring` is unknown.
+        ValueError: where numbers or sizes do not fit.
     """
     masks = [None] * len(views) if masks is None else masks
-    _check(views, images, masks, scoring.lpips)
+    _check(views, images, masks)
     device = torch.device(device)
-    metrics, unavailable = _metrics(scoring, weights_dir, device)
+    setting = Setting(scoring.ssim_borders, weights_dir, device)
+    metrics, unavailable = _prepared(scoring.names, setting)
     scored = []
     seconds = []
     bar = tqdm(views, "evaluate", unit="view", disable=not progress)
     with exact_convolutions():
         for view, image, mask in zip(bar, images, masks, strict=True):
             truth = _photo(image, view.name).to(device).float().div(255)
-            counted = None if mask is None else _mask(mask, truth, view.name)
+            valid_mask = None if mask is None else _mask(mask, truth, view.name)
             started = time.perf_counter()
             rendered = render(view).to(device)
             _wait(device)
             seconds.append(time.perf_counter() - started)
-            pair = _Pair(_finite(rendered, view.name, truth), truth, counted, scoring.quantisation)
-            scores = _measure(pair, metrics, unavailable, view.name)
+            rendered = _finite(rendered, view.name, truth)
+            pair = _Pair(rendered, truth, valid_mask, scoring.quantisation)
+            values = _measure(pair, metrics, unavailable, view.name)
+            scores = Scores({**dict.fromkeys(scoring.names), **values})
             scored.append(ViewScores(name=view.name, scores=scores))
             if on_view is not None:
                 on_view(view, truth, pair.picture)
     return Evaluation(scored, mean_scores(scored), unavailable, statistics.median(seconds))
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """A metric that can be computed."""
+
+    compute: Compute
+    sees: str
+
+
 def _measure(
-    pair: "_Pair", metrics: dict[str, Metric], unavailable: dict[str, str], name: str
-) -> Scores:
+    pair: "_Pair", metrics: dict[str, _Prepared], unavailable: dict[str, str], name: str
+) -> dict[str, float]:
     """The metrics of the view `name`; the first reason of one that fails goes to `unavailable`."""
     values: dict[str, float] = {}
     for metric_name, metric in metrics.items():
         try:
-            values[metric_name] = metric(pair.seen_by(metric_name), pair.truth, pair.mask)
+            values[metric_name] = metric.compute(
+                pair.seen_as(metric.sees), pair.truth, pair.valid_mask
+            )
         except MetricUnavailable as reason:
             unavailable.setdefault(metric_name, f"{name}: {reason}")
-    return Scores(**values)
+    return values
 
 
 class _Pair:
     """A photo, and the two forms of its render that are scored against it."""
 
     def __init__(
-        self, rendered: Tensor, truth: Tensor, mask: Tensor | None, quantisation: Quantisation
+        self,
+        rendered: Tensor,
+        truth: Tensor,
+        valid_mask: Tensor | None,
+        quantisation: Quantisation,
     ) -> None:
-        self.truth, self.mask = truth, mask
+        self.truth, self.valid_mask = truth, valid_mask
         self.picture = quantize(rendered, quantisation)
         self._plain = rendered.clamp(0, 1)
-        if mask is not None:
+        if valid_mask is not None:
             # After quantising: a level of the photo, truncated in float32, may be the one below.
-            self.picture = torch.where(mask[..., None], self.picture, truth)
-            self._plain = torch.where(mask[..., None], self._plain, truth)
+            self.picture = torch.where(valid_mask[..., None], self.picture, truth)
+            self._plain = torch.where(valid_mask[..., None], self._plain, truth)
 
-    def seen_by(self, metric: str) -> Tensor:
-        """[H, W, 3] for the metric of that name."""
-        return self._plain if metric == "psnr_float" else self.picture
+    def seen_as(self, form: str) -> Tensor:
+        """[H, W, 3], `quantised` or `float`."""
+        return self._plain if form == "float" else self.picture
 
 
 def mean_scores(views: Sequence[ViewScores]) -> Scores:
     """Return the mean of each metric over the views; null where a view lacks it."""
     means: dict[str, float | None] = {}
-    for name in METRICS:
-        values = [getattr(view.scores, name) for view in views]
+    for name in dict.fromkeys(name for view in views for name in view.scores):
+        values = [view.scores.get(name) for view in views]
         known = [value for value in values if value is not None]
-        complete = known and len(known) == len(views)
-        means[name] = math.fsum(known) / len(known) if complete else None
-    return Scores(**means)
+        means[name] = math.fsum(known) / len(known) if len(known) == len(views) else None
+    return Scores(means)
 
 
-def _metrics(
-    scoring: Scoring, weights_dir: str | Path | None, device: torch.device
-) -> tuple[dict[str, Metric], dict[str, str]]:
+def _prepared(
+    names: Sequence[str], setting: Setting
+) -> tuple[dict[str, _Prepared], dict[str, str]]:
     """The metrics, and the reasons of those that cannot be computed."""
-    metrics: dict[str, Metric] = {
-        "psnr": psnr,
-        "psnr_float": psnr,
-        "ssim": lambda image, target, mask: ssim(
-            image, target, borders=scoring.ssim_borders, mask=mask
-        ),
-    }
-    unavailable = {name: NOT_ASKED for name in VARIANTS if name not in scoring.lpips}
-    networks: dict[str, Lpips] = {}
-    for name in scoring.lpips:
-        variant = VARIANTS[name]
+    metrics: dict[str, _Prepared] = {}
+    unavailable = {name: NOT_ASKED for name in LPIPS if name not in names}
+    for name in names:
+        metric = find_metric(name)
+        prepare = metric.prepare if name in BUILTIN else partial(_prepare_offered, metric)
         try:
-            if variant.backbone not in networks:
-                networks[variant.backbone] = Lpips.load(variant.backbone, weights_dir, device)
-            metrics[name] = _lpips_metric(networks[variant.backbone], variant.signed)
+            metrics[name] = _Prepared(prepare(setting), metric.sees)
         except MetricUnavailable as reason:
             unavailable[name] = str(reason)
     return metrics, unavailable
 
 
-def _lpips_metric(network: Lpips, signed: bool) -> Metric:
-    def metric(image: Tensor, target: Tensor, mask: Tensor | None) -> float:
-        if mask is not None:
-            require_counted(mask)
-        return network(image, target, signed=signed)
+def _prepare_offered(metric: Metric, setting: Setting) -> Compute:
+    """The function of another package's metric; its faults cost its scores, not the training."""
+    with _as_unavailable():
+        compute = metric.prepare(setting)
 
-    return metric
+    def guarded(image: Tensor, target: Tensor, valid_mask: Tensor | None) -> float:
+        with _as_unavailable():
+            value = float(compute(image, target, valid_mask))
+        if not math.isfinite(value):
+            raise MetricUnavailable(f"it is {value}")
+        return value
+
+    return guarded
 
 
-def _check(
-    views: Sequence[Any], images: Sequence[Any], masks: Sequence[Any], lpips_names: Sequence[str]
-) -> None:
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (MetricUnavailable, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise MetricUnavailable(f"it fails: {described(error)}") from error
+
+
+def _check(views: Sequence[Any], images: Sequence[Any], masks: Sequence[Any]) -> None:
     if not views:
         raise ResultError("there is no test view to evaluate; lower --test-every.")
     if not len(views) == len(images) == len(masks):
         raise ValueError(f"{len(views)} views, but {len(images)} images and {len(masks)} masks")
-    unknown = [name for name in lpips_names if name not in VARIANTS]
-    if unknown:
-        raise ValueError(f"unknown LPIPS {unknown}; known: {list(VARIANTS)}")
 
 
 def _wait(device: torch.device) -> None:
@@ -224,13 +235,13 @@ def _wait(device: torch.device) -> None:
 
 
 def _mask(mask: Any, truth: Tensor, name: str) -> Tensor:
-    counted = torch.as_tensor(mask, device=truth.device)
-    if counted.dtype != torch.bool or counted.shape != truth.shape[:2]:
+    valid_mask = torch.as_tensor(mask, device=truth.device)
+    if valid_mask.dtype != torch.bool or valid_mask.shape != truth.shape[:2]:
         raise ValueError(
-            f"{name}: mask {counted.dtype} {list(counted.shape)}; expected bool"
+            f"{name}: mask {valid_mask.dtype} {list(valid_mask.shape)}; expected bool"
             f" {list(truth.shape[:2])}"
         )
-    return counted
+    return valid_mask
 
 
 def _photo(image: Any, name: str) -> Tensor:

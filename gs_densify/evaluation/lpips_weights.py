@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gs_densify.evaluation.metrics import MetricUnavailable
+from gs_densify.evaluation.metrics.metric import MetricUnavailable
 
 WEIGHTS_VARIABLE = "GS_LPIPS_WEIGHTS"
 DOWNLOAD_TIMEOUT = 20.0  # seconds without an answer

@@ -13,6 +13,7 @@ from torch import Tensor
 from gs_densify.errors import ResultError
 from gs_densify.evaluation.evaluate import NamedView
 from gs_densify.results import atomic_write
+from gs_densify.results.names import RENDERS
 
 
 def picture_writer(
@@ -61,7 +62,7 @@ def save_differences(folder: Path, first: Path, second: Path, view_names: Iterab
     """
     written = 0
     for name in map(picture_name, view_names):
-        pair = [side / "renders" / name for side in (first, second)]
+        pair = [side / RENDERS / name for side in (first, second)]
         if all(path.is_file() for path in pair):
             written += save_difference(folder / name, *pair)
     return written

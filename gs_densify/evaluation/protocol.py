@@ -2,9 +2,10 @@
 
 from collections import Counter
 
-from gs_densify.evaluation.evaluate import Scoring
-from gs_densify.evaluation.lpips import lpips_record
-from gs_densify.evaluation.ssim import ssim_implementation
+from gs_densify.evaluation.metrics import find_metric
+from gs_densify.evaluation.metrics.lpips import lpips_record
+from gs_densify.evaluation.metrics.ssim import ssim_implementation
+from gs_densify.evaluation.scoring import Scoring
 from gs_densify.results import Conditions, ImageSize, Protocol
 from gs_densify.results.protocol import PSNR
 from gs_densify.scene.scene import Scene
@@ -48,6 +49,7 @@ def build_protocol(
         ssim_borders=scoring.ssim_borders,
         ssim=ssim_implementation(scoring.ssim_borders),
         lpips={name: lpips_record(name) for name in scoring.lpips},
+        metrics={name: find_metric(name).record() for name in scoring.metrics},
         conditions=conditions,
     )
 

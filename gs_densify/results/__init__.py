@@ -13,14 +13,15 @@ from gs_densify.results.protocol import (
     Conditions,
     ImageSize,
     LpipsRecord,
+    MetricRecord,
     Protocol,
     Quantisation,
     SsimBorders,
     protocol_differences,
 )
 from gs_densify.results.schema import (
-    METRICS,
     SCHEMA_VERSION,
+    STANDARD_METRICS,
     Counts,
     EvaluationRecord,
     EvaluationResults,
@@ -36,8 +37,8 @@ from gs_densify.results.schema import (
 )
 
 __all__ = [
-    "METRICS",
     "SCHEMA_VERSION",
+    "STANDARD_METRICS",
     "Conditions",
     "Counts",
     "EvaluationRecord",
@@ -45,6 +46,7 @@ __all__ = [
     "Hardware",
     "ImageSize",
     "LpipsRecord",
+    "MetricRecord",
     "MetricsLog",
     "MetricsRow",
     "PeakMemory",

@@ -2,12 +2,12 @@
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gs_densify.errors import ResultError
-from gs_densify.results.protocol import protocol_differences
-from gs_densify.results.schema import METRICS, SCHEMA_VERSION
+from gs_densify.results.protocol import MetricRecord, protocol_differences
+from gs_densify.results.schema import SCHEMA_VERSION, STANDARD_METRICS
 from gs_densify.results.scored import Scored
 
 _SEVEN = ("bicycle", "bonsai", "counter", "garden", "kitchen", "room", "stump")
@@ -17,7 +17,9 @@ NAMED_MEANS: Mapping[str, frozenset[str]] = {
 }
 """The two sets of Mip-NeRF 360 scenes that tables average over: 1.5 dB apart for one method."""
 
-QUANTITIES = (*METRICS, "num_gaussians")
+NUM_GAUSSIANS = "num_gaussians"
+QUANTITIES = (*STANDARD_METRICS, NUM_GAUSSIANS)
+"""What every aggregate has; further metrics of the runs stand before the last."""
 
 # Options that change no number, or that the protocol block compares.
 _NO_TRAINING = (
@@ -42,7 +44,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneRow:
-    """One scene over its seeds; keys of `quantities` are `QUANTITIES`."""
+    """One scene over its seeds; keys of `quantities` are metrics and `num_gaussians`."""
 
     scene: str
     quantities: dict[str, Spread]
@@ -77,6 +79,8 @@ class Aggregate:
     """Name; the whole of it lies in each of `folders`."""
     groups: list[Group]
     folders: list[str]
+    metrics: dict[str, MetricRecord] = field(default_factory=dict)
+    """As in `Protocol.metrics`."""
     schema_version: int = SCHEMA_VERSION
 
 
@@ -101,10 +105,13 @@ def aggregate(runs: Sequence[Scored], *, mean: str | None = None) -> Aggregate:
     strategies = sorted({run.strategy or "" for run in runs})
     tables = {name: _table([r for r in runs if (r.strategy or "") == name]) for name in strategies}
     _check_same_scenes(tables)
+    metrics = {name: one for run in runs for name, one in run.protocol.metrics.items()}
+    quantities = (*STANDARD_METRICS, *metrics, NUM_GAUSSIANS)
     return Aggregate(
         protocol=runs[0].protocol.name,
-        groups=[_group(name or None, table, mean) for name, table in tables.items()],
+        groups=[_group(name or None, table, mean, quantities) for name, table in tables.items()],
         folders=[str(run.folder) for run in runs],
+        metrics=metrics,
     )
 
 
@@ -193,7 +200,9 @@ def _check_same_scenes(tables: Mapping[str, Table]) -> None:
             )
 
 
-def _group(strategy: str | None, table: Table, mean: str | None) -> Group:
+def _group(
+    strategy: str | None, table: Table, mean: str | None, quantities: Sequence[str]
+) -> Group:
     seeds = list(next(iter(table.values())))
     run = next(iter(table.values()))[seeds[0]]
     return Group(
@@ -201,14 +210,19 @@ def _group(strategy: str | None, table: Table, mean: str | None) -> Group:
         steps=run.step,
         seeds=seeds,
         scenes=[
-            SceneRow(scene=scene, quantities=_spreads([[run] for run in by_seed.values()]))
+            SceneRow(
+                scene=scene,
+                quantities=_spreads(quantities, [[run] for run in by_seed.values()]),
+            )
             for scene, by_seed in table.items()
         ],
         means=[
             MeanRow(
                 name=name,
                 scenes=scenes,
-                quantities=_spreads([[table[scene][seed] for scene in scenes] for seed in seeds]),
+                quantities=_spreads(
+                    quantities, [[table[scene][seed] for scene in scenes] for seed in seeds]
+                ),
             )
             for name, scenes in _means(table.keys(), mean).items()
         ],
@@ -228,17 +242,16 @@ def _means(scenes: Iterable[str], wanted: str | None) -> dict[str, list[str]]:
     return {name: sorted(each) for name, each in NAMED_MEANS.items() if each <= known}
 
 
-def _spreads(seeds: Sequence[Sequence[Scored]]) -> dict[str, Spread]:
+def _spreads(quantities: Sequence[str], seeds: Sequence[Sequence[Scored]]) -> dict[str, Spread]:
     """For each quantity the mean over the runs of a seed, over the seeds."""
-    return {name: _spread([_mean(name, runs) for runs in seeds]) for name in QUANTITIES}
+    return {name: _spread([_mean(name, runs) for runs in seeds]) for name in quantities}
 
 
 def _mean(quantity: str, runs: Sequence[Scored]) -> float | None:
-    values = [
-        run.num_gaussians if quantity == "num_gaussians" else getattr(run.scores, quantity)
-        for run in runs
-    ]
-    return None if None in values else statistics.fmean(values)
+    is_size = quantity == NUM_GAUSSIANS
+    values = [run.num_gaussians if is_size else run.scores.get(quantity) for run in runs]
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def _spread(values: Sequence[float | None]) -> Spread:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gs_densify.errors import ResultError
 from gs_densify.results.protocol import Protocol, protocol_differences
-from gs_densify.results.schema import METRICS, SCHEMA_VERSION, Scores
+from gs_densify.results.schema import SCHEMA_VERSION, Scores
 from gs_densify.results.scored import Scored
 
 
@@ -81,12 +81,12 @@ def compare(first: Scored, second: Scored, *, force: bool = False) -> Comparison
 
 
 def subtract(minuend: Scores, subtrahend: Scores) -> Scores:
-    """The differences of two scores; null where one is."""
-    values: dict[str, float | None] = {}
-    for name in METRICS:
-        a, b = getattr(minuend, name), getattr(subtrahend, name)
-        values[name] = None if a is None or b is None else a - b
-    return Scores(**values)
+    """The differences of two scores; null where one is, or one lacks the metric."""
+    differences: dict[str, float | None] = {}
+    for name in {**minuend, **subtrahend}:
+        a, b = minuend.get(name), subtrahend.get(name)
+        differences[name] = None if a is None or b is None else a - b
+    return Scores(differences)
 
 
 def _side(scored: Scored) -> Side:

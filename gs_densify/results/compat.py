@@ -42,9 +42,9 @@ def gsplat_stats(record: EvaluationRecord) -> dict[str, float | None]:
     """What gsplat's examples/simple_trainer.py writes after an evaluation, with its keys."""
     scores = record.scores
     return {
-        "psnr": scores.psnr,
-        "ssim": scores.ssim,
-        "lpips": scores.lpips_alex,
+        "psnr": scores["psnr"],
+        "ssim": scores["ssim"],
+        "lpips": scores["lpips_alex"],
         "ellipse_time": record.render_seconds,  # sic: elapsed seconds an image
         "num_GS": record.num_gaussians,
     }
@@ -63,7 +63,7 @@ def inria_per_view(per_view: PerView) -> dict[str, dict[str, dict[str, float | N
 
 
 def _inria_scores(scores: Scores) -> dict[str, float | None]:
-    return {key: getattr(scores, name) for key, name in _INRIA.items()}
+    return {key: scores[name] for key, name in _INRIA.items()}
 
 
 def _save(path: Path, value: Any, *, indent: int | None) -> None:

@@ -1,13 +1,20 @@
-"""Turn plain JSON values into the dataclasses of the schema, strictly and with the place named."""
+"""Turn plain JSON values into the dataclasses of the schema, strictly and with the place named.
+
+msgspec would be faster (0.01 ms for a results.json, where this takes 0.3 ms; `json` takes 0.1 ms),
+but a thousand runs are read in little more than a second as it is, and it lets unknown keys of a
+dataclass pass, cannot read the names of undecodable files, and knows no flat mappings.
+"""
 
 import dataclasses
 import sys
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, TypeVar, Union, get_args, get_origin
+from functools import cache
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from gs_densify.errors import ResultError
+from gs_densify.results.encode import is_flat
 
 T = TypeVar("T")
 
@@ -32,22 +39,53 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     decoder = _CONTAINERS.get(get_origin(kind))
     if decoder is not None:
         return decoder(get_args(kind), value, where)
+    if issubclass(kind, dict):  # class Scores(dict[str, ...])
+        return kind(_decode_dict(get_args(kind.__orig_bases__[0]), value, where))
     return _decode_scalar(kind, value, where)
+
+
+class _Field(NamedTuple):
+    kind: Any
+    is_required: bool
+
+
+class _Shape(NamedTuple):
+    """The fields of a dataclass, and the one whose keys stand among theirs, where there is one."""
+
+    fields: dict[str, _Field]
+    flat: str | None
+    flat_kind: Any
+
+
+@cache
+def _shape(kind: type) -> _Shape:
+    hints = typing.get_type_hints(kind)  # takes most of the time of reading a file
+    fields, flat = {}, None
+    for item in dataclasses.fields(kind):
+        if is_flat(item):
+            flat = item.name
+        else:
+            is_required = item.default is item.default_factory is dataclasses.MISSING
+            fields[item.name] = _Field(hints[item.name], is_required)
+    return _Shape(fields, flat, None if flat is None else hints[flat])
 
 
 def _decode_dataclass(kind: type, value: Any, where: str) -> Any:
     _check(value, dict, where)
-    hints = typing.get_type_hints(kind)
-    known = {item.name: item for item in dataclasses.fields(kind)}
-    for key in value:
-        if key not in known:
-            raise ResultError(f"{where}: unknown key {key!r}; expected {', '.join(known)}.")
+    shape = _shape(kind)
+    others = {key: item for key, item in value.items() if key not in shape.fields}
     decoded = {}
-    for name, item in known.items():
+    for name, field in shape.fields.items():
         if name in value:
-            decoded[name] = _decode(hints[name], value[name], f"{where}: {name}")
-        elif item.default is item.default_factory is dataclasses.MISSING:
+            decoded[name] = _decode(field.kind, value[name], f"{where}: {name}")
+        elif field.is_required:
             raise ResultError(f"{where}: the key {name!r} is missing; the file is damaged.")
+    if shape.flat is not None:
+        decoded[shape.flat] = _decode(shape.flat_kind, others, where)
+    elif others:
+        raise ResultError(
+            f"{where}: unknown key {next(iter(others))!r}; expected {', '.join(shape.fields)}."
+        )
     try:
         return kind(**decoded)
     except ValueError as error:

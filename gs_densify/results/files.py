@@ -6,7 +6,6 @@ Floats are written with `repr`, which reads back to the same bits. NaN and the i
 JSON spelling: a number that could not be measured is null, and writing one is an error.
 """
 
-import dataclasses
 import json
 import os
 import secrets
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from gs_densify.errors import ResultError
 from gs_densify.results.decode import decode
+from gs_densify.results.encode import encode
 from gs_densify.results.migrate import to_current
 from gs_densify.results.schema import SCHEMA_VERSION, EvaluationResults, PerView, Results
 
@@ -68,7 +68,7 @@ def to_json(value: Any, *, where: str, indent: int | None = None) -> str:
     Raises:
         ResultError: for NaN or an infinity; the message starts with `where` and names the key.
     """
-    plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
+    plain = encode(value)
     try:
         return json.dumps(plain, indent=indent, allow_nan=False, default=os.fspath)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """The protocol block: how scores were made, and whether two of them may be compared."""
 
+import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -33,6 +34,36 @@ class LpipsRecord:
     network: str
     input_range: str
     package: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricRecord:
+    """What a reader has to know of a metric that not every file has, and how it was computed."""
+
+    label: str
+    """Its name in tables."""
+    unit: str = ""
+    format: str = ".4f"
+    """How many digits mean something, as Python's `format` takes it: `.3f`, `.2e`, `.1%`."""
+    higher_is_better: bool
+    sees: str = "quantised"
+    """The render as the protocol quantises it (`quantised`), or as it left the rasteriser, clamped
+    to [0, 1] (`float`)."""
+    computed: str
+    """How, in words: what differs here is not compared."""
+    package: str = "gs_densify"
+    """Whose code it was, with its version."""
+
+    def __post_init__(self) -> None:
+        """Refuse a format that is none, and a render that there is not."""
+        if not re.fullmatch(r",?\.[0-9][efg%]", self.format):
+            raise ValueError(f"format {self.format!r} is not like '.3f'")
+        if self.sees not in ("quantised", "float"):
+            raise ValueError(f"sees {self.sees!r}; it must be 'quantised' or 'float'")
+
+    def text(self, value: float | None, *, sign: str = "") -> str:
+        """Returns a value without its unit, or `-`; with `sign` `+` also the sign of a positive."""
+        return "-" if value is None else format(value, f"{sign}{self.format}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +120,16 @@ class Protocol:
     ssim: str
     """The implementation, in words."""
     lpips: dict[str, LpipsRecord] = field(default_factory=dict)
+    metrics: dict[str, MetricRecord] = field(default_factory=dict)
+    """The metrics besides those that every file names."""
     color_corrected: bool = False
     """Renders fitted to the colours of the photo before they are scored; never done here."""
     conditions: Conditions
 
 
-_WORDING = ("ssim", "conditions", "lpips")
-"""Circumstances, and texts about what `ssim_borders` says; LPIPS is compared by its parts."""
+_WORDING = ("ssim", "conditions", "lpips", "metrics")
+"""Circumstances, and texts about what `ssim_borders` says; LPIPS and further metrics are compared
+by their parts."""
 
 _OF_A_SCENE = (
     *("scene_name", "image_dir", "downscale", "sizes", "undistorted", "masks"),
@@ -108,8 +142,8 @@ def protocol_differences(
 ) -> list[str]:
     """What forbids to compare scores of the two, `name: first | second` each; [] where nothing.
 
-    With `across_scenes`, what belongs to a scene may differ. An LPIPS variant that only one of them
-    has is no contradiction: there is nothing to compare.
+    With `across_scenes`, what belongs to a scene may differ. An LPIPS variant or further metric
+    that only one of them has is no contradiction: there is nothing to compare.
     """
     skipped = {*_WORDING, *(_OF_A_SCENE if across_scenes else ())}
     pairs = {
@@ -119,11 +153,17 @@ def protocol_differences(
     }
     for name in first.lpips.keys() & second.lpips.keys():
         pairs[name] = (_lpips_identity(first.lpips[name]), _lpips_identity(second.lpips[name]))
+    for name in first.metrics.keys() & second.metrics.keys():
+        pairs[name] = (_identity(first.metrics[name]), _identity(second.metrics[name]))
     return [_difference(name, a, b) for name, (a, b) in pairs.items() if a != b]
 
 
 def _lpips_identity(record: LpipsRecord) -> tuple[str, str]:
     return record.network, record.input_range
+
+
+def _identity(record: MetricRecord) -> tuple[str, str, str]:
+    return record.unit, record.sees, record.computed
 
 
 def _difference(name: str, first: Any, second: Any) -> str:

@@ -6,41 +6,45 @@ or its docstring. A number that was not measured is null, never a stand-in, and 
 why.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from gs_densify.results.encode import FLAT, is_flat
 from gs_densify.results.protocol import Protocol
 
 SCHEMA_VERSION = 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """Image quality: of one view, or the mean over views. Null where it was not measured.
+STANDARD_METRICS = ("psnr", "psnr_float", "ssim", "lpips_alex", "lpips_vgg", "lpips_vgg_01")
+"""The metrics that every file names, in this order: PSNR in decibel, of the render as the protocol
+quantises it and as it left the rasteriser; SSIM; LPIPS of AlexNet and VGG-16 with inputs in
+[-1, 1], and of VGG-16 with inputs left in [0, 1]. The protocol describes all others."""
 
-    All but `psnr_float` see the render as the protocol quantises it. Scores stand beside a protocol
-    and mean nothing without it.
+
+class Scores(dict[str, float | None]):
+    """Image quality by the names of metrics, of one view or as the mean over views.
+
+    Those of `STANDARD_METRICS` are always there and come first; further ones follow as they were
+    given. None where one was not measured. Scores stand beside a protocol and mean nothing without
+    it.
     """
 
-    psnr: float | None = None
-    """Decibel; higher is better."""
-    psnr_float: float | None = None
-    """Decibel, of the render as it left the rasteriser, clamped to [0, 1], under any protocol."""
-    ssim: float | None = None
-    """With the protocol's `ssim_borders`; higher is better."""
-    lpips_alex: float | None = None
-    """AlexNet, inputs in [-1, 1]; lower is better."""
-    lpips_vgg: float | None = None
-    """VGG-16, inputs in [-1, 1]; lower is better."""
-    lpips_vgg_01: float | None = None
-    """VGG-16, inputs left in [0, 1] as in the code of many splatting papers; lower is better."""
+    def __init__(
+        self,
+        values: Mapping[str, float | None] | Iterable[tuple[str, float | None]] = (),
+        **named: float | None,
+    ) -> None:
+        """Take values by name, as `dict` does."""
+        super().__init__({**dict.fromkeys(STANDARD_METRICS), **dict(values), **named})
 
     def missing(self) -> tuple[str, ...]:
-        """Return the names of the metrics that are null."""
-        return tuple(name for name in METRICS if getattr(self, name) is None)
+        """Returns the names of the metrics that are None."""
+        return tuple(name for name, value in self.items() if value is None)
 
-
-METRICS: tuple[str, ...] = tuple(item.name for item in fields(Scores))
+    def further(self) -> tuple[str, ...]:
+        """Returns the names of the metrics that not every file has."""
+        return tuple(name for name in self if name not in STANDARD_METRICS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +143,9 @@ class Results:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        """Refuse a null score without a reason, and a reason for a score that is there."""
-        _check_reasons(self.scores, self.unavailable)
+        """Refuse a null score without a reason, a reason for a score that is there, and a score
+        that the protocol does not describe."""
+        _check_scores(self.scores, self.unavailable, self.protocol)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,11 +171,15 @@ class EvaluationResults:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        """Refuse a null score without a reason, and a reason for a score that is there."""
-        _check_reasons(self.scores, self.unavailable)
+        """Refuse a null score without a reason, a reason for a score that is there, and a score
+        that the protocol does not describe."""
+        _check_scores(self.scores, self.unavailable, self.protocol)
 
 
-def _check_reasons(scores: Scores, unavailable: dict[str, str]) -> None:
+def _check_scores(scores: Scores, unavailable: dict[str, str], protocol: Protocol) -> None:
+    unknown = [name for name in scores.further() if name not in protocol.metrics]
+    if unknown:
+        raise ValueError(f"the protocol's `metrics` do not describe the score {unknown[0]!r}")
     if set(unavailable) != set(scores.missing()):
         raise ValueError(
             f"`unavailable` explains {sorted(unavailable)}, but the scores that are null "
@@ -201,6 +210,10 @@ class PerView:
     schema_version: int = SCHEMA_VERSION
 
 
+STANDARD_TERMS = ("l1", "ssim_loss")
+"""The terms of the loss that every line of `metrics.jsonl` has, in this order."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MetricsRow:
     """One line of `metrics.jsonl`: the state of the run after `step` optimiser steps."""
@@ -211,10 +224,10 @@ class MetricsRow:
     num_gaussians: int
     train_seconds: float
     """Time spent training until this step."""
-    l1: float | None = None
-    """Mean absolute error of the batch, in [0, 1]."""
-    ssim_loss: float | None = None
-    """1 - SSIM of the batch; null where the loss has no SSIM term."""
+    terms: dict[str, float | None] = field(default_factory=dict, metadata=FLAT)
+    """Terms of the loss by name; in JSON they stand among the other figures. `l1`, the mean
+    absolute error of the batch, in [0, 1], and `ssim_loss`, 1 - SSIM of the batch, are always
+    there, and null where the loss has no such term; others are weighted as in the loss."""
     means_lr: float | None = None
     """Learning rate of the means at this step, in world units."""
     step_milliseconds: float | None = None
@@ -223,3 +236,10 @@ class MetricsRow:
     """Device memory in use."""
     psnr: float | None = None
     """Decibel, mean over the test views; null on lines without an evaluation."""
+
+    def __post_init__(self) -> None:
+        """Add the terms that every line has; refuse one with the name of another figure."""
+        taken = {item.name for item in fields(self) if not is_flat(item)} & self.terms.keys()
+        if taken:
+            raise ValueError(f"a term of the loss cannot be named {min(taken)!r}")
+        object.__setattr__(self, "terms", {**dict.fromkeys(STANDARD_TERMS), **self.terms})

@@ -6,6 +6,7 @@ from typing import Any
 
 from gs_densify.errors import ResultError
 from gs_densify.results.files import load_evaluation, load_per_view, load_results
+from gs_densify.results.names import EVALUATION, PER_VIEW, RESULTS
 from gs_densify.results.protocol import Protocol
 from gs_densify.results.schema import Scores, ViewScores
 
@@ -28,7 +29,7 @@ class Scored:
 
 def is_scored(path: Path) -> bool:
     """Whether `path` is the folder of a finished run or of an evaluation."""
-    return any((path / name).is_file() for name in ("results.json", "evaluation.json"))
+    return any((path / name).is_file() for name in (RESULTS, EVALUATION))
 
 
 def load_scored(folder: Path) -> Scored:
@@ -37,20 +38,20 @@ def load_scored(folder: Path) -> Scored:
     Raises:
         ResultError: where there is neither, or the files are damaged or do not belong together.
     """
-    if (folder / "results.json").is_file():
+    if (folder / RESULTS).is_file():
         common = _of_run(folder)
-    elif (folder / "evaluation.json").is_file():
+    elif (folder / EVALUATION).is_file():
         common = _of_evaluation(folder)
     else:
         raise ResultError(
-            f"{folder}: holds no results.json or evaluation.json; give the folder of a finished run"
+            f"{folder}: holds no {RESULTS} or {EVALUATION}; give the folder of a finished run"
             " or of an evaluation"
         )
-    per_view = load_per_view(folder / "per_view.json")
+    per_view = load_per_view(folder / PER_VIEW)
     name = common["protocol"].name
     if per_view.protocol not in (None, name) or per_view.step != common["step"]:
         raise ResultError(
-            f"{folder}: per_view.json is of step {per_view.step} under protocol"
+            f"{folder}: {PER_VIEW} is of step {per_view.step} under protocol"
             f" {per_view.protocol!r}, the scores beside it of step {common['step']} under {name!r};"
             " the files are not of one evaluation"
         )
@@ -58,7 +59,7 @@ def load_scored(folder: Path) -> Scored:
 
 
 def _of_run(folder: Path) -> dict[str, Any]:
-    results = load_results(folder / "results.json")
+    results = load_results(folder / RESULTS)
     return {
         "scene": results.scene,
         "strategy": results.strategy.name,
@@ -72,6 +73,6 @@ def _of_run(folder: Path) -> dict[str, Any]:
 
 
 def _of_evaluation(folder: Path) -> dict[str, Any]:
-    results = load_evaluation(folder / "evaluation.json")
+    results = load_evaluation(folder / EVALUATION)
     names = ("scene", "strategy", "seed", "step", "config", "protocol", "scores", "num_gaussians")
     return {name: getattr(results, name) for name in names}

@@ -15,7 +15,6 @@ from gs_densify.model.transform import transform_splats
 from gs_densify.rendering.base import make_rasterizer
 from gs_densify.rendering.device import memory_shortage, pick_device, suit_threads
 from gs_densify.results import (
-    METRICS,
     EvaluationResults,
     PerView,
     load_results,
@@ -133,9 +132,8 @@ def stored_comparison(run: Path, results: EvaluationResults) -> str:
     contradictions = protocol_differences(stored.protocol, results.protocol)
     if contradictions:
         return f"not compared with the stored scores: {'; '.join(contradictions)}"
-    pairs = {
-        name: (getattr(at_step[-1].scores, name), getattr(results.scores, name)) for name in METRICS
-    }
+    then, now = at_step[-1].scores, results.scores
+    pairs = {name: (then[name], now[name]) for name in now if name in then}
     changed = [f"{name} {a} stored, {b} now" for name, (a, b) in pairs.items() if a != b]
     if changed:
         return f"differs from the stored scores: {'; '.join(changed)}"

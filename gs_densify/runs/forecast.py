@@ -15,6 +15,7 @@ from gs_densify.config.strategy import (
     strategy_for,
     with_fitted_schedule,
 )
+from gs_densify.evaluation.metrics import check_further
 from gs_densify.rendering.device import pick_device, suit_threads, wait_for
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.strategies.adapter import StrategyAdapter
@@ -50,6 +51,7 @@ class Forecast:
 
 def forecast(config: TrainConfig) -> Forecast:
     """Load the scene, and time some steps at the first and the last number of Gaussians."""
+    check_further(config.evaluation.metrics)
     device = pick_device(config.device)
     require_device(config.strategy, device.type)
     strategy, remark = strategy_for(config), schedule_remark(config)

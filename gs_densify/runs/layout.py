@@ -12,17 +12,37 @@ from pathlib import Path
 
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ConfigError
+from gs_densify.results.names import (
+    COMPAT,
+    CONFIG,
+    EVALUATION,
+    METRICS,
+    PER_VIEW,
+    POINT_CLOUD,
+    PROFILE,
+    RENDERS,
+    RESULTS,
+)
 from gs_densify.strategies.plugin import parse_reference
 
-CONFIG = "config.yml"
-RESULTS = "results.json"
-PER_VIEW = "per_view.json"
-EVALUATION = "evaluation.json"
-METRICS = "metrics.jsonl"
-POINT_CLOUD = "point_cloud.ply"
-RENDERS = "renders"
-PROFILE = "profile"
-COMPAT = "compat"
+__all__ = [
+    "COMPAT",
+    "CONFIG",
+    "EVALUATION",
+    "METRICS",
+    "PER_VIEW",
+    "POINT_CLOUD",
+    "PROFILE",
+    "RENDERS",
+    "RESULTS",
+    "check_free",
+    "check_unfinished",
+    "create_folder",
+    "default_folder",
+    "locked",
+    "time_stamp",
+    "with_kept_strategy_file",
+]
 
 
 def check_free(out: Path | None) -> None:

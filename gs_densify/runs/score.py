@@ -8,9 +8,10 @@ from torch import Tensor
 
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
-from gs_densify.evaluation.evaluate import Evaluation, Scoring, evaluate_views, unscored
+from gs_densify.evaluation.evaluate import Evaluation, evaluate_views, unscored
 from gs_densify.evaluation.pictures import picture_writer
 from gs_densify.evaluation.protocol import build_protocol
+from gs_densify.evaluation.scoring import Scoring
 from gs_densify.model.init import sh_degree_of
 from gs_densify.model.types import Splats
 from gs_densify.rendering.base import Rasterizer, render_splats
@@ -55,7 +56,7 @@ def view_renderer(
 def scoring_of(config: TrainConfig) -> Scoring:
     """What a configuration measures, and how."""
     options = config.evaluation
-    return Scoring(options.quantisation, options.ssim_borders, options.lpips)
+    return Scoring(options.quantisation, options.ssim_borders, options.lpips, options.metrics)
 
 
 def score(

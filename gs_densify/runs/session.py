@@ -29,6 +29,7 @@ from gs_densify.results import (
     WallTime,
     save_json,
 )
+from gs_densify.results.encode import encode
 from gs_densify.runs import environment as record
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.background import Background
@@ -160,7 +161,7 @@ class RunProcess:
                         self.writing.start(output.trained, trainer.splats)
                 if state.pending is not None:
                     evaluation = self._evaluate(trainer)
-                    log.append(dataclasses.replace(state.pending, psnr=evaluation.scores.psnr))
+                    log.append(dataclasses.replace(state.pending, psnr=evaluation.scores["psnr"]))
                     state.pending = None
                 if stop < config.steps:
                     self.writing.wait()
@@ -189,7 +190,7 @@ class RunProcess:
         contents = {
             **self._storable(trainer.state_dict()),
             "random": random_state(self.device),
-            "run": dataclasses.asdict(self.state),
+            "run": encode(self.state),
         }
         self.writing.start(self._write_checkpoint, trainer.progress.step, contents)
         self.clock.lap("checkpoint")
@@ -240,7 +241,7 @@ class RunProcess:
             pictures=self.folder / run_folder.RENDERS if step == self.config.steps else None,
         )
         print(
-            f"step {step}: PSNR {_decibel(evaluation.scores.psnr)},"
+            f"step {step}: PSNR {_decibel(evaluation.scores['psnr'])},"
             f" {len(trainer.splats['means']):,} Gaussians,"
             f" {trainer.progress.train_seconds:.1f} s of training",
             file=sys.stderr,

@@ -10,6 +10,7 @@ import torch
 from gs_densify.config.file import save_config, to_mapping
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import schedule_remark, strategy_for, with_fitted_schedule
+from gs_densify.evaluation.metrics import check_further
 from gs_densify.rendering.base import make_rasterizer
 from gs_densify.rendering.device import memory_shortage, pick_device, suit_threads
 from gs_densify.results import Results
@@ -106,8 +107,9 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
 
 
 def _checked_device(config: TrainConfig) -> torch.device:
-    """The device; an error now, not after loading, where it or a rasteriser is missing."""
+    """The device; an error now, not after loading, where it or anything asked for is missing."""
     device = pick_device(config.device)
+    check_further(config.evaluation.metrics)
     record.forget_peak_memory(device)
     require_device(config.strategy, device.type)
     make_rasterizer(device)

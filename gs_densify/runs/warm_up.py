@@ -6,7 +6,7 @@ from threading import Thread
 
 import torch
 
-from gs_densify.evaluation import lpips
+from gs_densify.evaluation.metrics import lpips
 from gs_densify.model import kernels
 from gs_densify.rendering.gsplat import rasterizer as gsplat_cuda
 

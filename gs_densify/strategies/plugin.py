@@ -15,13 +15,14 @@ import typing
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gs_densify.entry_points import described, load_offered, origin
 from gs_densify.errors import ConfigError, GsDensifyError
 
 GROUP = "gs_densify.strategies"
+_KIND = "strategy"
 HOOK = "step_post_backward"
 """A class with this hook is a strategy."""
 
@@ -62,7 +63,7 @@ def load_from_file(reference: FileReference) -> type:
     except (Exception, SystemExit) as error:
         raise ConfigError(
             f"strategy file {path}, line {_line_of(error, full)}: cannot be imported:"
-            f" {_described(error)}"
+            f" {described(error)}"
         ) from error
     cls = _chosen_class(module, path, reference.class_name)
     check_class(cls, f"strategy file {path}")
@@ -71,38 +72,15 @@ def load_from_file(reference: FileReference) -> type:
 
 def load_from_package(name: str) -> type | None:
     """The strategy class that an installed package offers as `name`, checked; None without one."""
-    offers = [entry for entry in entry_points() if entry.name == name]
-    if not offers:
+    found = load_offered(GROUP, _KIND, name)
+    if found is None:
         return None
-    if len(offers) > 1:
-        origins = " and by ".join(sorted(map(_origin, offers)))
-        raise ConfigError(
-            f"strategy '{name}' is offered by {origins}; names must differ: uninstall one of them"
-        )
-    where = f"strategy '{name}' ({_origin(offers[0])})"
-    try:
-        cls = offers[0].load()
-    except Exception as error:
-        raise ConfigError(f"{where}: cannot be imported: {_described(error)}") from error
+    cls, entry = found
+    where = f"{_KIND} '{name}' ({origin(entry)})"
     if not isinstance(cls, type):
         raise ConfigError(f"{where}: is no class; the entry point must name a strategy's class")
     check_class(cls, where)
     return cls
-
-
-def entry_points() -> list[metadata.EntryPoint]:
-    """What installed packages offer, by name."""
-    return sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
-
-
-def refuse_clash(name: str) -> None:
-    """ConfigError where a package offers a strategy under the name of a built-in one."""
-    for entry in entry_points():
-        if entry.name == name:
-            raise ConfigError(
-                f"strategy '{name}' is built in, and {_origin(entry)} offers another of this name;"
-                " rename that entry point or uninstall the package"
-            )
 
 
 def check_class(cls: type, where: str) -> None:
@@ -121,7 +99,7 @@ def check_class(cls: type, where: str) -> None:
     except GsDensifyError as error:
         raise ConfigError(f"{where}: {name}() is refused: {error}") from error
     except Exception as error:
-        raise ConfigError(f"{where}: {name}() fails: {_described(error)}") from error
+        raise ConfigError(f"{where}: {name}() fails: {described(error)}") from error
 
 
 def _is_dataclass_itself(cls: type) -> bool:
@@ -137,7 +115,7 @@ def _check_options(cls: type, where: str) -> None:
         hints = typing.get_type_hints(cls)
     except Exception as error:
         raise ConfigError(
-            f"{where}: the types of {cls.__name__}'s fields are not known: {_described(error)}"
+            f"{where}: the types of {cls.__name__}'s fields are not known: {described(error)}"
         ) from error
     for field in dataclasses.fields(cls):
         if not field.init:
@@ -236,12 +214,3 @@ def _strategies_in(module: types.ModuleType) -> Iterator[tuple[str, type]]:
         is_own = isinstance(value, type) and value.__module__ == module.__name__
         if is_own and callable(getattr(value, HOOK, None)):
             yield name, value
-
-
-def _origin(entry: metadata.EntryPoint) -> str:
-    return f"package {entry.dist.name}" if entry.dist is not None else f"'{entry.value}'"
-
-
-def _described(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gs_densify.entry_points import entry_points, refuse_clash
 from gs_densify.errors import BackendError, ConfigError, GsDensifyError
 from gs_densify.strategies import plugin
 
@@ -80,7 +81,7 @@ def load_strategy_class(name: str) -> type:
     if reference is not None:
         return plugin.load_from_file(reference)
     if name in BUILTIN:
-        plugin.refuse_clash(name)
+        refuse_clash(plugin.GROUP, "strategy", name)
         module, _, attribute = BUILTIN[name].target.partition(":")
         return getattr(importlib.import_module(module), attribute)
     offered = plugin.load_from_package(name)
@@ -94,7 +95,7 @@ def load_strategy_class(name: str) -> type:
 
 def known_names() -> list[str]:
     """Built-in names, then those that installed packages offer."""
-    offered = {entry.name for entry in plugin.entry_points()}
+    offered = {entry.name for entry in entry_points(plugin.GROUP)}
     return [*BUILTIN, *sorted(offered - set(BUILTIN))]
 
 

@@ -38,7 +38,6 @@ from gs_densify.training.resolution import coarse_to_fine
 from gs_densify.training.terms.base import LossInputs, WeightedTerm
 
 _SPECTRUM_VIEWS = 16
-_LOGGED = ("loss", "l1", "ssim_loss")
 
 
 @dataclass
@@ -382,9 +381,11 @@ class Trainer:
         return rate
 
     def _metrics_row(self, terms: dict[str, Tensor], step_milliseconds: float) -> MetricsRow:
+        values: dict[str, float | None] = {name: float(value) for name, value in terms.items()}
         return MetricsRow(
             step=self.progress.step,
-            **{name: float(terms[name]) for name in _LOGGED if name in terms},
+            loss=values.pop("loss"),
+            terms=values,
             num_gaussians=self.gaussians.num,
             train_seconds=self.progress.train_seconds,
             step_milliseconds=step_milliseconds,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import BackendError
-from gs_densify.evaluation.metrics import quantize
+from gs_densify.evaluation.quantisation import quantize
 from gs_densify.model.init import sh_degree_of
 from gs_densify.model.types import Splats
 from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats

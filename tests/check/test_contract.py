@@ -189,7 +189,7 @@ def test_the_miniature_agrees_with_the_scene_it_is_made_from():
     subject = Subject("default", config, scene)
     trainer, host = subject.start()
     assert isinstance(make_trainer(config, scene, host).splats["means"], torch.nn.Parameter)
-    subject.advance(trainer, STEPS, lambda row: subject.losses.append(row.l1))
+    subject.advance(trainer, STEPS, lambda row: subject.losses.append(row.terms["l1"]))
     assert subject.losses[-1] < 0.12
 
 

@@ -121,7 +121,7 @@ def test_help_shows_their_options_and_a_missing_one_is_refused(
     assert "--loss.far" in shown and "somebody:far" in shown
     start = ("gs-train", "--scene", "tiny", *SMOKE)
     broken = run(*start, "--loss.broken", "1", cwd=tmp_path, **installed)
-    assert "'broken' (somebody:missing) cannot be imported" in refusal(broken)
+    assert "'broken' (package somebody): cannot be imported" in refusal(broken)
     unknown = run(*start, "--modules", "gian", cwd=tmp_path, **installed)
     assert "--modules has 'gian'; known: exposure, gain" in refusal(unknown)
     twice = run(*start, "--export", "ply", "ply", cwd=tmp_path, **installed)

@@ -24,11 +24,11 @@ def test_a_run_leaves_every_file_and_they_agree(finished_run: Path) -> None:
     names = [view.name for view in per_view.views]
     assert names == results.protocol.test_images
     assert len(names) == 4 and results.protocol.n_train == 28
-    mean = sum(view.scores.psnr or 0 for view in per_view.views) / len(names)
-    assert abs(mean - (results.scores.psnr or 0)) < 1e-9
+    mean = sum(view.scores["psnr"] or 0 for view in per_view.views) / len(names)
+    assert abs(mean - (results.scores["psnr"] or 0)) < 1e-9
     assert [row.step for row in rows] == [20, 40]
     assert [record.step for record in results.evaluations] == [20, 40]
-    assert [row.psnr for row in rows] == [record.scores.psnr for record in results.evaluations]
+    assert [row.psnr for row in rows] == [record.scores["psnr"] for record in results.evaluations]
     assert results.evaluations[-1].scores == results.scores
     assert rows[-1].num_gaussians == results.counts.final
     assert rows[-1].loss < rows[0].loss

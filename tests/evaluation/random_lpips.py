@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from gs_densify.evaluation.lpips import BACKBONES, Lpips, _load_heads
+from gs_densify.evaluation.metrics.lpips import BACKBONES, Lpips, _load_heads
 
 
 @cache

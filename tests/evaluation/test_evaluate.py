@@ -11,22 +11,16 @@ from random_lpips import random_network
 from torch import Tensor
 
 from gs_densify.errors import ResultError
-from gs_densify.evaluation import (
-    Evaluation,
-    Lpips,
-    LpipsUnavailable,
-    Scoring,
-    evaluate_views,
-    mean_scores,
-    picture_name,
-    picture_writer,
-    psnr,
-    quantize,
-    save_comparison,
-    ssim,
-)
-from gs_densify.evaluation import lpips as lpips_module
-from gs_densify.results import METRICS, Scores, ViewScores
+from gs_densify.evaluation.evaluate import Evaluation, evaluate_views, mean_scores
+from gs_densify.evaluation.lpips_weights import LpipsUnavailable
+from gs_densify.evaluation.metrics import lpips as lpips_module
+from gs_densify.evaluation.metrics.lpips import Lpips
+from gs_densify.evaluation.metrics.psnr import psnr
+from gs_densify.evaluation.metrics.ssim import ssim
+from gs_densify.evaluation.pictures import picture_name, picture_writer, save_comparison
+from gs_densify.evaluation.quantisation import quantize
+from gs_densify.evaluation.scoring import Scoring
+from gs_densify.results import STANDARD_METRICS, Scores, ViewScores
 
 SIZES = ((40, 33), (37, 48), (52, 31))
 
@@ -72,13 +66,13 @@ def test_scores_are_those_of_each_view_and_their_means() -> None:
     assert [view.name for view in result.views] == [view.name for view in views]
     for scored, view, photo in zip(result.views, views, photos, strict=True):
         truth = torch.tensor(photo).float() / 255
-        assert scored.scores.psnr == psnr(quantize(view.render), truth)
-        assert scored.scores.psnr_float == psnr(view.render.clamp(0, 1), truth)
-        assert scored.scores.ssim == ssim(quantize(view.render), truth)
+        assert scored.scores["psnr"] == psnr(quantize(view.render), truth)
+        assert scored.scores["psnr_float"] == psnr(view.render.clamp(0, 1), truth)
+        assert scored.scores["ssim"] == ssim(quantize(view.render), truth)
     for name in ("psnr", "psnr_float", "ssim"):
-        each = [getattr(view.scores, name) for view in result.views]
-        assert getattr(result.scores, name) == pytest.approx(sum(each) / len(each), rel=1e-15)
-    assert result.scores.psnr != result.scores.psnr_float
+        each = [view.scores[name] for view in result.views]
+        assert result.scores[name] == pytest.approx(sum(each) / len(each), rel=1e-15)
+    assert result.scores["psnr"] != result.scores["psnr_float"]
 
 
 @pytest.mark.parametrize("quantisation", ["uint8-round", "uint8-truncate", "float"])
@@ -89,11 +83,11 @@ def test_scores_follow_the_protocol(quantisation: str, ssim_borders: str) -> Non
     for scored, view, photo in zip(result.views, views, photos, strict=True):
         truth = torch.tensor(photo).float() / 255
         picture = quantize(view.render, quantisation)
-        assert scored.scores.psnr == psnr(picture, truth)
-        assert scored.scores.ssim == ssim(picture, truth, borders=ssim_borders)
-    assert result.scores.psnr_float == run().scores.psnr_float
+        assert scored.scores["psnr"] == psnr(picture, truth)
+        assert scored.scores["ssim"] == ssim(picture, truth, borders=ssim_borders)
+    assert result.scores["psnr_float"] == run().scores["psnr_float"]
     if quantisation == "float":
-        assert result.scores.psnr == result.scores.psnr_float
+        assert result.scores["psnr"] == result.scores["psnr_float"]
 
 
 def masked(masks: list, quantisation: str = "uint8-round", **options: object) -> Evaluation:
@@ -123,14 +117,14 @@ def test_masked_pixels_have_no_influence(quantisation: str, random_networks: lis
     for (truth, picture), mask, scored in zip(shown, masks, after.views, strict=True):
         assert torch.equal(picture[~mask], truth[~mask])
         counted = torch.from_numpy(mask)
-        assert scored.scores.psnr == psnr(picture, truth, counted)
-        assert scored.scores.ssim == ssim(picture, truth, mask=counted)
+        assert scored.scores["psnr"] == psnr(picture, truth, counted)
+        assert scored.scores["ssim"] == ssim(picture, truth, valid_mask=counted)
 
 
 def test_a_mask_that_counts_everything_or_none_changes_nothing() -> None:
     everything = [np.ones(size, dtype=bool) for size in SIZES]
     for name in ("psnr", "psnr_float", "ssim"):
-        found, expected = (getattr(r.scores, name) for r in (masked(everything), run()))
+        found, expected = (r.scores[name] for r in (masked(everything), run()))
         assert found == pytest.approx(expected, rel=1e-12)
     assert masked([None, None, None]) == run()
 
@@ -138,7 +132,7 @@ def test_a_mask_that_counts_everything_or_none_changes_nothing() -> None:
 def test_a_view_without_a_counted_pixel_makes_the_scores_null(random_networks: list[str]) -> None:
     masks = [None, np.zeros(SIZES[1], dtype=bool), None]
     result = masked(masks, lpips=("lpips_alex",))
-    assert set(result.scores.missing()) == set(METRICS)
+    assert set(result.scores.missing()) == set(STANDARD_METRICS)
     for name in ("psnr", "psnr_float", "lpips_alex"):
         assert result.unavailable[name] == "sub/1.JPG: the mask excludes every pixel"
     assert "sub/1.JPG" in result.unavailable["ssim"]
@@ -170,9 +164,9 @@ def test_the_same_model_gives_the_same_digits_again_on_a_gpu(random_networks: li
     first = run(lpips=names, device="cuda")
     assert run(lpips=names, device="cuda") == first
     on_cpu = run(lpips=names)
-    for name in METRICS:  # TF32 would differ in the fourth digit
-        expected = getattr(on_cpu.scores, name)
-        assert getattr(first.scores, name) == pytest.approx(expected, rel=5e-5)
+    for name in STANDARD_METRICS:  # TF32 would differ in the fourth digit
+        expected = on_cpu.scores[name]
+        assert first.scores[name] == pytest.approx(expected, rel=5e-5)
 
 
 def test_every_null_has_a_reason_and_no_score_has_one(random_networks: list[str]) -> None:
@@ -185,7 +179,7 @@ def test_every_null_has_a_reason_and_no_score_has_one(random_networks: list[str]
 def test_variants_share_a_backbone_and_differ(random_networks: list[str]) -> None:
     result = run(lpips=("lpips_vgg", "lpips_vgg_01"))
     assert random_networks == ["vgg16"]
-    assert result.scores.lpips_vgg != result.scores.lpips_vgg_01
+    assert result.scores["lpips_vgg"] != result.scores["lpips_vgg_01"]
 
 
 def test_nothing_is_loaded_that_was_not_asked_for(random_networks: list[str]) -> None:
@@ -199,9 +193,9 @@ def test_lpips_without_weights_is_null_with_its_reason(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Lpips, "load", unavailable)
     result = run(lpips=("lpips_alex",))
-    assert result.scores.lpips_alex is None
+    assert result.scores["lpips_alex"] is None
     assert result.unavailable["lpips_alex"] == "no weights here"
-    assert result.scores.psnr == run().scores.psnr
+    assert result.scores["psnr"] == run().scores["psnr"]
 
 
 def test_a_view_too_small_for_ssim_makes_its_mean_null_and_keeps_the_others() -> None:
@@ -209,9 +203,9 @@ def test_a_view_too_small_for_ssim_makes_its_mean_null_and_keeps_the_others() ->
     views[1] = View("small.png", views[1].render[:9])
     photos[1] = photos[1][:9]
     result = evaluate_views(lambda view: view.render, views, photos, Scoring())
-    assert result.scores.ssim is None and result.scores.psnr is not None
+    assert result.scores["ssim"] is None and result.scores["psnr"] is not None
     assert result.unavailable["ssim"].startswith("small.png: SSIM needs at least 11 pixels")
-    assert result.views[0].scores.ssim is not None and result.views[1].scores.ssim is None
+    assert result.views[0].scores["ssim"] is not None and result.views[1].scores["ssim"] is None
 
 
 def test_photos_may_be_tensors() -> None:
@@ -264,7 +258,7 @@ def test_a_mean_of_incomplete_scores_is_null() -> None:
         ViewScores(name="b", scores=Scores(psnr=2.0)),
     ]
     assert mean_scores(views) == Scores(psnr=1.5)
-    assert mean_scores([]) == Scores(**dict.fromkeys(METRICS))
+    assert mean_scores([]) == Scores(**dict.fromkeys(STANDARD_METRICS))
 
 
 def test_pictures_hold_photo_render_and_error(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ import pytest
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from gs_densify.evaluation import MAX_PSNR, MetricUnavailable, psnr, quantize
-from gs_densify.evaluation.metrics import exact_convolutions
+from gs_densify.evaluation.metrics import MetricUnavailable
+from gs_densify.evaluation.metrics.checks import exact_convolutions
+from gs_densify.evaluation.metrics.psnr import MAX_PSNR, psnr
+from gs_densify.evaluation.quantisation import quantize
 
 
 def pair(height: int = 24, width: int = 37) -> tuple[torch.Tensor, torch.Tensor]:

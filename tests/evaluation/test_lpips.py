@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from dataclasses import fields
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -12,11 +11,10 @@ import torch
 from random_lpips import random_network
 from torch import Tensor
 
-from gs_densify.evaluation import lpips
-from gs_densify.evaluation.lpips import BACKBONES, VARIANTS, Lpips
 from gs_densify.evaluation.lpips_weights import LpipsUnavailable
-from gs_densify.evaluation.metrics import MetricUnavailable
-from gs_densify.results import Scores
+from gs_densify.evaluation.metrics import MetricUnavailable, lpips
+from gs_densify.evaluation.metrics.lpips import BACKBONES, VARIANTS, Lpips
+from gs_densify.results import STANDARD_METRICS
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "lpips"
 CPU = torch.device("cpu")
@@ -86,7 +84,7 @@ def test_the_smallest_size_is_the_smallest_that_the_layers_take(backbone: str) -
 
 
 def test_every_variant_has_a_score_and_a_backbone() -> None:
-    names = {item.name for item in fields(Scores)}
+    names = set(STANDARD_METRICS)
     assert {name for name in names if name.startswith("lpips")} == set(VARIANTS)
     assert {variant.backbone for variant in VARIANTS.values()} == set(BACKBONES)
     assert lpips.lpips_record("lpips_vgg").input_range == "[-1, 1]"
@@ -125,7 +123,7 @@ def test_the_heads_are_found_without_importing_torchmetrics() -> None:
     """Its import takes seconds, and fails beside a torchvision that does not fit the torch."""
     code = (
         "import sys, torch\n"
-        "from gs_densify.evaluation.lpips import BACKBONES, _load_heads, lpips_record\n"
+        "from gs_densify.evaluation.metrics.lpips import BACKBONES, _load_heads, lpips_record\n"
         "heads = {name: _load_heads(spec) for name, spec in BACKBONES.items()}\n"
         "assert [len(head) for head in heads['alexnet']] == [64, 192, 384, 256, 256]\n"
         "assert [len(head) for head in heads['vgg16']] == [64, 128, 256, 512, 512]\n"

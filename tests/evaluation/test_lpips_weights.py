@@ -8,8 +8,8 @@ import torch
 from random_lpips import random_weights
 
 from gs_densify.evaluation import lpips_weights
-from gs_densify.evaluation.lpips import Lpips, _load_heads
 from gs_densify.evaluation.lpips_weights import BACKBONES, LpipsUnavailable, find_weights
+from gs_densify.evaluation.metrics.lpips import Lpips, _load_heads
 
 CPU = torch.device("cpu")
 

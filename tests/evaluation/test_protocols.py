@@ -8,7 +8,8 @@ import pytest
 from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.config import layers as presets
 from gs_densify.config.layers import EVALUATION_PROTOCOLS, protocol_name
-from gs_densify.config.options import LPIPS_NAMES, DataOptions, TrainConfig
+from gs_densify.config.options import DataOptions, TrainConfig
+from gs_densify.evaluation.metrics import LPIPS
 from gs_densify.evaluation.protocol import build_protocol
 from gs_densify.results import Conditions, protocol_differences
 from gs_densify.runs.loaded_scene import load
@@ -45,7 +46,7 @@ def test_a_protocol_by_name_sets_how_views_are_scored(name: str) -> None:
     config = parsed("--protocol", name)
     options = config.evaluation
     assert (options.quantisation, options.ssim_borders, options.lpips) == EXPECTED[name]
-    assert set(options.lpips) <= set(LPIPS_NAMES)
+    assert set(options.lpips) <= set(LPIPS)
     made = block(config)
     assert (made.name, made.quantisation, made.ssim_borders) == (name, *EXPECTED[name][:2])
     assert set(made.lpips) == set(EXPECTED[name][2])

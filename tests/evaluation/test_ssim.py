@@ -9,7 +9,8 @@ import torch
 from scipy.ndimage import correlate1d
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from gs_densify.evaluation import MetricUnavailable, ssim, ssim_implementation
+from gs_densify.evaluation.metrics import MetricUnavailable
+from gs_densify.evaluation.metrics.ssim import ssim, ssim_implementation
 
 BORDERS = ("reflect", "valid", "zero")
 # scipy calls "mirror" the reflection that does not repeat the border pixel.
@@ -76,8 +77,10 @@ def test_a_mask_picks_the_pixels_of_the_mean(borders: str) -> None:
     mask = torch.rand(24, 37) < 0.3
     counted = mask.numpy()[5:-5, 5:-5] if borders == "valid" else mask.numpy()
     expected = plain_map(a, b, borders)[counted].mean()
-    assert ssim(image, target, borders=borders, mask=mask) == pytest.approx(expected, abs=1e-12)
-    everything = ssim(image, target, borders=borders, mask=torch.ones_like(mask))
+    assert ssim(image, target, borders=borders, valid_mask=mask) == pytest.approx(
+        expected, abs=1e-12
+    )
+    everything = ssim(image, target, borders=borders, valid_mask=torch.ones_like(mask))
     assert everything == pytest.approx(ssim(image, target, borders=borders), abs=1e-14)
 
 
@@ -85,9 +88,9 @@ def test_a_mask_without_a_pixel_to_average_says_so() -> None:
     image, target = pair()
     corner = torch.zeros(image.shape[:2], dtype=torch.bool)
     corner[:5, :5] = True
-    assert ssim(image, target, borders="zero", mask=corner) < 1
+    assert ssim(image, target, borders="zero", valid_mask=corner) < 1
     with pytest.raises(MetricUnavailable, match="the mask excludes them"):
-        ssim(image, target, borders="valid", mask=corner)
+        ssim(image, target, borders="valid", valid_mask=corner)
 
 
 @pytest.mark.parametrize("borders", BORDERS)
@@ -112,7 +115,7 @@ def test_ssim_refuses_batches() -> None:
 
 def test_a_large_photo_takes_less_than_half_a_gigabyte() -> None:
     code = (
-        "import resource, torch; from gs_densify.evaluation import ssim\n"
+        "import resource, torch; from gs_densify.evaluation.metrics.ssim import ssim\n"
         "a, b = torch.rand(1066, 1600, 3), torch.rand(1066, 1600, 3)\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "ssim(a, b)\n"

@@ -10,7 +10,14 @@ from results_example import example_results
 
 from gs_densify.cli.summary import aggregate_text, comparison_text
 from gs_densify.errors import ResultError
-from gs_densify.results import METRICS, PerView, Scores, StrategyRecord, ViewScores, save_json
+from gs_densify.results import (
+    STANDARD_METRICS,
+    PerView,
+    Scores,
+    StrategyRecord,
+    ViewScores,
+    save_json,
+)
 from gs_densify.results.aggregate import NAMED_MEANS, QUANTITIES, aggregate
 from gs_densify.results.compare import compare, subtract
 from gs_densify.results.scored import Scored, load_scored
@@ -231,7 +238,7 @@ def test_files_of_two_evaluations_in_one_folder_are_refused(tmp_path: Path) -> N
 def test_a_comparison_is_second_minus_first(tmp_path: Path) -> None:
     first, second = saved(tmp_path, psnr=27.0), saved(tmp_path, seed=1, psnr=28.5)
     found = compare(first, second)
-    assert found.difference.psnr == 1.5
+    assert found.difference["psnr"] == 1.5
     assert found.difference.missing() == ("lpips_alex", "lpips_vgg", "lpips_vgg_01")
     assert [view.name for view in found.views] == VIEWS
     assert "+1.500" in comparison_text(found)
@@ -253,4 +260,4 @@ def test_a_forced_comparison_is_of_the_common_views(tmp_path: Path) -> None:
 def test_a_difference_with_an_unknown_is_unknown() -> None:
     difference = subtract(Scores(psnr=2.0, ssim=0.5), Scores(psnr=0.5))
     assert difference == Scores(psnr=1.5)
-    assert set(difference.missing()) == set(METRICS) - {"psnr"}
+    assert set(difference.missing()) == set(STANDARD_METRICS) - {"psnr"}

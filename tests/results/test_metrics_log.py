@@ -92,3 +92,40 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_metrics(tmp_path)
     with pytest.raises(ResultError, match="cannot be written"):
         MetricsLog(tmp_path)
+
+
+def test_terms_of_the_loss_are_figures_of_the_line(tmp_path: Path) -> None:
+    terms = {"opacity_reg": 0.125, "l1": 0.5}
+    written = MetricsRow(step=1, loss=0.1, num_gaussians=2, train_seconds=3.0, terms=terms)
+    with MetricsLog(tmp_path / "m.jsonl") as log:
+        log.append(written)
+    line = json.loads((tmp_path / "m.jsonl").read_text())
+    assert list(line) == [
+        *("step", "loss", "num_gaussians", "train_seconds", "l1", "ssim_loss", "opacity_reg"),
+        *("means_lr", "step_milliseconds", "device_bytes", "psnr"),
+    ]
+    assert (line["l1"], line["ssim_loss"], line["opacity_reg"]) == (0.5, None, 0.125)
+    assert read_metrics(tmp_path / "m.jsonl") == [written]
+
+
+def test_a_term_has_no_name_of_another_figure_and_is_a_number(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be named 'psnr'"):
+        MetricsRow(step=1, loss=0.1, num_gaussians=2, train_seconds=3.0, terms={"psnr": 1.0})
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"step": 1, "loss": 1, "num_gaussians": 2, "train_seconds": 3, "x": "much"}\n')
+    with pytest.raises(ResultError, match="line 1: x: 'much' is not a number"):
+        read_metrics(path)
+
+
+RECORDS = Path(__file__).resolve().parents[2] / "benchmarks" / "records"
+
+
+@pytest.mark.parametrize("record", ["bonsai800_adaptive_30k_first_h100", "bonsai800_mcmc_7k_h100"])
+def test_a_recorded_time_line_is_read_and_written_to_the_same_bytes(
+    record: str, tmp_path: Path
+) -> None:
+    source = RECORDS / record / "metrics.jsonl"
+    with MetricsLog(tmp_path / "m.jsonl") as log:
+        for each in read_metrics(source):
+            log.append(each)
+    assert log.path.read_bytes() == source.read_bytes()

@@ -12,6 +12,7 @@ from gs_densify.results import (
     SCHEMA_VERSION,
     Conditions,
     LpipsRecord,
+    MetricRecord,
     Protocol,
     load_per_view,
     load_results,
@@ -43,7 +44,9 @@ CHANGES = {
     "ssim_borders": "zero",
     "color_corrected": True,
 }
+METRIC = MetricRecord(label="A", higher_is_better=True, computed="in one way")
 CIRCUMSTANCES = {
+    "metrics": {"a": METRIC},
     "conditions": Conditions(seed=1, steps=7, antialiased=True, gpu="another", versions={}),
     "ssim": "another implementation of the same",
     "lpips": {"lpips_vgg": dataclasses.replace(LPIPS, package="another")},
@@ -100,6 +103,19 @@ def test_lpips_is_compared_where_both_have_it(field: str) -> None:
     assert protocol_differences(PROTOCOL, other_variant) == []
 
 
+@pytest.mark.parametrize("field", ["computed", "unit", "sees"])
+def test_a_further_metric_is_compared_where_both_have_it(field: str) -> None:
+    with_metric = dataclasses.replace(PROTOCOL, metrics={"a": METRIC})
+    other = dataclasses.replace(METRIC, **{field: "float"})
+    changed = dataclasses.replace(PROTOCOL, metrics={"a": other})
+    (difference,) = protocol_differences(with_metric, changed)
+    assert difference.startswith("a: ")
+    for wording in ({"label": "B"}, {"package": "x 2.0"}, {"format": ".1f"}):
+        record = dataclasses.replace(METRIC, **wording)
+        same = dataclasses.replace(PROTOCOL, metrics={"a": record})
+        assert protocol_differences(with_metric, same) == []
+
+
 @pytest.mark.parametrize(
     "path", sorted(RECORDS.glob("*/results.json")), ids=lambda path: path.parent.name
 )
@@ -107,7 +123,8 @@ def test_recorded_runs_of_older_versions_are_still_read(path: Path) -> None:
     stored = json.loads(path.read_text())
     results = load_results(path)
     assert results.schema_version == SCHEMA_VERSION
-    assert dataclasses.asdict(results.scores) == stored["scores"]
+    assert dict(results.scores) == stored["scores"]
+    assert list(results.scores) == list(stored["scores"])
     protocol = results.protocol
     assert (protocol.name, protocol.ssim_borders) == ("default", "reflect")
     assert (protocol.quantisation, protocol.resize_filter) == ("uint8-round", None)

@@ -17,7 +17,9 @@ from results_example import example_results
 from gs_densify.errors import ResultError
 from gs_densify.results import (
     SCHEMA_VERSION,
+    STANDARD_METRICS,
     PerView,
+    Results,
     Scores,
     ViewScores,
     load_json,
@@ -25,6 +27,8 @@ from gs_densify.results import (
     load_results,
     save_json,
 )
+from gs_densify.results.decode import decode
+from gs_densify.results.encode import encode
 
 # The same examples on every machine, however slow it is.
 SAME_EVERYWHERE = settings(
@@ -222,6 +226,36 @@ def test_a_null_score_must_have_a_reason(tmp_path: Path) -> None:
     value["unavailable"]["psnr"] = "a reason for a score that is there"
     save_json(tmp_path / "results.json", value)
     assert "psnr" in refusal(tmp_path / "results.json")
+
+
+def test_a_further_score_needs_its_description(tmp_path: Path) -> None:
+    value = saved_dict(tmp_path)
+    value["scores"]["mae"] = 0.5
+    save_json(tmp_path / "results.json", value)
+    assert "do not describe the score 'mae'" in refusal(tmp_path / "results.json")
+    value["protocol"]["metrics"] = {
+        "mae": {"label": "MAE", "higher_is_better": False, "computed": "mean of |a - b|"}
+    }
+    save_json(tmp_path / "results.json", value)
+    read = load_results(tmp_path / "results.json")
+    assert read.scores["mae"] == 0.5 and list(read.scores) == [*STANDARD_METRICS, "mae"]
+    value["protocol"]["metrics"]["mae"]["format"] = "{:.3f}"
+    save_json(tmp_path / "results.json", value)
+    assert "is not like '.3f'" in refusal(tmp_path / "results.json")
+
+
+def test_scores_that_a_file_leaves_out_are_null(tmp_path: Path) -> None:
+    value = saved_dict(tmp_path)
+    del value["scores"]["lpips_vgg_01"]
+    save_json(tmp_path / "results.json", value)
+    assert load_results(tmp_path / "results.json") == example_results()
+
+
+def test_what_is_encoded_is_read_back_without_a_file() -> None:
+    """Checkpoints hold it so, and may hold nothing but plain values."""
+    plain = encode(example_results())
+    assert type(plain["scores"]) is dict and type(plain["protocol"]["background"]) is list
+    assert decode(Results, plain, "here") == example_results()
 
 
 JSON = st.recursive(

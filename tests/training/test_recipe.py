@@ -168,10 +168,10 @@ def assert_close(
 
 
 def assert_same_loss(row: MetricsRow, bare: bare_loop.Step) -> None:
-    assert row.l1 == pytest.approx(bare.l1, abs=3e-6), row.step
+    assert row.terms["l1"] == pytest.approx(bare.l1, abs=3e-6), row.step
     assert row.loss == pytest.approx(bare.loss, abs=3e-6), row.step
-    if row.ssim_loss is not None:
-        assert row.ssim_loss == pytest.approx(bare.ssim_loss, abs=1e-5), row.step
+    if row.terms["ssim_loss"] is not None:
+        assert row.terms["ssim_loss"] == pytest.approx(bare.ssim_loss, abs=1e-5), row.step
 
 
 def moved(values: dict[str, Tensor], start: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from gs_densify.evaluation import lpips
+from gs_densify.evaluation.metrics import lpips
 from gs_densify.model import kernels
 from gs_densify.rendering.gsplat import rasterizer as gsplat_cuda
 from gs_densify.runs.warm_up import warming_up

@@ -9,7 +9,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from test_viewer_camera import make_view
 
-from gs_densify.evaluation.metrics import quantize
+from gs_densify.evaluation.quantisation import quantize
 from gs_densify.rendering.base import make_rasterizer
 from gs_densify.runs.score import view_renderer
 from gs_densify.scene.scene import View

@@ -47,19 +47,20 @@ class MlsBenchLines(Output):
             return
         self._printed = row.step // TRAIN_EVERY
         self._write(
-            f"TRAIN_METRICS: step={row.step}, loss={_number(row.loss)}, l1={_number(row.l1)},"
-            f" ssim_loss={_number(row.ssim_loss)}, num_gs={row.num_gaussians}"
+            f"TRAIN_METRICS: step={row.step}, loss={_number(row.loss)},"
+            f" l1={_number(row.terms['l1'])}, ssim_loss={_number(row.terms['ssim_loss'])},"
+            f" num_gs={row.num_gaussians}"
         )
 
     def finished(self, results: Results) -> None:
         """Prints the last evaluation, the best PSNR of all, and the wall time of the whole run."""
-        records = results.evaluations
-        known = [e.scores.psnr_float for e in records if e.scores.psnr_float is not None]
-        last = records[-1]
+        last = results.evaluations[-1]
+        floats = [evaluation.scores["psnr_float"] for evaluation in results.evaluations]
+        known = [value for value in floats if value is not None]
         self._write(
             f"TEST_METRICS: best_psnr={_number(max(known, default=None))},"
-            f" psnr={_number(last.scores.psnr_float)}, ssim={_number(last.scores.ssim)},"
-            f" lpips={_number(last.scores.lpips_alex)}, num_gs={last.num_gaussians},"
+            f" psnr={_number(last.scores['psnr_float'])}, ssim={_number(last.scores['ssim'])},"
+            f" lpips={_number(last.scores['lpips_alex'])}, num_gs={last.num_gaussians},"
             f" elapsed={results.wall_time.total:.1f}"
         )
 

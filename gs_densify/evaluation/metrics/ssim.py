@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gs_densify.evaluation.metrics import MetricUnavailable, check_pair, require_size
+from gs_densify.evaluation.metrics.checks import check_pair, require_size
+from gs_densify.evaluation.metrics.metric import Compute, MetricUnavailable, Setting
 from gs_densify.results import SsimBorders
 
 WINDOW, SIGMA = 11, 1.5
@@ -24,8 +25,20 @@ _WORDS: dict[SsimBorders, str] = {
 }
 
 
+def make(setting: Setting) -> Compute:
+    """Returns `ssim` with the borders that the protocol sets."""
+    borders = setting.ssim_borders
+    return lambda image, target, valid_mask: ssim(
+        image, target, borders=borders, valid_mask=valid_mask
+    )
+
+
 def ssim(
-    image: Tensor, target: Tensor, *, borders: SsimBorders = "reflect", mask: Tensor | None = None
+    image: Tensor,
+    target: Tensor,
+    *,
+    borders: SsimBorders = "reflect",
+    valid_mask: Tensor | None = None,
 ) -> float:
     """Return the mean structural similarity (eq. 13 of the paper), in float64.
 
@@ -34,21 +47,21 @@ def ssim(
         target: [H, W, 3] in [0, 1].
         borders: `reflect` mirrors both pictures without repeating the border pixel, `zero` puts
             zeros around them; `valid` averages over the pixels whose window lies inside.
-        mask: bool [H, W], the pixels to average over; all where None.
+        valid_mask: bool [H, W], True at the pixels to average over; all where None.
 
     Raises:
         MetricUnavailable: where the picture is smaller than the window, or no pixel counts.
     """
     check_pair(image, target)
     require_size(image, WINDOW, "SSIM")
-    counted = _cropped(mask, borders)
-    if counted is not None and not bool(counted.any()):
+    valid_mask = _cropped(valid_mask, borders)
+    if valid_mask is not None and not bool(valid_mask.any()):
         raise MetricUnavailable("no pixel that SSIM averages over counts: the mask excludes them")
     # One channel at a time: a fifth of a large photo's memory would be spent on nothing else.
     means = []
     for channel in range(3):
         values = _ssim_map(image[..., channel].double(), target[..., channel].double(), borders)
-        means.append(float((values if counted is None else values[counted]).mean()))
+        means.append(float((values if valid_mask is None else values[valid_mask]).mean()))
     return math.fsum(means) / len(means)
 
 
@@ -86,7 +99,7 @@ def _blur_axis(images: Tensor, axis: int) -> Tensor:
     return blurred
 
 
-def _cropped(mask: Tensor | None, borders: SsimBorders) -> Tensor | None:
-    if mask is None or borders != "valid":
-        return mask
-    return mask[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+def _cropped(valid_mask: Tensor | None, borders: SsimBorders) -> Tensor | None:
+    if valid_mask is None or borders != "valid":
+        return valid_mask
+    return valid_mask[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]

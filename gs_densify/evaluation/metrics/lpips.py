@@ -8,6 +8,7 @@ from the tables of `lpips_weights`, without torchvision. Nothing is read or fetc
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,12 @@ from gs_densify.evaluation.lpips_weights import (
     find_weights,
     load_weights,
 )
-from gs_densify.evaluation.metrics import exact_convolutions, require_size
+from gs_densify.evaluation.metrics.checks import (
+    exact_convolutions,
+    require_size,
+    require_valid,
+)
+from gs_densify.evaluation.metrics.metric import Compute, Setting
 from gs_densify.results import LpipsRecord
 
 # Input statistics of the LPIPS scaling layer, for images in [-1, 1].
@@ -49,6 +55,31 @@ VARIANTS = {
     # The inputs that Inria's code feeds: VGG in [0, 1], where the heads expect [-1, 1].
     "lpips_vgg_01": Variant("vgg16", signed=False),
 }
+
+
+def _make(name: str, setting: Setting) -> Compute:
+    """Returns the variant `name`; those of one backbone share its network.
+
+    Raises:
+        LpipsUnavailable: where the weights or the heads cannot be had.
+    """
+    variant = VARIANTS[name]
+    key = f"lpips {variant.backbone}"
+    if key not in setting.shared:
+        setting.shared[key] = Lpips.load(variant.backbone, setting.lpips_weights, setting.device)
+    network: Lpips = setting.shared[key]
+
+    def compute(image: Tensor, target: Tensor, valid_mask: Tensor | None) -> float:
+        if valid_mask is not None:
+            require_valid(valid_mask)
+        return network(image, target, signed=variant.signed)
+
+    return compute
+
+
+make_alex = partial(_make, "lpips_alex")
+make_vgg = partial(_make, "lpips_vgg")
+make_vgg_01 = partial(_make, "lpips_vgg_01")
 
 
 def lpips_record(name: str) -> LpipsRecord:

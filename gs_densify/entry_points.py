@@ -1,0 +1,61 @@
+"""What installed packages offer by name in entry-point groups of ours. Imports no torch."""
+
+from functools import lru_cache
+from importlib import metadata
+from typing import Any
+
+from gs_densify.errors import ConfigError
+
+
+@lru_cache(maxsize=16)
+def entry_points(group: str) -> list[metadata.EntryPoint]:
+    """Returns what installed packages offer in `group`, by name; looked for once a process."""
+    return sorted(metadata.entry_points(group=group), key=lambda entry: entry.name)
+
+
+def load_offered(group: str, kind: str, name: str) -> tuple[Any, metadata.EntryPoint] | None:
+    """Returns what a package offers as `name`, and its entry point; None where none does.
+
+    Args:
+        group: of the entry points.
+        kind: what `group` has, as errors name it, e.g. `metric`.
+        name: of the entry point.
+
+    Raises:
+        ConfigError: where several packages offer it, or it cannot be imported.
+    """
+    offers = [entry for entry in entry_points(group) if entry.name == name]
+    if not offers:
+        return None
+    if len(offers) > 1:
+        origins = " and by ".join(sorted(map(origin, offers)))
+        raise ConfigError(
+            f"{kind} '{name}' is offered by {origins}; names must differ: uninstall one of them"
+        )
+    try:
+        return offers[0].load(), offers[0]
+    except Exception as error:
+        raise ConfigError(
+            f"{kind} '{name}' ({origin(offers[0])}): cannot be imported: {described(error)}"
+        ) from error
+
+
+def refuse_clash(group: str, kind: str, name: str) -> None:
+    """Raises ConfigError where a package offers something under the name of a built-in one."""
+    for entry in entry_points(group):
+        if entry.name == name:
+            raise ConfigError(
+                f"{kind} '{name}' is built in, and {origin(entry)} offers another of this name;"
+                " rename that entry point or uninstall the package"
+            )
+
+
+def origin(entry: metadata.EntryPoint) -> str:
+    """Returns the package that an entry point belongs to, as errors name it."""
+    return f"package {entry.dist.name}" if entry.dist is not None else f"'{entry.value}'"
+
+
+def described(error: BaseException) -> str:
+    """Returns an exception in one line."""
+    text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

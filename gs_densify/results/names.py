@@ -1,0 +1,13 @@
+"""The names of the files and folders of a run, an evaluation and a comparison."""
+
+CONFIG = "config.yml"
+RESULTS = "results.json"
+PER_VIEW = "per_view.json"
+EVALUATION = "evaluation.json"
+METRICS = "metrics.jsonl"
+COMPARISON = "comparison.json"
+AGGREGATE = "aggregate.json"
+POINT_CLOUD = "point_cloud.ply"
+RENDERS = "renders"
+PROFILE = "profile"
+COMPAT = "compat"
