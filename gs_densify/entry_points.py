@@ -1,5 +1,6 @@
 """What installed packages offer by name in entry-point groups of ours. Imports no torch."""
 
+import sys
 from functools import lru_cache
 from importlib import metadata
 from typing import Any
@@ -7,10 +8,17 @@ from typing import Any
 from gs_densify.errors import ConfigError
 
 
-@lru_cache(maxsize=16)
 def entry_points(group: str) -> list[metadata.EntryPoint]:
-    """Returns what installed packages offer in `group`, by name; looked for once a process."""
-    return sorted(metadata.entry_points(group=group), key=lambda entry: entry.name)
+    """Returns what installed packages offer in `group`, by name."""
+    offered = _all_entry_points(tuple(sys.path)).select(group=group)
+    return sorted(offered, key=lambda entry: entry.name)
+
+
+@lru_cache(maxsize=2)
+def _all_entry_points(path: tuple[str, ...]) -> metadata.EntryPoints:
+    """Returns those of all groups, for which every installed package is looked at."""
+    del path  # as long as it stays, so do they
+    return metadata.entry_points()
 
 
 def load_offered(group: str, kind: str, name: str) -> tuple[Any, metadata.EntryPoint] | None:
