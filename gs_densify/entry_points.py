@@ -15,7 +15,7 @@ def entry_points(group: str) -> list[metadata.EntryPoint]:
 
 
 @lru_cache(maxsize=2)
-def _all_entry_points(path: tuple[str, ...]) -> metadata.EntryPoints:
+def _all_entry_points(path: tuple[str, ...]) -> Any:
     """Returns those of all groups, for which every installed package is looked at."""
     del path  # as long as it stays, so do they
     return metadata.entry_points()

@@ -1,10 +1,47 @@
-"""Everything that a user can cause ends in one of these: one line of text and an exit code."""
+"""Everything that a user can cause ends in one of these: values that make one line, and a code."""
+
+import re
+from collections.abc import Callable
+
+_OPTION = re.compile(r"--([a-z][\w.-]*)")
 
 
 class GsDensifyError(Exception):
-    """What was found; what was expected; what to do. Printed as one line, exit code 2."""
+    """What was found, what was expected, and what to do; printed as one line, exit code 2.
+
+    Attributes:
+        found: what is there, or happened, with the place (a file, a view, a step).
+        expected: what was expected; empty where `found` says it.
+        action: what the user can do; empty where nothing helps but what was expected.
+        option: the option concerned by its dotted name, e.g. `data.test-every`; empty without one.
+    """
 
     exit_code = 2
+
+    def __init__(
+        self, found: str, *, expected: str = "", action: str = "", option: str = ""
+    ) -> None:
+        super().__init__(found)
+        self.found, self.expected, self.action, self.option = found, expected, action, option
+
+    def __str__(self) -> str:
+        """Returns the line: `--option found; expected; action`."""
+        found = f"--{self.option} {self.found}" if self.option else self.found
+        parts = [part.strip() for part in (found, self.expected, self.action) if part]
+        return " ".join("; ".join(parts).split())
+
+    def with_options(self, rename: Callable[[str], str]) -> "GsDensifyError":
+        """Returns the same error in which options have the names of another command."""
+
+        def renamed(text: str) -> str:
+            return _OPTION.sub(lambda match: f"--{rename(match.group(1))}", text)
+
+        return type(self)(
+            renamed(self.found),
+            expected=renamed(self.expected),
+            action=renamed(self.action),
+            option=rename(self.option) if self.option else "",
+        )
 
 
 class ConfigError(GsDensifyError):

@@ -1,7 +1,6 @@
 """gs-eval: score a model again from its files, compare two, or average many."""
 
 import dataclasses
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -208,8 +207,7 @@ def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
         model = open_model(path, request)
         check_further(model.config.evaluation.metrics)
     except ConfigError as error:
-        # The configuration names an option of gs-train's, which here has the last part of its name.
-        raise ConfigError(re.sub(r"--(data|evaluation|render)\.", "--", str(error))) from error
+        raise error.with_options(_own_name) from error
     if model.says_nothing_of_antialiasing and not arguments.antialiased:
         print(
             f"{PROGRAM}: {path} does not say whether it was trained antialiased; rendered as not"
@@ -217,6 +215,12 @@ def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
             file=sys.stderr,
         )
     return model
+
+
+def _own_name(option: str) -> str:
+    """Returns the name that an option of gs-train has here: the last part."""
+    group, _, last = option.rpartition(".")
+    return last if group in ("data", "evaluation", "render") else option
 
 
 def main() -> None:

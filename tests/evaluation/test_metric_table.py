@@ -60,9 +60,9 @@ def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], No
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
         (folder / "entry_points.txt").write_text(f"[gs_densify.metrics]\n{entry_points}\n")
-        (tmp_path / "offers_code.py").write_text(CODE)
+        (tmp_path / "offers_metrics.py").write_text(CODE)
         monkeypatch.syspath_prepend(str(tmp_path))
-        monkeypatch.delitem(sys.modules, "offers_code", raising=False)
+        monkeypatch.delitem(sys.modules, "offers_metrics", raising=False)
 
     return put
 
@@ -103,8 +103,8 @@ def test_standard_and_unknown_names_are_refused() -> None:
 
 def test_what_a_package_offers_is_checked(offer: Callable[..., None]) -> None:
     offer(
-        "good = offers_code:GOOD\nthree = offers_code:NO_METRIC\nlost = offers_code:NONE\n"
-        "num_gaussians = offers_code:GOOD\na-b = offers_code:GOOD\npsnr = offers_code:GOOD"
+        "good = offers_metrics:GOOD\nthree = offers_metrics:NO_METRIC\nlost = offers_metrics:NONE\n"
+        "num_gaussians = offers_metrics:GOOD\na-b = offers_metrics:GOOD\npsnr = offers_metrics:GOOD"
     )
     assert known_names() == ["a-b", "good", "lost", "num_gaussians", "three"]
     assert find_metric("good").record().package == "offers 1.5"
@@ -120,15 +120,15 @@ def test_what_a_package_offers_is_checked(offer: Callable[..., None]) -> None:
 
 
 def test_two_packages_cannot_share_a_name(offer: Callable[..., None]) -> None:
-    offer("good = offers_code:GOOD")
-    offer("good = offers_code:GOOD", package="others")
+    offer("good = offers_metrics:GOOD")
+    offer("good = offers_metrics:GOOD", package="others")
     with pytest.raises(ConfigError, match="'good' is offered by package offers and by package o"):
         find_metric("good")
 
 
 def test_the_faults_of_a_package_are_reasons(offer: Callable[..., None]) -> None:
     """A run is not lost at its end to a metric that does not work."""
-    offer("\n".join(f"{n.lower()} = offers_code:{n}" for n in REASONS))
+    offer("\n".join(f"{n.lower()} = offers_metrics:{n}" for n in REASONS))
     view = SimpleNamespace(name="a.png")
     photo = torch.randint(0, 256, (16, 16, 3), dtype=torch.uint8)
     render = torch.rand(16, 16, 3)
