@@ -27,5 +27,5 @@ def test_options_are_renamed_wherever_they_stand() -> None:
 
 @pytest.mark.parametrize("kind", [ConfigError, StrategyError])
 def test_they_can_be_raised_with_one_sentence(kind: type[GsDensifyError]) -> None:
-    with pytest.raises(kind, match="^one sentence$"):
+    with pytest.raises(kind, match=r"^one sentence$"):
         raise kind("one sentence")
