@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from gs_densify.rendering.reference import ReferenceRasterizer
+from gs_densify.rendering.reference.rasterizer import ReferenceRasterizer
 
 
 @dataclass(frozen=True, kw_only=True)
