@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError, ResultError, SceneError
-from gs_densify.model.files.ply import load_ply
+from gs_densify.model.files.base import load_model
 from gs_densify.runs import open_model as model_file
 from gs_densify.runs.loaded_scene import find_scene
 from gs_densify.scene.normalize import World, camera_centers, mean_up
@@ -55,8 +55,8 @@ def open_model(path: Path, *, step: int | None = None, data_root: Path | None = 
     for option, value in (("--step", step), ("--data-root", data_root)):
         if value is not None:
             raise ConfigError(f"{option} says something about a run, but {path} is a file")
-    ply = load_ply(path)
-    return Model(path.name, ply.splats, bool(ply.antialiased), COLMAP_UP)
+    contents = load_model(path)
+    return Model(path.name, contents.splats, bool(contents.antialiased), COLMAP_UP)
 
 
 def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
