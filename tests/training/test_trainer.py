@@ -152,7 +152,7 @@ def test_nothing_nearer_than_the_near_plane_is_drawn_while_training(
         ({"sh_degree": lambda self, step, scheduled: -1}, "sh_degree: gave -1"),
         (
             {"num_attributed_maps": lambda self, step: 2},
-            r"attributed_maps: gave NoneType; maps of shape \(1, 32, 48, 2\) are needed",
+            r"attributed_maps: is missing, though num_attributed_maps asks for maps",
         ),
         (
             {
