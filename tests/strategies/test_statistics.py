@@ -119,3 +119,10 @@ def test_statistics_that_the_kernel_cannot_take_are_torchs() -> None:
     state["count"] = torch.zeros(N // 2, device="cuda")
     with pytest.raises(RuntimeError, match="size"):
         statistics.accumulate_gradients(state, N, info, absolute=False, packed=False)
+
+
+def test_gradients_are_in_halves_of_images_of_odd_sizes() -> None:
+    info = {**step(), "width": 7, "height": 5}
+    halves = C * torch.tensor([3.5, 2.5])  # of the sum over views of their mean losses
+    expected = (info["means2d"].grad * halves).norm(dim=-1)
+    torch.testing.assert_close(statistics.pixel_gradients(info, absolute=False), expected)

@@ -45,6 +45,7 @@ class Watching(Strategy):
     together: int = 1
     values: list[dict[str, Tensor]] = field(default_factory=list)
     degrees: list[int] = field(default_factory=list)
+    reductions: list[int] = field(default_factory=list)
     scene_scale: float = 0.0
 
     def update_every(self, step: int) -> int:
@@ -63,6 +64,7 @@ class Watching(Strategy):
 
     def step_post_backward(self, params: Any, optimizers: Any, state: Any, step: int, info: Any,
                            packed: bool = False) -> None:  # fmt: skip
+        self.reductions.append(info["reduction"])
         self.values.append({name: value.detach().clone() for name, value in params.items()})
 
 
@@ -106,6 +108,14 @@ def bare_views(scene: Miniature, masks: Sequence[np.ndarray | None]) -> list[bar
     ]
 
 
+def half(view: bare_loop.View) -> bare_loop.View:
+    """Blocks of 2x2 pixels as one, which has a part where all four have."""
+    height, width = (side // 2 for side in view.photo.shape[:2])
+    blocks = view.photo.reshape(height, 2, width, 2, 3).mean(dim=(1, 3))
+    valid = view.valid.reshape(height, 2, width, 2, 1).all(dim=3).all(dim=1)
+    return bare_loop.View(view.viewmat, view.K / torch.tensor([[2.0], [2], [1]]), blocks, valid)
+
+
 @dataclass
 class Runs:
     """The trainer's run and the bare loop's on the same views."""
@@ -146,8 +156,13 @@ def both(
         update_every=update_every,
         **recipe,
     )
+    views = bare_views(scene, masks or ())
     batches = [sampler.take()[0] for _ in range(config.steps)]
-    bare = list(bare_loop.train(start, bare_views(scene, masks or ()), batches, numbers))
+    if set(strategy.reductions) == {1, 2}:
+        halved = [1 + i for i, size in enumerate(strategy.reductions) if size == 2][-1]
+        batches[:halved] = [[i + len(views) for i in batch] for batch in batches[:halved]]
+        views += [half(view) for view in views]
+    bare = list(bare_loop.train(start, views, batches, numbers))
     calls = len(held["means"])
     gradients = [
         # shN has none in the first calls, at degree 0.
@@ -249,6 +264,23 @@ def test_masked_photos_have_a_loss_of_their_own_pixels(scene: Miniature, batch_s
         assert_close(runs.gradients[step], bare.gradients, f"gradients of step {step}")
     found = moved(runs.strategy.values[-1], runs.start)
     assert_close(found, moved(runs.bare[-1].values, runs.start), "movement")
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_first_steps_see_photos_of_half_the_size(
+    scene: Miniature, masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the loss of the blocks that have a part: masks end within blocks."""
+    # The miniature has 48x32 pixels.
+    monkeypatch.setattr("gs_densify.training.resolution.SMALLEST_SIDE", 12)
+    render = RenderOptions(coarse_until=0.9)
+    config = TrainConfig(scene="tiny", steps=8, log_every=1, render=render)
+    runs = both(scene, config, masks_of(scene) if masked else None)
+    assert 2 <= runs.strategy.reductions.count(2) <= 7
+    assert runs.strategy.reductions == sorted(runs.strategy.reductions, reverse=True)
+    for step, bare in enumerate(runs.bare):
+        assert_same_loss(runs.rows[step], bare)
+        assert_close(runs.gradients[step], bare.gradients, f"gradients of step {step}")
 
 
 @pytest.mark.parametrize("together", [1, 3, 4])

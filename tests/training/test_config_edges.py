@@ -1,0 +1,50 @@
+"""The ends of what options may be, and which photos a protocol takes."""
+
+from typing import Any
+
+import pytest
+
+from gs_densify.config.layers import evaluation_settings
+from gs_densify.config.options import EvaluationOptions, InitOptions, LossOptions, TrainConfig
+from gs_densify.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": LossOptions(ssim=0.0)},
+        {"loss": LossOptions(ssim=1.0)},
+        {"init": InitOptions(scale=1e-6, sh_degree=0)},
+        {"batch_size": 9, "steps": 1},
+        {"evaluation": EvaluationOptions(steps=(1, 100)), "steps": 100},
+    ],
+)
+def test_options_may_be_at_their_ends(options: dict[str, Any]) -> None:
+    TrainConfig(scene="tiny", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"loss": LossOptions(ssim=-0.01)}, r"--loss.ssim is -0.01; .* between 0.0 and 1.0"),
+        ({"loss": LossOptions(ssim=1.01)}, r"--loss.ssim is 1.01; .* between 0.0 and 1.0"),
+        ({"init": InitOptions(scale=0.0)}, "--init.scale is 0.0"),
+        ({"init": InitOptions(sh_degree=4)}, "--init.sh-degree is 4; .* between 0 and 3"),
+        ({"batch_size": 10}, "--batch-size is 10; .* between 1 and 9"),
+        (
+            {"evaluation": EvaluationOptions(steps=(50, 101, 102)), "steps": 100},
+            "--evaluation.steps has 101; a run of 100 steps",
+        ),
+    ],
+)
+def test_options_beyond_their_ends_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        TrainConfig(scene="tiny", **options)
+
+
+def test_a_protocol_names_its_photos_where_they_are_smaller_than_the_originals() -> None:
+    def source(scene: str, downscale: int | None) -> str | None:
+        return evaluation_settings("gsplat", scene, downscale).get("data.image_source")
+
+    assert source("garden", None) == source("a/folder", 2) == "resized"
+    assert source("a/folder", None) is source("garden", 1) is None
