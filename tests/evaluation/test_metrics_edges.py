@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from gs_densify.evaluation.metrics import check_pair, psnr
+from gs_densify.evaluation.metrics.checks import check_pair
+from gs_densify.evaluation.metrics.psnr import psnr
 
 
 def test_equal_images_have_100_decibels_and_no_pair_has_more() -> None:

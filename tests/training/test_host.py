@@ -11,7 +11,7 @@ from gs_densify.check.miniature import load_miniature, make_trainer
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import StrategyError
 from gs_densify.strategies import ops
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 
 
 @dataclass
@@ -43,7 +43,7 @@ def test_absolute_gradients_are_there_where_they_are_asked_for(
     strategy: Plain, wanted: bool
 ) -> None:
     config = TrainConfig(scene="tiny", steps=1)
-    trainer = make_trainer(config, load_miniature(), StrategyHost("asking", strategy))
+    trainer = make_trainer(config, load_miniature(), StrategyAdapter("asking", strategy))
     with tqdm(disable=True) as bar:
         trainer.run(1, lambda row: None, bar)
     assert (strategy.found is not None) == wanted
@@ -88,7 +88,7 @@ class Breaking:
 )
 def test_a_strategy_that_leaves_something_out_of_step_is_named(breach: str, said: str) -> None:
     config = TrainConfig(scene="tiny", steps=3)
-    trainer = make_trainer(config, load_miniature(), StrategyHost("breaking", Breaking(breach)))
+    trainer = make_trainer(config, load_miniature(), StrategyAdapter("breaking", Breaking(breach)))
     with tqdm(disable=True) as bar, pytest.raises(StrategyError, match=said) as caught:
         trainer.run(3, lambda row: None, bar)
     assert "strategy 'breaking', step 1, step_post_backward" in str(caught.value)

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
 from gs_densify.config.options import TrainConfig
-from gs_densify.strategies.adapter import StrategyHost
+from gs_densify.strategies.adapter import StrategyAdapter
 
 
 def probed(scene: Miniature, look: Callable[[Any, int], Any]) -> Any:
@@ -20,7 +20,9 @@ def probed(scene: Miniature, look: Callable[[Any, int], Any]) -> Any:
             self.found = look(info["probe"], len(params["means"]))
 
     strategy = Looking()
-    trainer = make_trainer(TrainConfig(scene="tiny", steps=1), scene, StrategyHost("l", strategy))
+    trainer = make_trainer(
+        TrainConfig(scene="tiny", steps=1), scene, StrategyAdapter("l", strategy)
+    )
     with tqdm(disable=True) as bar:
         trainer.run(1, lambda row: None, bar)
     return strategy.found
