@@ -38,9 +38,8 @@ for _name in ("torch._dynamo", "torchmetrics", "hypothesis", "scipy.spatial", "i
     importlib.import_module(_name)
 
 ROOT = Path(__file__).parents[1]
-TESTS = ("training", "strategies", "evaluation", "splats")
-# The battery of the contract takes a minute and finds little that others do not.
-LEFT_OUT = ("--ignore=tests/training/test_contract.py", "-k", "not interpreted")
+TESTS = ("training", "strategies", "evaluation", "model", "config", "runs")
+LEFT_OUT = ("-k", "not interpreted")
 # In seconds; what takes longer is an endless loop, and counts as killed.
 TIMEOUT = 90.0
 # One changes nothing; the other stops at `except module.Name` (cosmic-ray 8.7).

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from gs_densify.errors import SceneError
-from gs_densify.scene.formats.colmap.read import ColmapImage, find_model, read_model
+from gs_densify.scene.formats.base import PosedImage, read_scene_model
 from gs_densify.scene.normalize import (
     World,
     camera_centers,
@@ -85,7 +85,7 @@ def load_scene(
     """
     root, photos = Path(root), photos or PhotoOptions()
     source = choose_photos(root, downscale, photos)
-    model = read_model(find_model(root))
+    model = read_scene_model(root)
     names = [image.name for image in model.images]
     files = find_photos(source.folder, names)
     check_missing(source.folder, names, files, skip=photos.skip_missing)
@@ -182,7 +182,7 @@ def _usable_points(
 def _mask_sources(
     root: Path,
     downscale: int,
-    images: list[ColmapImage],
+    images: list[PosedImage],
     headers: list[Header],
     masks: str,
 ) -> dict[str, MaskSource]:
@@ -206,7 +206,7 @@ def _mask_sources(
     }
 
 
-def _view(image: ColmapImage, path: Path, size: Size, source: PhotoSource) -> View:
+def _view(image: PosedImage, path: Path, size: Size, source: PhotoSource) -> View:
     """A view in COLMAP's world, at the size that its photo has after resizing and undistorting."""
     _check_aspect(image, path, size)
     if source.resize_filter is not None:
@@ -238,7 +238,7 @@ def _has_mask(view: View) -> bool:
     return undistortion(recipe.lens, recipe.size).has_blank
 
 
-def _check_aspect(image: ColmapImage, path: Path, size: Size) -> None:
+def _check_aspect(image: PosedImage, path: Path, size: Size) -> None:
     """Refuse a photo that is cropped or rotated; rounding each side to pixels is fine."""
     expected = (image.width, image.height)
     if is_resized(size, expected):

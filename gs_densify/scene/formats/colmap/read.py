@@ -6,7 +6,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
@@ -16,11 +15,11 @@ import pycolmap
 from scipy.spatial.transform import Rotation
 
 from gs_densify.errors import SceneError
+from gs_densify.scene.formats.base import PosedImage, SceneModel
 from gs_densify.scene.formats.colmap.binary import check_binary_model, count_binary_images
 from gs_densify.scene.formats.colmap.text import check_text_model, read_image_names
 from gs_densify.scene.normalize import LARGEST_COORDINATE
 from gs_densify.scene.photos.lens import lens_of
-from gs_densify.scene.scene import Lens
 
 _log = logging.getLogger(__name__)
 
@@ -30,35 +29,6 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 _FILES = ("cameras", "images", "points3D")
-
-
-@dataclass(frozen=True, eq=False)
-class ColmapImage:
-    """A registered image, in COLMAP's world and at the size that COLMAP saw."""
-
-    name: str
-    camera_id: int
-    cam_from_world: np.ndarray
-    """[4, 4] float64, rigid."""
-    K: np.ndarray
-    """[3, 3] float64, pixels; of the lens, where there is one."""
-    width: int
-    height: int
-    lens: Lens | None = None
-    """What bends the rays; None for a pinhole."""
-
-
-@dataclass(frozen=True, eq=False)
-class ColmapModel:
-    """What training needs of a COLMAP model."""
-
-    folder: Path
-    images: tuple[ColmapImage, ...]
-    """Registered images sorted by name; at least one."""
-    points: np.ndarray
-    """[P, 3] float64 sorted by COLMAP's id, P >= 1; may hold values that are not finite."""
-    colors: np.ndarray
-    """[P, 3] uint8."""
 
 
 def find_model(root: Path) -> Path:
@@ -90,7 +60,19 @@ def find_model(root: Path) -> Path:
     return sparse / "0"
 
 
-def read_model(folder: Path) -> ColmapModel:
+class ColmapFormat:
+    """COLMAP as a format of a scene."""
+
+    def detects(self, root: Path) -> bool:
+        """Returns whether there is a folder `sparse`."""
+        return (root / "sparse").is_dir()
+
+    def read(self, root: Path) -> SceneModel:
+        """Reads the model of a data set; see `find_model` and `read_model`."""
+        return read_model(find_model(root))
+
+
+def read_model(folder: Path) -> SceneModel:
     """Read a model folder.
 
     Raises:
@@ -111,7 +93,7 @@ def read_model(folder: Path) -> ColmapModel:
     images = tuple(_image(folder, reconstruction, i, names[i]) for i in registered)
     points = list(reconstruction.points3D.values())
     by_id = np.argsort(np.fromiter(reconstruction.points3D, np.uint64, len(points)))
-    return ColmapModel(
+    return SceneModel(
         folder,
         images,
         np.concatenate([p.xyz for p in points]).reshape(-1, 3)[by_id],
@@ -238,7 +220,7 @@ def _check_cameras(
 
 def _image(
     folder: Path, reconstruction: "pycolmap.Reconstruction", image_id: int, name: str
-) -> ColmapImage:
+) -> PosedImage:
     image = reconstruction.images[image_id]
     camera = reconstruction.cameras[image.camera_id]
     rigid = image.cam_from_world()
@@ -258,7 +240,7 @@ def _image(
         what = f"the intrinsics {params.tolist()} of camera {image.camera_id}"
         _refuse_number(folder, what, "finite numbers and positive focal lengths")
     lens = lens_of(camera)
-    return ColmapImage(name, image.camera_id, pose, K, camera.width, camera.height, lens)
+    return PosedImage(name, image.camera_id, pose, K, camera.width, camera.height, lens)
 
 
 def _refuse_number(folder: Path, what: str, expected: str) -> NoReturn:
