@@ -33,11 +33,6 @@ def run_command(program: str, command: Callable[[Sequence[str]], int | None]) ->
         sys.exit(141)
 
 
-def _leave_the_rest_to_the_process() -> None:
-    if "triton" not in sys.modules:  # whose bindings complain of what is left (3.9)
-        gc.freeze()
-
-
 @contextmanager
 def importing() -> Iterator[None]:
     """Keep the garbage collector away from what is imported, which is no garbage.
