@@ -148,12 +148,18 @@ def near_plane_remarks(file: ConfigFile, config: TrainConfig) -> list[str]:
             f" {FIRST_NEAR_PLANE} on, this one from where the scene says"
             f" (--render.near-plane {FIRST_NEAR_PLANE}: as then)"
         ]
-    if used is None or used != in_file.get(name):
+    if used is None or used != in_file.get(name) or used == _brought_by(file).render.near_plane:
         return []
     return [
         f"{file.path} was saved by a version that also saved the near plane that it had found:"
         f" {used} is taken over (--render.near-plane None: by the scene)"
     ]
+
+
+def _brought_by(file: ConfigFile) -> TrainConfig:
+    """The options that a file's own choices bring."""
+    choices = choices_in(file.values)
+    return brought(choices, load_strategy_class(choices["strategy"]))
 
 
 def check_not_taken_back(

@@ -89,8 +89,10 @@ def test_the_tiny_scene_s_settings_stay_with_it(
 def test_another_strategy_is_trained_as_it_is_meant_to_be(
     before: str, after: str, is_old: bool, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
+    """Also where it has an option of the same name, which was asked for of the other one."""
     own = ["--scene", "garden", "--log-every", "7", "--strategy", before]
-    flags = saved(tmp_path / "c.yml", *own, is_old=is_old)
+    option = ["--strategy.refine-every", "55"]
+    flags = saved(tmp_path / "c.yml", *own, *option, is_old=is_old)
     expected = parse_train_arguments([*own[:-1], after])
     assert parse_train_arguments([*flags, "--strategy", after]) == expected
     said = capsys.readouterr().err

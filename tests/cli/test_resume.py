@@ -191,13 +191,16 @@ def test_a_run_of_a_version_that_saved_what_it_found_goes_on_with_it(unfinished:
     config, last = unfinished / "config.yml", unfinished / "checkpoints" / "step_000060.pt"
     text = config.read_text().replace("format: 2\n", "")
     config.write_text(text.replace("  near_plane: null\n", "  near_plane: 0.03\n"))
-    contents = torch.load(last, weights_only=True)
+    last.unlink()
+    before = last.with_name("step_000020.pt")
+    contents = torch.load(before, weights_only=True)
     contents["run"]["config"]["render"]["near_plane"] = 0.03
     del contents["run"]["found"]
-    torch.save(contents, last)
+    torch.save(contents, before)
     done = run("gs-train", "--resume", "run", cwd=unfinished.parent)
     assert done.returncode == 0, done.stderr
     assert load_results(unfinished / "results.json").protocol.conditions.near_plane == 0.03
+    assert torch.load(last, weights_only=True)["run"]["found"]["near_plane"] == 0.03
 
 
 def test_a_run_goes_on_with_the_near_plane_that_it_found(

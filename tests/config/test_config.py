@@ -177,6 +177,16 @@ def test_the_near_plane_of_a_run_s_file_is_the_run_s_or_was_asked_for(
     assert capsys.readouterr().err == "", "nothing is left to be said"
 
 
+def test_of_a_near_plane_that_a_protocol_brings_nothing_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "config.yml"
+    save_config(parse_train_arguments(["--scene", "garden", "--protocol", "mls-bench"]), path)
+    path.write_text(path.read_text().replace("format: 2\n", ""))
+    assert parse_train_arguments(["--config", str(path)]).render.near_plane == 0.01
+    assert capsys.readouterr().err == ""
+
+
 def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.yml"
     path.write_text("format: 3\nscene: tiny\n")
