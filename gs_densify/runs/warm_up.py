@@ -7,7 +7,7 @@ from threading import Event, Thread
 import torch
 
 from gs_densify.evaluation import lpips
-from gs_densify.model.kernels import HAS_TRITON
+from gs_densify.kernels import HAS_TRITON
 from gs_densify.rendering.gsplat import rasterizer as gsplat_cuda
 
 

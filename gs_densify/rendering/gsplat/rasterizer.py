@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import BackendError
-from gs_densify.model.kernels import HAS_TRITON
+from gs_densify.kernels import HAS_TRITON
 from gs_densify.rendering.base import RenderOutput
 from gs_densify.rendering.colors import Colors, append_aux, camera_centres, in_one, view_colors
 

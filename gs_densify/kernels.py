@@ -1,4 +1,4 @@
-"""Whether kernels of our own can be compiled."""
+"""Says whether this package's own Triton kernels can be compiled."""
 
 from importlib.util import find_spec
 
