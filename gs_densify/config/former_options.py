@@ -4,12 +4,9 @@ from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from gs_densify.errors import ConfigError
+from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
 
 _GROUPS = ("init", "lr", "loss", "render", "data", "evaluation")
-_FIRST_NEAR_PLANE = 0.01
-"""What every run was rendered with before there was the option."""
-
-
 _WORLDS = {True: "cameras", False: "none"}
 """What --data.normalize and --data.no-normalize meant before worlds had names."""
 
@@ -39,8 +36,10 @@ def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
     render, strategy, data = (values.get(name) for name in ("render", "strategy", "data"))
     if isinstance(data, dict) and isinstance(data.get("normalize"), bool):
         data["normalize"] = _WORLDS[data["normalize"]]
-    if _is_saved(values) and not {"near_plane", "near-plane"} & values["render"].keys():
-        values["render"]["near_plane"] = _FIRST_NEAR_PLANE
+    if _is_saved(values):
+        if not {"near_plane", "near-plane"} & values["render"].keys():
+            values["render"]["near_plane"] = GSPLAT_NEAR_PLANE
+        values["render"].setdefault("rasterizer", "auto")
     if isinstance(render, dict) and _taken(render, "half_until"):
         raise ConfigError(
             f"{where}: render.half_until is gone; use render.coarse_until, which reduces photos by"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gs_densify.errors import ConfigError
+from gs_densify.rendering.rasterizers import CHOICES, RASTERIZERS
 from gs_densify.results.protocol import Quantisation, SsimBorders
 
 PresetName = Literal["quality", "balanced", "fast", "compact"]
@@ -69,10 +70,21 @@ class LossOptions:
     """Weight of the mean scale (world units)."""
 
 
+_RASTERIZER_HELP = (
+    "Rasteriser. "
+    + "; ".join(
+        f"{name}: {entry.summary} ({', '.join(entry.devices)})"
+        for name, entry in RASTERIZERS.items()
+    )
+    + "; auto: the first of these that runs on the device."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RenderOptions:
     """How views are rendered."""
 
+    rasterizer: Annotated[str, tyro.conf.arg(help=_RASTERIZER_HELP)] = "auto"
     antialiased: bool = False
     """Scale opacity by the footprint that the 0.3 px dilation adds (Mip-Splatting, 2D filter)."""
     background: Literal["black", "random"] = "black"
@@ -197,6 +209,10 @@ class TrainConfig:
         if unknown:
             raise ConfigError(
                 f"--evaluation.lpips has '{unknown[0]}'; known: {', '.join(LPIPS_NAMES)}"
+            )
+        if self.render.rasterizer not in CHOICES:
+            raise ConfigError(
+                f"--render.rasterizer is '{self.render.rasterizer}'; known: {', '.join(CHOICES)}"
             )
         if self.lr.visible_only and self.render.packed:
             raise ConfigError(

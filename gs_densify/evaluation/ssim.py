@@ -44,8 +44,8 @@ def ssim(
     # One channel at a time: a fifth of a large photo's memory would be spent on nothing else.
     means = []
     for channel in range(3):
-        planes = (x[None, ..., channel, None].double() for x in (image, target))
-        values = ssim_map(*planes, borders, exact_blur)[0, 0]
+        first, second = (x[None, ..., channel, None].double() for x in (image, target))
+        values = ssim_map(first, second, borders, exact_blur)[0, 0]
         means.append(float((values if counted is None else values[counted]).mean()))
     return math.fsum(means) / len(means)
 

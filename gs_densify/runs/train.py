@@ -10,8 +10,8 @@ import torch
 from gs_densify.config.file import save_config, to_mapping, with_overrides
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import strategy_for
-from gs_densify.rendering.base import make_rasterizer
 from gs_densify.rendering.device import memory_shortage, pick_device, suit_threads
+from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.results import Results
 from gs_densify.runs import environment as record
 from gs_densify.runs import layout as run_folder
@@ -105,13 +105,14 @@ def _checked_device(config: TrainConfig) -> torch.device:
     device = pick_device(config.device)
     record.forget_peak_memory(device)
     require_device(config.strategy, device.type)
-    make_rasterizer(device)
+    rasterizer_for(device, config.render.rasterizer)
     return device
 
 
 def _load(config: TrainConfig, device: torch.device, clock: Stopwatch) -> LoadedScene:
     clock.lap("device")
-    with warming_up(device, config.evaluation.lpips):
+    rasterizer = rasterizer_for(device, config.render.rasterizer)
+    with warming_up(device, rasterizer, config.evaluation.lpips):
         loaded = load(config)
         clock.lap("load")
     clock.lap("device")

@@ -8,12 +8,14 @@ import torch
 
 from gs_densify.evaluation import lpips
 from gs_densify.kernels import HAS_TRITON
-from gs_densify.rendering.gsplat import rasterizer as gsplat_cuda
+from gs_densify.rendering.base import Rasterizer
 
 
 @contextmanager
-def warming_up(device: torch.device, lpips_names: Sequence[str]) -> Iterator[None]:
-    """Start CUDA and import what renders on it, in a thread beside the body; then load cuDNN.
+def warming_up(
+    device: torch.device, rasterizer: Rasterizer, lpips_names: Sequence[str]
+) -> Iterator[None]:
+    """Starts CUDA and imports what renders on it, in a thread beside the body; then loads cuDNN.
 
     What renders is waited for where the body ends well: an error, or Ctrl-C, need not wait for a
     compiler. cuDNN, which the LPIPS variants `lpips_names` need, is loaded on beside training.
@@ -23,15 +25,17 @@ def warming_up(device: torch.device, lpips_names: Sequence[str]) -> Iterator[Non
         yield
         return
     is_ready = Event()
-    Thread(target=_warm_up, args=[device, lpips_names, is_ready], daemon=True).start()
+    Thread(target=_warm_up, args=[device, rasterizer, lpips_names, is_ready], daemon=True).start()
     yield
     is_ready.wait()
 
 
-def _warm_up(device: torch.device, lpips_names: Sequence[str], is_ready: Event) -> None:
+def _warm_up(
+    device: torch.device, rasterizer: Rasterizer, lpips_names: Sequence[str], is_ready: Event
+) -> None:
     try:
         with suppress(Exception):
-            gsplat_cuda.start(device)
+            rasterizer.start(device)
             if HAS_TRITON:
                 import triton  # noqa: F401
     finally:

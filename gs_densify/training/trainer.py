@@ -15,8 +15,9 @@ from gs_densify.errors import GsDensifyError, NonFiniteError
 from gs_densify.model import adam
 from gs_densify.model import init as model
 from gs_densify.model.state import State
-from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats
+from gs_densify.rendering.base import RenderOutput
 from gs_densify.rendering.device import wait_for
+from gs_densify.rendering.renderer import Renderer
 from gs_densify.results import MetricsRow
 from gs_densify.strategies import ops
 from gs_densify.strategies.adapter import StrategyHost
@@ -56,21 +57,16 @@ class Trainer:
         config: TrainConfig,
         splats: torch.nn.ParameterDict,
         views: ViewStore,
-        rasterizer: Rasterizer,
+        renderer: Renderer,
         host: StrategyHost,
         *,
         scene_scale: float,
-        near_plane: float,
     ) -> None:
         self.config = config
         self.splats = splats
         self.views = views
-        self.rasterizer = rasterizer
+        self.renderer = renderer
         self.host = host
-        self._projection: dict[str, Any] = {
-            "antialiased": config.render.antialiased,
-            "near_plane": near_plane,
-        }
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
         self._resolution = coarse_to_fine(
@@ -93,9 +89,8 @@ class Trainer:
         self._probe = Probe(
             views,
             splats,
-            rasterizer,
+            renderer,
             sh_degree=lambda: self._sh_degree(self.progress.step),
-            **self._projection,
         )
         host.start(splats, self.optimizers, scene_scale=scene_scale)
         self.progress = Progress(peak_gaussians=ops.count(splats))
@@ -327,15 +322,13 @@ class Trainer:
         backgrounds = None
         if options.background == "random":
             backgrounds = torch.rand(len(batch.indices), 3, device=batch.images.device)
-        return render_splats(
-            self.rasterizer,
+        return self.renderer(
             self.splats,
             batch.viewmats,
             batch.Ks,
             *batch.size,
             sh_degree=self._sh_degree(step),
             backgrounds=backgrounds,
-            **self._projection,
             absgrad=options.absgrad or self.host.needs_absgrad(step),
             packed=options.packed,
             aux=aux,

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from gs_densify.evaluation import lpips
-from gs_densify.rendering.gsplat import rasterizer as gsplat_cuda
+from gs_densify.rendering.reference.rasterizer import ReferenceRasterizer
 from gs_densify.runs.warm_up import warming_up
 
 CUDA = torch.device("cuda")
+RASTERIZER = ReferenceRasterizer()
 
 
 @pytest.fixture
@@ -41,8 +42,8 @@ def test_the_renderer_is_ready_after_the_body_and_starts_beside_it(
         assert go.wait(60)
         ready.append(device)
 
-    monkeypatch.setattr(gsplat_cuda, "start", start)
-    with warming_up(CUDA, ("lpips_vgg", "lpips_vgg_01", "lpips_alex")):
+    monkeypatch.setattr(RASTERIZER, "start", start)
+    with warming_up(CUDA, RASTERIZER, ("lpips_vgg", "lpips_vgg_01", "lpips_alex")):
         assert not ready
         go.set()
     assert ready == [CUDA]
@@ -57,9 +58,9 @@ def test_cudnn_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
         assert go.wait(60)
         done.append(backbone)
 
-    monkeypatch.setattr(gsplat_cuda, "start", lambda device: None)
+    monkeypatch.setattr(RASTERIZER, "start", lambda device: None)
     monkeypatch.setattr(lpips, "load_kernels", load)
-    with warming_up(CUDA, ("lpips_alex",)):
+    with warming_up(CUDA, RASTERIZER, ("lpips_alex",)):
         pass
     assert not done
     go.set()
@@ -72,21 +73,21 @@ def test_what_fails_is_left_to_where_it_is_needed(
     def fail(device: torch.device) -> None:
         raise RuntimeError("no compiler")
 
-    monkeypatch.setattr(gsplat_cuda, "start", fail)
-    with warming_up(CUDA, ("lpips_alex",)):
+    monkeypatch.setattr(RASTERIZER, "start", fail)
+    with warming_up(CUDA, RASTERIZER, ("lpips_alex",)):
         pass
     wait_for(loaded, 1)
 
 
 def test_an_error_does_not_wait_for_the_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
-    monkeypatch.setattr(gsplat_cuda, "start", lambda device: go.wait(60))
-    with pytest.raises(KeyError), warming_up(CUDA, ()):
+    monkeypatch.setattr(RASTERIZER, "start", lambda device: go.wait(60))
+    with pytest.raises(KeyError), warming_up(CUDA, RASTERIZER, ()):
         raise KeyError
     go.set()
 
 
 def test_a_cpu_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gsplat_cuda, "start", lambda device: pytest.fail("started"))
-    with warming_up(torch.device("cpu"), ("lpips_alex",)):
+    monkeypatch.setattr(RASTERIZER, "start", lambda device: pytest.fail("started"))
+    with warming_up(torch.device("cpu"), RASTERIZER, ("lpips_alex",)):
         pass
