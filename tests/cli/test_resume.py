@@ -168,12 +168,16 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(unfinished: Path, tiny: Path) -
 
 
 def test_a_run_from_before_there_was_a_near_plane_goes_on_with_gsplats(unfinished: Path) -> None:
+    """Nor was there a choice of rasterisers."""
     config, last = unfinished / "config.yml", unfinished / "checkpoints" / "step_000060.pt"
     text = config.read_text()
     assert "  near_plane: 0.05\n" in text
-    config.write_text(text.replace("  near_plane: 0.05\n", ""))
+    assert "  rasterizer: auto\n" in text
+    older = text.replace("  near_plane: 0.05\n", "").replace("  rasterizer: auto\n", "")
+    config.write_text(older)
     contents = torch.load(last, weights_only=True)
     assert contents["run"]["config"]["render"].pop("near_plane") == 0.05
+    assert contents["run"]["config"]["render"].pop("rasterizer") == "auto"
     torch.save(contents, last)
     done = run("gs-train", "--resume", "run", cwd=unfinished.parent)
     assert done.returncode == 0, done.stderr

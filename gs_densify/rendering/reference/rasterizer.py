@@ -59,7 +59,7 @@ class ReferenceRasterizer:
         if packed:
             raise BackendError(
                 "Packed mode was asked of the reference rasteriser; it is gsplat's alone; "
-                "leave packed off, or render on a CUDA device."
+                "leave packed off, or render with gsplat on a CUDA device."
             )
         projection = project(
             means,
