@@ -30,7 +30,6 @@ from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.config.options import RATES, LearningRates, TrainConfig
 from gs_densify.config.strategy import strategy_for, with_fitted_schedule
 from gs_densify.model.init import create_optimizers
-from gs_densify.rendering.base import render_splats
 from gs_densify.rendering.device import pick_device
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.strategies.adapter import StrategyAdapter
@@ -103,15 +102,13 @@ def bare_step(trainer: Trainer, *, foreach: bool, absgrad: bool) -> Callable[[in
 
     def step(i: int, given: Any = None) -> None:
         batch = trainer.views.batch(trainer.sampler.take()) if given is None else given
-        output = render_splats(
-            trainer.rasterizer,
+        output = trainer.renderer(
             splats,
             batch.viewmats,
             batch.Ks,
             *batch.size,
             sh_degree=3,
             absgrad=absgrad,
-            **trainer._projection,
         )
         loss, _ = photometric_loss(output.image, batch.images, 0.2)
         loss.backward()

@@ -18,10 +18,10 @@ from statistics import mean
 from typing import Any
 
 from gs_densify.results import Results, load_results
+from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "benchmarks" / "records"
-GSPLAT_NEAR_PLANE = 0.01
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 HEAD = """\
 | strategy | steps | PSNR | SSIM | LPIPS (alex) | Gaussians | training time |

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gs_densify.config.file import ConfigFile, by_dotted_name, from_mapping, to_mapping
-from gs_densify.config.former_options import FIRST_NEAR_PLANE
 from gs_densify.config.layers import full_length, strategy_defaults, trainer_defaults
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ConfigError
+from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
 from gs_densify.strategies.plugin import parse_reference
 from gs_densify.strategies.registry import load_strategy_class, options_of, recipe_of
 
@@ -145,8 +145,8 @@ def near_plane_remarks(file: ConfigFile, config: TrainConfig) -> list[str]:
     if used is None and name not in in_file:
         return [
             f"{file.path} was saved before there was --render.near-plane: its run drew from"
-            f" {FIRST_NEAR_PLANE} on, this one from where the scene says"
-            f" (--render.near-plane {FIRST_NEAR_PLANE}: as then)"
+            f" {GSPLAT_NEAR_PLANE} on, this one from where the scene says"
+            f" (--render.near-plane {GSPLAT_NEAR_PLANE}: as then)"
         ]
     if used is None or used != in_file.get(name) or used == _brought_by(file).render.near_plane:
         return []

@@ -52,6 +52,8 @@ class EvalArguments:
     near_plane: float | None = None
     """Depth below which nothing is drawn, in the normalised world; for a PLY (default: by
     the scene, as in gs-train; gsplat: 0.01)."""
+    rasterizer: str | None = None
+    """As --render.rasterizer of gs-train (default: the run's)."""
     lpips: tuple[str, ...] | None = None
     """LPIPS variants (default: the protocol's, or the run's): lpips_alex, lpips_vgg, lpips_vgg_01;
     without a name: none."""
@@ -74,7 +76,8 @@ class EvalArguments:
 
 _SCORING = (
     *("protocol", "step", "scene", "data_root", "downscale", "image_source", "test_every"),
-    *("antialiased", "near_plane", "lpips", "metrics", "lpips_weights", "pictures", "device"),
+    *("antialiased", "near_plane", "rasterizer", "lpips", "metrics", "lpips_weights", "pictures"),
+    "device",
 )
 _MODES = {
     "model": _SCORING,
@@ -188,6 +191,7 @@ def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
         "data_root": arguments.data_root,
         "downscale": arguments.downscale,
         "data.image_source": arguments.image_source,
+        "render.rasterizer": arguments.rasterizer,
         "evaluation.lpips": arguments.lpips,
         "evaluation.metrics": arguments.metrics,
         "evaluation.lpips_weights": arguments.lpips_weights,

@@ -36,8 +36,9 @@ def command(argv: Sequence[str]) -> None:
     """Parse, load, serve until interrupted."""
     arguments: ViewArguments = parse(ViewArguments, argv, program=PROGRAM)
     from gs_densify.model.init import to_parameters
-    from gs_densify.rendering.base import make_rasterizer
     from gs_densify.rendering.device import pick_device
+    from gs_densify.rendering.rasterizers import rasterizer_for
+    from gs_densify.rendering.renderer import Renderer
     from gs_densify.viewer.address import free_address
     from gs_densify.viewer.model import open_model
     from gs_densify.viewer.paint import Painter
@@ -45,15 +46,12 @@ def command(argv: Sequence[str]) -> None:
 
     address = free_address(arguments.host, arguments.port)
     device = pick_device(arguments.device)
-    rasterizer = make_rasterizer(device)
+    rasterizer = rasterizer_for(device)
     model = open_model(arguments.model, step=arguments.step, data_root=arguments.data_root)
     if model.no_scene is not None:
         print(f"{PROGRAM}: without the cameras: {one_line(model.no_scene)}", file=sys.stderr)
     splats = to_parameters(model.splats, device)
-    painter = Painter(
-        rasterizer, splats, antialiased=model.antialiased, near_plane=model.near_plane
-    )
-    serve(model, painter, address)
+    serve(model, Painter(Renderer(rasterizer, model.settings), splats), address)
 
 
 def main() -> None:

@@ -4,10 +4,7 @@ from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from gs_densify.errors import ConfigError
-
-FIRST_NEAR_PLANE = 0.01
-"""What every run was rendered with before there was the option."""
-
+from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
 
 _WORLDS = {True: "cameras", False: "none"}
 """What --data.normalize and --data.no-normalize meant before worlds had names."""
@@ -56,7 +53,8 @@ def complete_saved(values: MutableMapping[str, Any]) -> None:
     """
     render = values.setdefault("render", {})
     if not {"near_plane", "near-plane"} & render.keys():
-        render["near_plane"] = FIRST_NEAR_PLANE
+        render["near_plane"] = GSPLAT_NEAR_PLANE  # with which every run was rendered then
+    render.setdefault("rasterizer", "auto")
     values.setdefault("evaluation", {}).setdefault("metrics", [])
     values.setdefault("modules", [])
     values.setdefault("export", ["ply"])

@@ -8,6 +8,7 @@ from typing import Any, cast, get_args
 from gs_densify.config.file import with_overrides
 from gs_densify.config.options import PresetName, ProtocolName, TrainConfig
 from gs_densify.errors import ConfigError
+from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
 from gs_densify.scene.presets import PRESETS
 from gs_densify.strategies.schedule import can_be_scaled
 
@@ -81,7 +82,7 @@ _TRAINING: Mapping[ProtocolName, Mapping[str, Any]] = {
         "lr.weight_decay": 0.01,
         # Its loop always asks gsplat for absolute gradients, so entries rely on them.
         "render.absgrad": True,
-        "render.near_plane": 0.01,  # gsplat's, with which the task renders
+        "render.near_plane": GSPLAT_NEAR_PLANE,  # with which the task renders
         "data.normalize": "focus",  # gsplat's world, in which the task's thresholds and rates hold
     },
 }

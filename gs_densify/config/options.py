@@ -17,6 +17,7 @@ from gs_densify.config.modules import MODULES
 from gs_densify.errors import ConfigError
 from gs_densify.evaluation.metrics import LPIPS
 from gs_densify.model.files import FORMATS
+from gs_densify.rendering.rasterizers import CHOICES, RASTERIZERS
 from gs_densify.results.protocol import Quantisation, SsimBorders
 
 PresetName = Literal["quality", "balanced", "fast", "compact"]
@@ -61,10 +62,21 @@ class LearningRates:
     """Update only Gaussians that the step's views drew (not with --render.packed)."""
 
 
+_RASTERIZER_HELP = (
+    "Rasteriser. "
+    + "; ".join(
+        f"{name}: {entry.summary} ({', '.join(entry.devices)})"
+        for name, entry in RASTERIZERS.items()
+    )
+    + "; auto: the first of these that runs on the device."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RenderOptions:
     """How views are rendered."""
 
+    rasterizer: Annotated[str, tyro.conf.arg(help=_RASTERIZER_HELP)] = "auto"
     antialiased: bool = False
     """Scale opacity by the footprint that the 0.3 px dilation adds (Mip-Splatting, 2D filter)."""
     background: Literal["black", "random"] = "black"
@@ -209,6 +221,10 @@ class TrainConfig:
             (FORMATS, "export", self.export),
         ):
             registry.require(names, f"--{option}")
+        if self.render.rasterizer not in CHOICES:
+            raise ConfigError(
+                f"--render.rasterizer is '{self.render.rasterizer}'; known: {', '.join(CHOICES)}"
+            )
         if self.lr.visible_only and self.render.packed:
             raise ConfigError(
                 "--lr.visible-only does not go with --render.packed, which does not say for every"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
-from gs_densify.model.kernels import HAS_TRITON
+from gs_densify.kernels import HAS_TRITON
 
 
 class _WithoutCompiler:

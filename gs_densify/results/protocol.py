@@ -14,6 +14,10 @@ SsimBorders = Literal["reflect", "valid", "zero"]
 PSNR = "10 log10(1 / MSE), MSE over the pixels and channels of a view, mean over the views"
 
 
+GSPLAT_NEAR_PLANE = 0.01
+"""Depth below which gsplat 1.5.3 draws nothing unless told otherwise."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageSize:
     """A size, in pixels, and how many images of the scene have it."""
@@ -76,13 +80,16 @@ class Conditions:
     """Optimiser steps of the training; null where they are not known."""
     antialiased: bool
     """Rendered with Mip-Splatting's opacity compensation."""
-    near_plane: float = 0.01
+    near_plane: float = GSPLAT_NEAR_PLANE
     """Depth below which nothing is drawn, in the run's world; older files, in which it is not,
     were made with this one."""
     normalize: str | None = None
     """The world that the model was trained in, as `--data.normalize` names it: rates and thresholds
     depend on it. Null where it is not known; of a run of before there were names, `config` says it:
     true is `cameras`, false `none`."""
+    rasterizer: str | None = None
+    """Name of the rasteriser that rendered the views; null in older files: gsplat where there is a
+    GPU, else the reference."""
     gpu: str | None
     versions: dict[str, str | None]
     """As in `Results.versions`."""

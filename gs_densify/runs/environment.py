@@ -10,6 +10,7 @@ from importlib import metadata
 import torch
 
 from gs_densify import __version__
+from gs_densify.rendering.renderer import Renderer
 from gs_densify.results import Conditions, Hardware, PeakMemory
 
 _PACKAGES = ("torch", "gsplat", "pycolmap", "torchmetrics", "numpy", "imageio", "pillow")
@@ -43,19 +44,19 @@ def hardware(device: torch.device) -> Hardware:
 
 def conditions(
     device: torch.device,
+    renderer: Renderer,
     *,
     seed: int | None,
     steps: int | None,
-    antialiased: bool,
-    near_plane: float,
     normalize: str | None,
 ) -> Conditions:
-    """What moves the scores of a model besides the way of scoring."""
+    """Returns what moves the scores of a model besides the way of scoring."""
     return Conditions(
         seed=seed,
         steps=steps,
-        antialiased=antialiased,
-        near_plane=near_plane,
+        antialiased=renderer.settings.antialiased,
+        near_plane=renderer.settings.near_plane,
+        rasterizer=renderer.rasterizer.name,
         normalize=normalize,
         gpu=hardware(device).gpu,
         versions=versions(),

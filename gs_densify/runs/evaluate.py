@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from gs_densify.config.file import to_mapping
+from gs_densify.config.renderer import renderer_for
 from gs_densify.errors import ConfigError
 from gs_densify.model.init import to_parameters
 from gs_densify.model.transform import transform_splats
-from gs_densify.rendering.base import make_rasterizer
 from gs_densify.rendering.device import memory_shortage, pick_device, suit_threads
+from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.results import (
     EvaluationResults,
     PerView,
@@ -44,14 +45,15 @@ def evaluate_model(
     _require_held_out(model)
     config, run = model.config, model.run
     device = pick_device(config.device)
+    rasterizer_for(device, config.render.rasterizer)  # an error now, not after loading
     loaded = load(config, test_only=True, found=model.found)
+    renderer = renderer_for(config, loaded.near_plane, device)
     suit_threads(device, loaded.scene.views)
     folder = run_folder.create_folder(out, _default_folder(model))
     with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
         splats = _in_scene(model, loaded, device)
-        evaluation = score(
-            config, make_rasterizer(device), splats, loaded, pictures=folder / run_folder.RENDERS
-        )
+        pictures = folder / run_folder.RENDERS
+        evaluation = score(config, renderer, splats, loaded, pictures=pictures)
     seed = None if run is None else config.seed
     results = EvaluationResults(
         model=str(model.file),
@@ -60,7 +62,7 @@ def evaluate_model(
         seed=seed,
         step=model.step,
         config=_recorded_options(model),
-        protocol=protocol_of(config, loaded, device, seed=seed, steps=model.step),
+        protocol=protocol_of(config, loaded, renderer, device, seed=seed, steps=model.step),
         scores=evaluation.scores,
         unavailable=evaluation.unavailable,
         num_gaussians=len(splats["means"]),

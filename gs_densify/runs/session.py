@@ -235,7 +235,7 @@ class RunProcess:
         step = trainer.progress.step
         evaluation = score(
             self.config,
-            trainer.rasterizer,
+            trainer.renderer,
             trainer.splats,
             self.loaded,
             pictures=self.folder / run_folder.RENDERS if step == self.config.steps else None,
@@ -296,7 +296,12 @@ class RunProcess:
             steps=config.steps,
             config=state.config,
             protocol=protocol_of(
-                config, self.loaded, self.device, seed=config.seed, steps=config.steps
+                config,
+                self.loaded,
+                trainer.renderer,
+                self.device,
+                seed=config.seed,
+                steps=config.steps,
             ),
             scores=evaluation.scores,
             unavailable=evaluation.unavailable,

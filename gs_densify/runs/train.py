@@ -11,8 +11,8 @@ from gs_densify.config.file import save_config, to_mapping
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import schedule_remark, strategy_for, with_fitted_schedule
 from gs_densify.evaluation.metrics import check_further
-from gs_densify.rendering.base import make_rasterizer
 from gs_densify.rendering.device import memory_shortage, pick_device, suit_threads
+from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.results import Results
 from gs_densify.runs import environment as record
 from gs_densify.runs import layout as run_folder
@@ -112,7 +112,7 @@ def _checked_device(config: TrainConfig) -> torch.device:
     check_further(config.evaluation.metrics)
     record.forget_peak_memory(device)
     require_device(config.strategy, device.type)
-    make_rasterizer(device)
+    rasterizer_for(device, config.render.rasterizer)
     return device
 
 
@@ -120,7 +120,8 @@ def _load(
     config: TrainConfig, device: torch.device, clock: Stopwatch, found: Found = NOTHING_FOUND
 ) -> LoadedScene:
     clock.lap("device")
-    with warming_up(device, config.evaluation.lpips):
+    rasterizer = rasterizer_for(device, config.render.rasterizer)
+    with warming_up(device, rasterizer, config.evaluation.lpips):
         loaded = load(config, found=found)
         clock.lap("load")
     clock.lap("device")

@@ -6,14 +6,16 @@ from threading import Thread
 
 import torch
 
+from gs_densify import kernels
 from gs_densify.evaluation.metrics import lpips
-from gs_densify.model import kernels
-from gs_densify.rendering.gsplat import rasterizer as gsplat_cuda
+from gs_densify.rendering.base import Rasterizer
 
 
 @contextmanager
-def warming_up(device: torch.device, lpips_names: Sequence[str]) -> Iterator[None]:
-    """Start CUDA, the rasteriser and Triton in threads beside the body; then load cuDNN.
+def warming_up(
+    device: torch.device, rasterizer: Rasterizer, lpips_names: Sequence[str]
+) -> Iterator[None]:
+    """Starts CUDA, the rasteriser and Triton in threads beside the body; then loads cuDNN.
 
     What renders is waited for where the body ends well: an error, or Ctrl-C, need not wait for a
     compiler. cuDNN, which the LPIPS variants `lpips_names` need, is loaded on beside training.
@@ -23,7 +25,7 @@ def warming_up(device: torch.device, lpips_names: Sequence[str]) -> Iterator[Non
         yield
         return
     threads = [
-        Thread(target=_start_rasterizer, args=[device, lpips_names], daemon=True),
+        Thread(target=_start_rasterizer, args=[device, rasterizer, lpips_names], daemon=True),
         Thread(target=_start_triton, daemon=True),
     ]
     for thread in threads:
@@ -33,9 +35,11 @@ def warming_up(device: torch.device, lpips_names: Sequence[str]) -> Iterator[Non
         thread.join()
 
 
-def _start_rasterizer(device: torch.device, lpips_names: Sequence[str]) -> None:
+def _start_rasterizer(
+    device: torch.device, rasterizer: Rasterizer, lpips_names: Sequence[str]
+) -> None:
     with suppress(Exception):
-        gsplat_cuda.start(device)
+        rasterizer.start(device)
     # No daemon: a process must not end amid the loading of a library.
     Thread(target=_load_cudnn, args=[device, lpips_names], daemon=False).start()
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gs_densify.model.kernels import HAS_TRITON
+from gs_densify.kernels import HAS_TRITON
 from gs_densify.model.state import State
 from gs_densify.strategies.base import StepInfo
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from gs_densify.config.options import TrainConfig
+from gs_densify.config.renderer import renderer_for
 from gs_densify.model.init import create_splats
 from gs_densify.model.thinning import thinned
-from gs_densify.rendering.base import make_rasterizer
 from gs_densify.scene.scene import View
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.batches import ViewStore
@@ -45,7 +45,7 @@ def build_trainer(
         device: where to train.
         masks: for each view bool [H,W], True where a pixel counts, or None; none for no masks.
     """
-    rasterizer = make_rasterizer(device)
+    renderer = renderer_for(config, near_plane, device)
     seed_everything(config.seed)
     if config.max_gaussians is not None and len(points) > config.max_gaussians:
         # Before the first scales are made, which follow from the distances between those that stay.
@@ -64,8 +64,7 @@ def build_trainer(
         config,
         splats,
         ViewStore(views, photos, device, budget=config.data.image_budget * 2**30, masks=masks),
-        rasterizer,
+        renderer,
         host,
         scene_scale=scene_scale * SCENE_SCALE_MARGIN,
-        near_plane=near_plane,
     )

@@ -1,46 +1,12 @@
 """The photometric loss of 3DGS: L1 and SSIM."""
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError
-from gs_densify.model.kernels import HAS_TRITON
-from gs_densify.strategies.scores import SSIM_CONSTANTS, ssim_window
-
-_TAPS = len(ssim_window())
-_C1, _C2 = SSIM_CONSTANTS
-
-
-@lru_cache(maxsize=32)
-def _blur_matrix(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """[size, size - 10]: what a row is multiplied by to be blurred where the window fits."""
-    matrix = torch.zeros(size, size - _TAPS + 1, device=device, dtype=dtype)
-    columns = torch.arange(size - _TAPS + 1, device=device)
-    for i, weight in enumerate(ssim_window()):
-        matrix[columns + i, columns] = weight
-    return matrix
-
-
-def _blur(images: Tensor) -> Tensor:
-    """Blur [..., H, W] as two matrix products, many times faster than cuDNN's convolution."""
-    height, width = images.shape[-2:]
-    along_rows = images @ _blur_matrix(width, images.device, images.dtype)
-    return _blur_matrix(height, images.device, images.dtype).T @ along_rows
-
-
-def ssim_map(first: Tensor, second: Tensor) -> Tensor:
-    """SSIM of images [B,H,W,C] in [0,1] where the 11x11 window (sigma 1.5) fits: [B,C,H-10,W-10].
-
-    Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004.
-    """
-    a, b = first.permute(0, 3, 1, 2), second.permute(0, 3, 1, 2)
-    mean_a, mean_b, square_a, square_b, product = _blur(torch.stack([a, b, a * a, b * b, a * b]))
-    variances = square_a - mean_a**2 + square_b - mean_b**2
-    covariance = product - mean_a * mean_b
-    luminance = (2 * mean_a * mean_b + _C1) / (mean_a**2 + mean_b**2 + _C1)
-    return luminance * (2 * covariance + _C2) / (variances + _C2)
+from gs_densify.images.blur import TAPS, window
+from gs_densify.images.ssim import CONSTANTS, ssim_map
+from gs_densify.kernels import HAS_TRITON
 
 
 def photometric_loss(
@@ -68,9 +34,9 @@ def photometric_loss(
         l1 = _weighted_mean((render - image).abs(), weights)
         return l1, {"l1": l1.detach()}
     height, width = render.shape[1:3]
-    if min(height, width) < _TAPS:
+    if min(height, width) < TAPS:
         raise ConfigError(
-            f"photos of {width}x{height} are smaller than SSIM's {_TAPS}x{_TAPS} window; use a"
+            f"photos of {width}x{height} are smaller than SSIM's {TAPS}x{TAPS} window; use a"
             " smaller --downscale, or --loss.ssim 0"
         )
     fused = render.is_cuda and HAS_TRITON
@@ -88,7 +54,7 @@ def _plain_loss(
     render: Tensor, image: Tensor, weights: Tensor, ssim_weight: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     l1 = _weighted_mean((render - image).abs(), weights)
-    dissimilarity = _weighted_mean(1 - ssim_map(render, image), weights)
+    dissimilarity = _weighted_mean(1 - ssim_map(render, image, "valid"), weights)
     return torch.lerp(l1, dissimilarity, ssim_weight), l1, dissimilarity
 
 
@@ -97,4 +63,4 @@ def _fused_loss(
 ) -> tuple[Tensor, Tensor, Tensor]:
     from gs_densify.images.photometric_triton import PhotometricLoss
 
-    return PhotometricLoss.apply(render, image, weights, ssim_weight, ssim_window(), _C1, _C2)
+    return PhotometricLoss.apply(render, image, weights, ssim_weight, window(), *CONSTANTS)

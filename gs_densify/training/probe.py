@@ -6,7 +6,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats
+from gs_densify.rendering.base import RenderOutput
+from gs_densify.rendering.renderer import Renderer
 from gs_densify.strategies.base import ProbedView, StepInfo
 from gs_densify.training.batches import ViewStore
 
@@ -18,15 +19,12 @@ class Probe:
         self,
         views: ViewStore,
         splats: torch.nn.ParameterDict,
-        rasterizer: Rasterizer,
+        renderer: Renderer,
         *,
         sh_degree: Callable[[], int],
-        antialiased: bool,
-        near_plane: float,
     ) -> None:
-        self._views, self._splats, self._rasterizer = views, splats, rasterizer
+        self._views, self._splats, self._renderer = views, splats, renderer
         self._sh_degree = sh_degree
-        self._projection: dict[str, Any] = {"antialiased": antialiased, "near_plane": near_plane}
 
     def __len__(self) -> int:
         return len(self._views)
@@ -38,7 +36,7 @@ class Probe:
         maps: Callable[[Tensor, Tensor], Tensor] | None = None,
         channels: Tensor | None = None,
     ) -> ProbedView:
-        """Render training view `index` on black; gradients of the model are not touched.
+        """Renders training view `index` on black; gradients of the model are not touched.
 
         `maps(image, render)`, both [1,H,W,3], gives per-pixel maps [1,H,W,M]; `channels` [N,M] are
         composited like colours. One of the two at most.
@@ -81,13 +79,4 @@ class Probe:
         self, viewmats: Tensor, Ks: Tensor, size: tuple[int, int], aux: Tensor | None
     ) -> RenderOutput:
         frozen = {name: value.detach() for name, value in self._splats.items()}
-        return render_splats(
-            self._rasterizer,
-            frozen,
-            viewmats,
-            Ks,
-            *size,
-            sh_degree=self._sh_degree(),
-            **self._projection,
-            aux=aux,
-        )
+        return self._renderer(frozen, viewmats, Ks, *size, sh_degree=self._sh_degree(), aux=aux)

@@ -17,8 +17,9 @@ from gs_densify.errors import GsDensifyError, NonFiniteError
 from gs_densify.model import adam
 from gs_densify.model import init as model
 from gs_densify.model.gaussians import Optimizers, Params
-from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats
+from gs_densify.rendering.base import RenderOutput
 from gs_densify.rendering.device import wait_for
+from gs_densify.rendering.renderer import Renderer
 from gs_densify.results import MetricsRow
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import StepInfo
@@ -59,20 +60,15 @@ class Trainer:
         config: TrainConfig,
         splats: torch.nn.ParameterDict,
         views: ViewStore,
-        rasterizer: Rasterizer,
+        renderer: Renderer,
         host: StrategyAdapter,
         *,
         scene_scale: float,
-        near_plane: float,
     ) -> None:
         self.config = config
         self.views = views
-        self.rasterizer = rasterizer
+        self.renderer = renderer
         self.host = host
-        self._projection: dict[str, Any] = {
-            "antialiased": config.render.antialiased,
-            "near_plane": near_plane,
-        }
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
         self._resolution = coarse_to_fine(
@@ -104,9 +100,8 @@ class Trainer:
         self._probe = Probe(
             views,
             splats,
-            rasterizer,
+            renderer,
             sh_degree=lambda: self._sh_degree(self.progress.step),
-            **self._projection,
         )
         self.gaussians = host.start(splats, optimizers, scene_scale=scene_scale)
         self.progress = Progress(peak_gaussians=self.gaussians.num)
@@ -347,15 +342,13 @@ class Trainer:
         backgrounds = None
         if options.background == "random":
             backgrounds = torch.rand(len(batch.indices), 3, device=batch.images.device)
-        return render_splats(
-            self.rasterizer,
+        return self.renderer(
             self.splats,
             self.modules.cameras(batch.viewmats, batch.indices),
             batch.Ks,
             *batch.size,
             sh_degree=self._sh_degree(step),
             backgrounds=backgrounds,
-            **self._projection,
             absgrad=options.absgrad or self.host.needs_absgrad(step),
             packed=options.packed,
             aux=aux,

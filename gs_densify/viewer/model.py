@@ -9,6 +9,8 @@ from torch import Tensor
 
 from gs_densify.errors import ConfigError, ResultError, SceneError
 from gs_densify.model.files.base import load_model
+from gs_densify.rendering.base import RenderSettings
+from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
 from gs_densify.runs import open_model as model_file
 from gs_densify.runs.loaded_scene import find_scene, near_plane_of
 from gs_densify.scene.normalize import World, camera_centers, mean_up
@@ -20,8 +22,6 @@ NORMALIZED_UP: Direction = (0.0, 0.0, 1.0)
 COLMAP_UP: Direction = (0.0, -1.0, 0.0)
 """COLMAP's world has no up; it mostly follows its first cameras, whose y axis points down."""
 
-_GSPLAT_NEAR_PLANE = 0.01
-
 
 @dataclasses.dataclass(frozen=True)
 class Model:
@@ -29,18 +29,17 @@ class Model:
 
     title: str
     splats: dict[str, Tensor]
-    antialiased: bool
+    settings: RenderSettings
+    """How it is rendered; with gsplat's near plane where no run says another."""
     up: Direction
     scene: Scene | None = None
     """The scene in the model's own frame; None where there is none."""
     no_scene: str | None = None
     """Why the scene of a run is not there."""
-    near_plane: float = _GSPLAT_NEAR_PLANE
-    """Depth below which nothing is drawn; gsplat's where no run says it."""
 
 
 def open_model(path: Path, *, step: int | None = None, data_root: Path | None = None) -> Model:
-    """Read a run's checkpoint after `step` (the latest when None), or a PLY file.
+    """Reads a run's checkpoint after `step` (the latest when None), or a PLY file.
 
     Raises:
         ResultError: where nothing is at `path`, or it is damaged or something else.
@@ -56,7 +55,8 @@ def open_model(path: Path, *, step: int | None = None, data_root: Path | None = 
         if value is not None:
             raise ConfigError(f"{option} says something about a run, but {path} is a file")
     contents = load_model(path)
-    return Model(path.name, contents.splats, bool(contents.antialiased), COLMAP_UP)
+    settings = RenderSettings(antialiased=bool(contents.antialiased))
+    return Model(path.name, contents.splats, settings, COLMAP_UP)
 
 
 def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
@@ -71,11 +71,13 @@ def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
     return Model(
         f"{Path(config.scene).name}, {Path(config.strategy).stem}, step {opened.step}",
         dict(opened.splats),
-        config.render.antialiased,
+        RenderSettings(
+            antialiased=config.render.antialiased,
+            near_plane=_near_plane(opened, scene),
+        ),
         _up(config.data.normalize, scene),
         scene,
         no_scene,
-        _near_plane(opened, scene),
     )
 
 
@@ -93,7 +95,7 @@ def _near_plane(opened: model_file.OpenedModel, scene: Scene | None) -> float:
     """The run's own; where that is not known its scene's, or else gsplat's."""
     if scene is not None:
         return near_plane_of(opened.config, scene, opened.found)
-    return opened.found.near_plane or opened.config.render.near_plane or _GSPLAT_NEAR_PLANE
+    return opened.found.near_plane or opened.config.render.near_plane or GSPLAT_NEAR_PLANE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import threading
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from gs_densify.errors import BackendError
 from gs_densify.evaluation.quantisation import quantize
 from gs_densify.model.init import sh_degree_of
 from gs_densify.model.types import Splats
-from gs_densify.rendering.base import Rasterizer, RenderOutput, render_splats
+from gs_densify.rendering.base import RenderOutput
+from gs_densify.rendering.renderer import Renderer
 from gs_densify.viewer.camera import Camera
 
 Quantity = Literal["colour", "depth", "alpha"]
@@ -43,22 +44,19 @@ class Look:
 class Painter:
     """Draws one model for every window, one picture at a time."""
 
-    def __init__(
-        self, rasterizer: Rasterizer, splats: Splats, *, antialiased: bool, near_plane: float
-    ) -> None:
-        self.rasterizer = rasterizer
+    def __init__(self, renderer: Renderer, splats: Splats) -> None:
+        self.renderer = renderer
         self.splats = {name: value.detach() for name, value in splats.items()}
-        self._projection: dict[str, Any] = {"antialiased": antialiased, "near_plane": near_plane}
         self.sh_degree = sh_degree_of(splats)
         self._one_at_a_time = threading.Lock()
 
     @property
     def device(self) -> torch.device:
-        """Where the model lies."""
+        """Returns the device on which the model lies."""
         return self.splats["means"].device
 
     def picture(self, camera: Camera, width: int, height: int, look: Look) -> np.ndarray:
-        """What `camera` sees, uint8 [height, width, 3].
+        """Returns what `camera` sees, uint8 [height, width, 3].
 
         Raises:
             BackendError: where the GPU's memory does not hold the picture.
@@ -74,25 +72,23 @@ class Painter:
         return painted.mul(255).round().byte().cpu().numpy()
 
     def warm_up(self) -> None:
-        """Draw a small picture: gsplat compiles at its first, and what fails is said at once."""
+        """Draws a small picture: gsplat compiles at its first, and an error is raised at once."""
         ahead = Camera((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0), fov=1.0, aspect=1.0)
         self.picture(ahead, 16, 16, Look(sh_degree=self.sh_degree))
 
     @torch.no_grad()
     def paint(self, camera: Camera, width: int, height: int, look: Look) -> Tensor:
-        """What `camera` sees, [height, width, 3] float, not clamped above."""
+        """Returns what `camera` sees, [height, width, 3] float, not clamped above."""
         viewmat = torch.from_numpy(camera.viewmat()).float().to(self.device)
         K = torch.from_numpy(camera.intrinsics(width, height)).float().to(self.device)
         background = torch.tensor(look.background, device=self.device)
-        output = render_splats(
-            self.rasterizer,
+        output = self.renderer(
             _adjusted(self.splats, look),
             viewmat[None],
             K[None],
             width,
             height,
             sh_degree=look.sh_degree,
-            **self._projection,
             backgrounds=background[None],
             aux=self._depths(viewmat) if look.quantity == "depth" else None,
         )
@@ -102,12 +98,12 @@ class Painter:
         return grey.expand(-1, -1, 3)
 
     def _depths(self, viewmat: Tensor) -> Tensor:
-        """Depth of every centre along the optical axis, [N, 1]."""
+        """Returns the depth of every centre along the optical axis, [N, 1]."""
         return (self.splats["means"] @ viewmat[2, :3] + viewmat[2, 3])[:, None]
 
 
 def _adjusted(splats: Splats, look: Look) -> Splats:
-    """The parameters with the sizes and the omissions that `look` asks for."""
+    """Returns the parameters with the sizes and the omissions that `look` asks for."""
     changed = dict(splats.items())
     if look.scale != 1.0:
         changed["scales"] = splats["scales"] + math.log(look.scale)
@@ -118,7 +114,7 @@ def _adjusted(splats: Splats, look: Look) -> Splats:
 
 
 def _depth_as_grey(output: RenderOutput, background: Tensor) -> Tensor:
-    """Near over depth, [H, W, 3]: white is near, black infinitely far.
+    """Returns near over depth, [H, W, 3]: white is near, black infinitely far.
 
     The depth of a pixel is the mean of its Gaussians', weighted by what each adds to it.
     """

@@ -106,6 +106,8 @@ def test_dust_before_a_camera_is_cut_off_unless_it_is_asked_for(
 ) -> None:
     stored = load_results(finished_run / "results.json")
     assert stored.protocol.conditions.near_plane == 0.05
+    assert stored.protocol.conditions.rasterizer == "reference"
+    assert stored.config["render"]["rasterizer"] == "auto", "another machine may take another"
     scene = find_scene(TrainConfig(scene=str(tiny)))
     camera = np.linalg.inv(scene.test_views[0].cam_from_world)
     mean = torch.tensor(camera @ [0.0, 0.0, 0.03, 1.0])[:3].float()
@@ -246,6 +248,9 @@ def test_a_run_is_scored_under_each_protocol(
         (["{plain}", "--scene", "{tiny}", "--antialiased"], "header says that the model is not"),
         (["{run}", "--antialiased"], "--antialiased has no effect on "),
         (["{run}", "--near-plane", "0.1"], "--near-plane has no effect on "),
+        (["{run}", "--rasterizer", "opengl"], "--rasterizer is 'opengl'; known: auto, gsplat"),
+        (["{run}", "--rasterizer", "gsplat", "--device", "cpu"], "'gsplat' runs on cuda, and the"),
+        (["--aggregate", "{run}", "--rasterizer", "auto"], "--rasterizer has no effect on --agg"),
         (["{run}", "--pictures", "-5"], "--pictures is -5; it must be at least -1"),
         (["{run}", "--test-every", "4"], "--test-every has no effect on "),
         (["{run}", "--step", "21"], "there is no such checkpoint"),

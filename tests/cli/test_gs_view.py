@@ -17,7 +17,8 @@ import pytest
 import yaml
 from commands import MODULES, refusal, run
 
-from gs_densify.rendering.base import make_rasterizer
+from gs_densify.rendering.rasterizers import make_rasterizer
+from gs_densify.rendering.renderer import Renderer
 from gs_densify.viewer.camera import camera_of
 from gs_densify.viewer.model import Model, open_model
 from gs_densify.viewer.paint import Look, Painter
@@ -79,10 +80,7 @@ def model(finished_run: Path) -> Model:
 
 @pytest.fixture(scope="module")
 def painter(model: Model) -> Painter:
-    rasterizer = make_rasterizer("reference")
-    return Painter(
-        rasterizer, model.splats, antialiased=model.antialiased, near_plane=model.near_plane
-    )
+    return Painter(Renderer(make_rasterizer("reference"), model.settings), model.splats)
 
 
 @pytest.fixture

@@ -36,6 +36,14 @@ def _train(scene: object, folder: Path, *options: object):
         (["--scene", "tiny", "--device", "tpu"], "invalid choice 'tpu'"),
         (["--scene", "tiny", "--strategy.refine-every", "0"], "refine_every is 0"),
         (["--scene", "tiny", "--render.packed", "--device", "cpu"], "acked"),
+        (
+            ["--scene", "tiny", "--render.rasterizer", "opengl"],
+            "--render.rasterizer is 'opengl'; known: auto, gsplat, reference",
+        ),
+        (
+            ["--scene", "tiny", "--render.rasterizer", "gsplat", "--device", "cpu"],
+            "'gsplat' runs on cuda, and the device is the cpu; expected auto or reference there",
+        ),
     ],
 )
 def test_wrong_arguments(options: list[str], message: str, tmp_path: Path) -> None:

@@ -170,14 +170,16 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(unfinished: Path, tiny: Path) -
 
 
 def test_a_run_from_before_there_was_a_near_plane_goes_on_with_gsplats(unfinished: Path) -> None:
+    """Nor was there a choice of rasterisers."""
     config, last = unfinished / "config.yml", unfinished / "checkpoints" / "step_000060.pt"
     text = config.read_text()
-    for line in ("format: 2\n", "  near_plane: null\n"):
+    for line in ("format: 2\n", "  near_plane: null\n", "  rasterizer: auto\n"):
         assert line in text
         text = text.replace(line, "")
     config.write_text(text)
     contents = torch.load(last, weights_only=True)
     assert contents["run"]["config"]["render"].pop("near_plane") is None
+    assert contents["run"]["config"]["render"].pop("rasterizer") == "auto"
     assert contents["run"].pop("found")["near_plane"] == 0.05
     torch.save(contents, last)
     done = run("gs-train", "--resume", "run", cwd=unfinished.parent)

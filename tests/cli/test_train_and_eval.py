@@ -112,6 +112,19 @@ def test_random_background_batches_and_antialiasing_train_too(tiny: Path, tmp_pa
     assert cloud.sh_degree == 1
 
 
+@pytest.mark.gpu
+def test_a_gpu_trains_with_the_reference_where_it_is_asked_to(tiny: Path, tmp_path: Path) -> None:
+    found = {}
+    for name in ("gsplat", "reference"):
+        options = ["--device", "cuda", "--render.rasterizer", name, "--steps", 40]
+        done = run("gs-train", "--scene", tiny, "--out", name, *SMOKE, *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found[name] = load_results(tmp_path / name / "results.json")
+        assert found[name].protocol.conditions.rasterizer == name
+    scores = [results.scores.psnr for results in found.values()]
+    assert scores[0] == pytest.approx(scores[1], abs=0.5)
+
+
 def test_profile_names_the_parts_of_a_step(tiny: Path, tmp_path: Path) -> None:
     options = ["--profile", 10, 14]
     done = run("gs-train", "--scene", tiny, "--out", "r", *SMOKE, *options, cwd=tmp_path)

@@ -13,7 +13,8 @@ from gs_densify.rendering.attribution.contributors import (
     largest_areas,
     top_contributors,
 )
-from gs_densify.rendering.base import make_rasterizer
+from gs_densify.rendering.base import RenderSettings
+from gs_densify.rendering.rasterizers import make_rasterizer
 
 SCENES = {
     "sparse": {"n": 12, "width": 19, "height": 13, "size": 0.2},
@@ -67,7 +68,7 @@ def as_packed(info: dict) -> dict:
 @pytest.mark.parametrize("antialiased", [False, True])
 def test_torch_equals_brute_force(name: str, antialiased: bool) -> None:
     scene = random_scene(**SCENES[name], n_cameras=2, seed=3)
-    info = rendered(scene, antialiased=antialiased)
+    info = rendered(scene, settings=RenderSettings(antialiased=antialiased))
     pixel_map = torch.rand(2, scene.height, scene.width, dtype=torch.float64)
     found = contributions(info, len(scene.means), pixel_map)
     for camera in range(2):
@@ -138,7 +139,7 @@ import sys
 import torch
 sys.path.insert(0, {folder!r})
 from rendering_scenes import random_scene
-from gs_densify.rendering.base import make_rasterizer
+from gs_densify.rendering.rasterizers import make_rasterizer
 from gs_densify.rendering.attribution.contributors import _read, contributors_torch
 from gs_densify.rendering.attribution.contributors_triton import contributors_triton
 from gs_densify.rendering.reference.tiles import intersect_tiles

@@ -4,17 +4,16 @@ import pytest
 import torch
 from rendering_scenes import brute_force, random_scene
 
+from gs_densify.rendering.base import RenderSettings
 from gs_densify.rendering.reference.compositing import composite
 from gs_densify.rendering.reference.projection import project
 from gs_densify.rendering.reference.tiles import intersect_tiles
-
-OPTIONS = {"antialiased": False, "near_plane": 0.01, "far_plane": 1e10, "radius_clip": 0.0}
 
 
 def ellipses(scene, channels=4):
     """Projected Gaussians as leaves: means2d, conics, colors, opacities; and their tile lists."""
     arguments = scene.arguments
-    out = project(*arguments[:4], *arguments[5:], **OPTIONS)
+    out = project(*arguments[:4], *arguments[5:], RenderSettings())
     n_cameras, n = out.depths.shape
     leaves = [
         out.means2d,

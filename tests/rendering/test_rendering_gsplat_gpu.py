@@ -16,7 +16,8 @@ import torch
 from rendering_scenes import random_scene, surface_scene
 
 from gs_densify.errors import BackendError
-from gs_densify.rendering.base import make_rasterizer
+from gs_densify.rendering.base import RenderSettings
+from gs_densify.rendering.rasterizers import make_rasterizer
 
 pytestmark = pytest.mark.gpu
 
@@ -101,7 +102,8 @@ CASES += [("small", False, degree) for degree in (0, 1, 2)]
 @pytest.mark.parametrize(("name", "antialiased", "sh_degree"), CASES)
 def test_reference_equals_gsplat(name, antialiased, sh_degree):
     scene = SCENES[name]()
-    options = {"antialiased": antialiased, "sh_degree": sh_degree, "absgrad": True}
+    settings = RenderSettings(antialiased=antialiased)
+    options = {"settings": settings, "sh_degree": sh_degree, "absgrad": True}
     mine, my_info = rendered("reference", scene.to("cuda", torch.float32), **options)
     theirs, their_info = rendered("gsplat", scene.to("cuda", torch.float32), **options)
     exact, _ = rendered("reference", scene.to("cuda", torch.float64), **options)
@@ -189,7 +191,7 @@ def test_stages_equal_gsplats_own_function(antialiased, n_cameras):
         *scene.arguments[5:],
         sh_degree=3,
         absgrad=True,
-        antialiased=antialiased,
+        settings=RenderSettings(antialiased=antialiased),
     )
     ours = torch.autograd.grad((weights * found.image).sum(), scene.parameters)
     assert (found.image - expected).abs().max() < 1e-5
@@ -203,7 +205,7 @@ def test_stages_equal_gsplats_own_function(antialiased, n_cameras):
 
 def test_the_reference_is_the_same_on_both_devices():
     scene = random_scene(300, 60, 40, n_cameras=2)
-    options = {"sh_degree": 3, "absgrad": True, "antialiased": True}
+    options = {"sh_degree": 3, "absgrad": True, "settings": RenderSettings(antialiased=True)}
     on_cpu, _ = rendered("reference", scene, **options)
     on_gpu, _ = rendered("reference", scene.to("cuda"), **options)
     for what, value in on_cpu.items():

@@ -4,14 +4,13 @@ from gsplat.cuda._torch_impl import _fully_fused_projection, _quat_scale_to_cova
 from rendering_scenes import random_scene
 
 from gs_densify.model.geometry import quats_to_rotmats
+from gs_densify.rendering.base import RenderSettings
 from gs_densify.rendering.reference.projection import ALPHA_MIN, project
-
-OPTIONS = {"antialiased": False, "near_plane": 0.01, "far_plane": 1e10, "radius_clip": 0.0}
 
 
 def projected(scene, **options):
     arguments = scene.arguments
-    return project(*arguments[:4], *arguments[5:], **{**OPTIONS, **options})
+    return project(*arguments[:4], *arguments[5:], RenderSettings(**options))
 
 
 def gsplats(scene):

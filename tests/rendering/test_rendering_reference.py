@@ -6,9 +6,11 @@ from gsplat.cuda._torch_impl import _spherical_harmonics
 from rendering_scenes import brute_force, random_scene
 
 from gs_densify.errors import BackendError
-from gs_densify.rendering.base import make_rasterizer
+from gs_densify.rendering.base import RenderSettings
+from gs_densify.rendering.rasterizers import make_rasterizer
 
 render = make_rasterizer("reference")
+ANTIALIASED = RenderSettings(antialiased=True)
 
 
 def smooth_scene(n_cameras):
@@ -60,7 +62,7 @@ def test_gradients_equal_finite_differences(antialiased, sh_degree, n_cameras, b
             scene.width,
             scene.height,
             sh_degree=sh_degree,
-            antialiased=antialiased,
+            settings=RenderSettings(antialiased=antialiased),
             backgrounds=rest.pop(0) if background else None,
             aux=rest.pop(0) if n_aux else None,
         )
@@ -87,7 +89,7 @@ def test_camera_gradients_equal_finite_differences():
 def test_pipeline_equals_brute_force_with_antialiasing_and_background():
     scene = random_scene(25, width=14, height=11, n_cameras=2, size=0.1, seed=5)
     background = torch.rand(2, 3, dtype=torch.float64)
-    out = render(*scene.arguments, sh_degree=3, antialiased=True, backgrounds=background)
+    out = render(*scene.arguments, sh_degree=3, settings=ANTIALIASED, backgrounds=background)
     colors = []
     for camera in range(2):
         centre = torch.linalg.inv(scene.viewmats[camera])[:3, 3]
@@ -195,7 +197,7 @@ def test_nothing_to_see_gives_the_background_and_zero_gradients(n, antialiased, 
     out = render(
         *scene.arguments,
         sh_degree=sh_degree,
-        antialiased=antialiased,
+        settings=RenderSettings(antialiased=antialiased),
         backgrounds=background,
         absgrad=True,
         aux=aux,

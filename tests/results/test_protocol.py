@@ -133,6 +133,7 @@ def test_recorded_runs_of_older_versions_are_still_read(path: Path) -> None:
     assert protocol.conditions.gpu == stored["hardware"]["gpu"]
     assert protocol.conditions.versions == stored["versions"]
     assert protocol.conditions.antialiased == stored["config"]["render"]["antialiased"]
+    assert protocol.conditions.rasterizer is None, "it was not said"
     per_view = load_per_view(path.with_name("per_view.json"))
     assert [view.name for view in per_view.views] == protocol.test_images
 

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from gs_densify.rendering.base import make_rasterizer
+from gs_densify.rendering.rasterizers import make_rasterizer
+from gs_densify.rendering.renderer import Renderer
 from gs_densify.scene.scene import View
 from gs_densify.training.batches import ViewStore
 from gs_densify.training.probe import Probe
@@ -62,8 +63,5 @@ def make_probe(params: torch.nn.ParameterDict, num_views: int = 4) -> RecordingP
         views.append(View(f"{i}.png", Path(f"{i}.png"), 1, pose, K, WIDTH, HEIGHT))
         photos.append(generator.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
     store = ViewStore(views, photos, torch.device("cpu"), budget=1e9)
-    rasterizer = make_rasterizer("reference")
-    probe = Probe(
-        store, params, rasterizer, sh_degree=lambda: 0, antialiased=False, near_plane=0.01
-    )
-    return RecordingProbe(probe)
+    renderer = Renderer(make_rasterizer("reference"))
+    return RecordingProbe(Probe(store, params, renderer, sh_degree=lambda: 0))

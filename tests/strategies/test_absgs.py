@@ -9,7 +9,8 @@ from splats_example import snapshot, trained
 from gs_densify.config.layers import strategy_defaults
 from gs_densify.errors import ConfigError
 from gs_densify.model.init import to_parameters
-from gs_densify.rendering.base import make_rasterizer, render_splats
+from gs_densify.rendering.rasterizers import make_rasterizer
+from gs_densify.rendering.renderer import Renderer
 from gs_densify.strategies.methods.absgs import AbsGSStrategy, clones_and_splits
 
 COUNT = 8
@@ -112,8 +113,7 @@ def test_a_large_gaussian_over_stripes_splits_though_its_signed_gradient_cancels
     )
     camera = torch.tensor([[[40.0, 0.0, 32.0], [0.0, 40.0, 32.0], [0.0, 0.0, 1.0]]])
     strategy = AbsGSStrategy(refine_start_iter=0, refine_every=1)
-    output = render_splats(
-        make_rasterizer(torch.device("cpu")),
+    output = Renderer(make_rasterizer("reference"))(
         params,
         torch.eye(4)[None],
         camera,

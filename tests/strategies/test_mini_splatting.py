@@ -12,7 +12,8 @@ from gs_densify.model.geometry import covariances
 from gs_densify.model.init import neighbour_distances
 from gs_densify.rendering.attribution.contributors import contributions
 from gs_densify.rendering.attribution.rays import pixel_rays, ray_peaks
-from gs_densify.rendering.base import make_rasterizer, render_splats
+from gs_densify.rendering.rasterizers import make_rasterizer
+from gs_densify.rendering.renderer import Renderer
 from gs_densify.strategies import importance
 from gs_densify.strategies.methods import mini_splatting
 from gs_densify.strategies.methods.mini_splatting import MiniSplattingStrategy
@@ -43,8 +44,7 @@ class _Probe:
     def __call__(self, index: int) -> SimpleNamespace:
         viewmat = _viewmat(index)
         frozen = {name: value.detach() for name, value in self.params.items()}
-        output = render_splats(
-            make_rasterizer("reference"),
+        output = Renderer(make_rasterizer("reference"))(
             frozen,
             viewmat[None],
             K[None],
@@ -66,8 +66,7 @@ def _model(count: int = COUNT):
 
 def _train_step(strategy, params, optimizers, state, probe, step: int, view: int = 0) -> None:
     """One real forward and backward pass, then the hook."""
-    output = render_splats(
-        make_rasterizer("reference"),
+    output = Renderer(make_rasterizer("reference"))(
         params,
         _viewmat(view)[None],
         K[None],

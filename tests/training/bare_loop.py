@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from gs_densify.rendering.base import RenderSettings
 from gs_densify.rendering.reference.rasterizer import ReferenceRasterizer
 
 
@@ -142,8 +143,7 @@ def _render(
         view.photo.shape[0],
         sh_degree=None,
         backgrounds=background.double()[None],
-        antialiased=recipe.antialiased,
-        near_plane=recipe.near_plane,
+        settings=RenderSettings(antialiased=recipe.antialiased, near_plane=recipe.near_plane),
     ).image[0]
 
 

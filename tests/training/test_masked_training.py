@@ -10,7 +10,8 @@ from tqdm import tqdm
 from gs_densify.check.miniature import Miniature, load_miniature
 from gs_densify.config.options import LossOptions, TrainConfig
 from gs_densify.model.init import create_splats
-from gs_densify.rendering.base import make_rasterizer
+from gs_densify.rendering.rasterizers import rasterizer_for
+from gs_densify.rendering.renderer import Renderer
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.batches import ViewStore
 from gs_densify.training.trainer import Trainer
@@ -49,9 +50,8 @@ def train(
     )
     views = ViewStore(scene.views, photos, device, budget=1e9, masks=masks)
     host = StrategyAdapter("watcher", watcher)
-    trainer = Trainer(
-        config, splats, views, make_rasterizer(device), host, scene_scale=1.0, near_plane=0.01
-    )
+    renderer = Renderer(rasterizer_for(device))
+    trainer = Trainer(config, splats, views, renderer, host, scene_scale=1.0)
     trainer.run(4, lambda row: None, tqdm(disable=True))
     return trainer, watcher
 

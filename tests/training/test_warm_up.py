@@ -7,12 +7,13 @@ import threading
 import pytest
 import torch
 
+from gs_densify import kernels
 from gs_densify.evaluation.metrics import lpips
-from gs_densify.model import kernels
-from gs_densify.rendering.gsplat import rasterizer as gsplat_cuda
+from gs_densify.rendering.reference.rasterizer import ReferenceRasterizer
 from gs_densify.runs.warm_up import warming_up
 
 CUDA = torch.device("cuda")
+RASTERIZER = ReferenceRasterizer()
 
 
 @pytest.fixture
@@ -42,9 +43,9 @@ def test_the_renderer_is_ready_after_the_body_and_starts_beside_it(
         assert go.wait(60)
         ready.append(device)
 
-    monkeypatch.setattr(gsplat_cuda, "start", start)
+    monkeypatch.setattr(RASTERIZER, "start", start)
     monkeypatch.setattr(kernels, "start", start)
-    with warming_up(CUDA, ("lpips_vgg", "lpips_vgg_01", "lpips_alex")):
+    with warming_up(CUDA, RASTERIZER, ("lpips_vgg", "lpips_vgg_01", "lpips_alex")):
         assert not ready
         go.set()
     assert sorted(ready, key=len) == [(), (CUDA,)]
@@ -59,9 +60,9 @@ def test_cudnn_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, loaded: list[s
         assert go.wait(60)
         done.append(backbone)
 
-    monkeypatch.setattr(gsplat_cuda, "start", lambda device: None)
+    monkeypatch.setattr(RASTERIZER, "start", lambda device: None)
     monkeypatch.setattr(lpips, "load_kernels", load)
-    with warming_up(CUDA, ("lpips_alex",)):
+    with warming_up(CUDA, RASTERIZER, ("lpips_alex",)):
         pass
     assert not done
     go.set()
@@ -76,9 +77,9 @@ def test_what_fails_is_left_to_where_it_is_needed(
 
     failed: list[object] = []
     monkeypatch.setattr(threading, "excepthook", failed.append)
-    monkeypatch.setattr(gsplat_cuda, "start", fail)
+    monkeypatch.setattr(RASTERIZER, "start", fail)
     monkeypatch.setattr(kernels, "start", fail)
-    with warming_up(CUDA, ("lpips_alex",)):
+    with warming_up(CUDA, RASTERIZER, ("lpips_alex",)):
         pass
     wait_for(loaded, 1)
     assert not failed
@@ -88,22 +89,22 @@ def test_an_error_does_not_wait_for_the_renderer(
     monkeypatch: pytest.MonkeyPatch, loaded: list[str]
 ) -> None:
     go = threading.Event()
-    monkeypatch.setattr(gsplat_cuda, "start", lambda device: go.wait(60))
-    with pytest.raises(KeyError), warming_up(CUDA, ()):
+    monkeypatch.setattr(RASTERIZER, "start", lambda device: go.wait(60))
+    with pytest.raises(KeyError), warming_up(CUDA, RASTERIZER, ()):
         raise KeyError
     go.set()
 
 
 def test_a_cpu_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gsplat_cuda, "start", lambda device: pytest.fail("started"))
-    with warming_up(torch.device("cpu"), ("lpips_alex",)):
+    monkeypatch.setattr(RASTERIZER, "start", lambda device: pytest.fail("started"))
+    with warming_up(torch.device("cpu"), RASTERIZER, ("lpips_alex",)):
         pass
 
 
 FIRST_LAUNCH = """
 import triton.runtime.cache as cache
 from triton.runtime import driver
-from gs_densify.model import kernels
+from gs_densify import kernels
 
 class Driver:
     def get_current_target(self):

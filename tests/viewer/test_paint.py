@@ -10,8 +10,9 @@ from scipy.spatial.transform import Rotation
 from test_viewer_camera import make_view
 
 from gs_densify.evaluation.quantisation import quantize
-from gs_densify.rendering.base import make_rasterizer
-from gs_densify.runs.score import view_renderer
+from gs_densify.rendering.base import RenderSettings
+from gs_densify.rendering.rasterizers import rasterizer_for
+from gs_densify.rendering.renderer import Renderer
 from gs_densify.scene.scene import View
 from gs_densify.viewer.camera import Camera, camera_of
 from gs_densify.viewer.paint import Look, Painter
@@ -35,8 +36,9 @@ def make_splats(count: int = 80, sh_degree: int = 3) -> dict[str, torch.Tensor]:
 def make_painter(
     splats: dict[str, torch.Tensor], *, antialiased: bool = False, near_plane: float = 0.01
 ) -> Painter:
-    device = splats["means"].device
-    return Painter(make_rasterizer(device), splats, antialiased=antialiased, near_plane=near_plane)
+    rasterizer = rasterizer_for(splats["means"].device)
+    settings = RenderSettings(antialiased=antialiased, near_plane=near_plane)
+    return Painter(Renderer(rasterizer, settings), splats)
 
 
 def photo(seed: int) -> View:
@@ -60,10 +62,9 @@ def _check_pixels_that_are_scored(device: str, antialiased: bool, sh_degree: int
     splats = {name: value.to(device) for name, value in make_splats(sh_degree=sh_degree).items()}
     painter = make_painter(splats, antialiased=antialiased, near_plane=FRONT)
     whole = make_painter(splats, antialiased=antialiased)
-    score = view_renderer(painter.rasterizer, splats, antialiased=antialiased, near_plane=FRONT)
     for seed in range(4):
         view = photo(seed)
-        scored, camera = score(view), camera_of(view)
+        scored, camera = painter.renderer.view(splats, view), camera_of(view)
         shown = painter.paint(camera, WIDTH, HEIGHT, Look(sh_degree=sh_degree))
         assert scored.max() > 0.2
         seen = whole.paint(camera, WIDTH, HEIGHT, Look(sh_degree=sh_degree))

@@ -57,7 +57,7 @@ def test_a_run_gives_its_latest_checkpoint_or_the_one_asked_for(tmp_path: Path) 
 @pytest.mark.parametrize("antialiased", [False, True])
 def test_a_run_knows_how_it_was_rendered_and_where_up_is(tmp_path: Path, antialiased) -> None:
     model = open_model(make_run(tmp_path / "a", 1, antialiased=antialiased))
-    assert model.antialiased is antialiased and model.up == NORMALIZED_UP
+    assert model.settings.antialiased is antialiased and model.up == NORMALIZED_UP
     assert open_model(make_run(tmp_path / "b", 1, normalize="none")).up == COLMAP_UP
 
 
@@ -87,7 +87,7 @@ def test_a_ply_gives_what_it_holds(tmp_path: Path, antialiased: bool) -> None:
     splats, path = make_splats(count=20, sh_degree=2), tmp_path / "model.ply"
     save_ply(path, splats, antialiased=antialiased)
     model = open_model(path)
-    assert model.antialiased is antialiased and model.up == COLMAP_UP
+    assert model.settings.antialiased is antialiased and model.up == COLMAP_UP
     assert model.scene is None and model.no_scene is None
     for name, value in splats.items():
         torch.testing.assert_close(model.splats[name], value)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gs_densify.model.kernels import HAS_TRITON
+from gs_densify.kernels import HAS_TRITON
 from gs_densify.rendering.reference.compositing import blending_weights
 from gs_densify.rendering.reference.tiles import TileLists
 

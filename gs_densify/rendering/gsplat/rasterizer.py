@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import BackendError
-from gs_densify.model.kernels import HAS_TRITON
-from gs_densify.rendering.base import RenderOutput
+from gs_densify.kernels import HAS_TRITON
+from gs_densify.rendering.base import GSPLAT_SETTINGS, RenderOutput, RenderSettings
 from gs_densify.rendering.colors import Colors, append_aux, camera_centres, in_one, view_colors
 
 TILE_SIZE = 16
@@ -26,6 +26,14 @@ class GsplatRasterizer:
     """
 
     name = "gsplat"
+
+    def start(self, device: torch.device) -> None:
+        """Makes a CUDA context and imports gsplat's extension.
+
+        Where gsplat was never compiled for this torch, that happens here and takes minutes.
+        """
+        torch.zeros(1, device=device)
+        import gsplat.cuda._backend  # noqa: F401
 
     def __init__(self) -> None:
         if not torch.cuda.is_available():
@@ -48,13 +56,10 @@ class GsplatRasterizer:
         *,
         sh_degree: int | None,
         backgrounds: Tensor | None = None,
-        antialiased: bool = False,
         absgrad: bool = False,
         aux: Tensor | None = None,
         packed: bool = False,
-        near_plane: float = 0.01,
-        far_plane: float = 1e10,
-        radius_clip: float = 0.0,
+        settings: RenderSettings = GSPLAT_SETTINGS,
     ) -> RenderOutput:
         """See `rendering.base.Rasterizer`.
 
@@ -76,8 +81,7 @@ class GsplatRasterizer:
             sh_degree=sh_degree,
             aux=aux,
             absgrad=absgrad,
-            antialiased=antialiased,
-            clip={"near_plane": near_plane, "far_plane": far_plane, "radius_clip": radius_clip},
+            settings=settings,
         )
         extra = None if aux is None else image[..., 3:]
         image = image[..., :3]
@@ -87,13 +91,13 @@ class GsplatRasterizer:
         return RenderOutput(image, alpha, info, extra)
 
 
-def start(device: torch.device) -> None:
-    """Make a CUDA context and import gsplat's extension, which the first image would do otherwise.
-
-    Where gsplat was never compiled for this torch, that happens here and takes minutes.
-    """
-    torch.zeros(1, device=device)
-    import gsplat.cuda._backend  # noqa: F401
+def _clip(settings: RenderSettings) -> dict[str, float]:
+    """Returns the settings of culling under gsplat's names."""
+    return {
+        "near_plane": settings.near_plane,
+        "far_plane": settings.far_plane,
+        "radius_clip": settings.radius_clip,
+    }
 
 
 Shapes = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -110,8 +114,7 @@ def _unpacked(
     sh_degree: int | None,
     aux: Tensor | None,
     absgrad: bool,
-    antialiased: bool,
-    clip: dict[str, float],
+    settings: RenderSettings,
 ) -> Rendered:
     """gsplat's stages one after the other.
 
@@ -132,9 +135,9 @@ def _unpacked(
         Ks,
         width,
         height,
-        calc_compensations=antialiased,
+        calc_compensations=settings.antialiased,
         opacities=opacities,  # for tighter radii
-        **clip,
+        **_clip(settings),
     )
     opacities = opacities.expand(n_cameras, -1)
     if compensations is not None:
@@ -208,8 +211,7 @@ def _packed(
     sh_degree: int | None,
     aux: Tensor | None,
     absgrad: bool,
-    antialiased: bool,
-    clip: dict[str, float],
+    settings: RenderSettings,
 ) -> Rendered:
     """gsplat's `rasterization`, whose `info` holds visible pairs only."""
     from gsplat import rasterization, spherical_harmonics
@@ -228,6 +230,6 @@ def _packed(
         sh_degree=sh_degree,
         packed=True,
         absgrad=absgrad,
-        rasterize_mode="antialiased" if antialiased else "classic",
-        **clip,
+        rasterize_mode="antialiased" if settings.antialiased else "classic",
+        **_clip(settings),
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.model.geometry import quats_to_rotmats
+from gs_densify.rendering.base import RenderSettings
 
 EPS2D = 0.3  # px^2 added to every projected covariance, so that no Gaussian falls between pixels
 ALPHA_MIN = 1 / 255  # contributions below this are dropped
@@ -47,20 +48,16 @@ def project(
     Ks: Tensor,
     width: int,
     height: int,
-    *,
-    antialiased: bool,
-    near_plane: float,
-    far_plane: float,
-    radius_clip: float,
+    settings: RenderSettings,
 ) -> Projection:
     """Project N Gaussians into C pinhole cameras and cull those that cannot be seen.
 
-    Shapes and options are those of `rendering.base.Rasterizer`. Differentiable in means, quats,
+    Shapes and settings are those of `rendering.base.Rasterizer`. Differentiable in means, quats,
     scales, viewmats and Ks; the radii and the culling are not.
     """
     camera = viewmats[:, :3, :3]
     means_c = means @ camera.mT + viewmats[:, None, :3, 3]
-    in_depth = (means_c[..., 2] >= near_plane) & (means_c[..., 2] <= far_plane)
+    in_depth = (means_c[..., 2] >= settings.near_plane) & (means_c[..., 2] <= settings.far_plane)
     # A culled depth may be 0 or negative; 1 keeps its gradient finite, and nobody uses it.
     depths = torch.where(in_depth, means_c[..., 2], 1.0)
     slopes = means_c[..., :2] / depths[..., None]
@@ -79,10 +76,10 @@ def project(
     xx, yy = xx + EPS2D, yy + EPS2D
     means2d = focal * slopes + centre
 
-    effective = opacities * compensations if antialiased else opacities.expand_as(depths)
+    effective = opacities * compensations if settings.antialiased else opacities.expand_as(depths)
     radii = _radii(xx.detach(), yy.detach(), effective.detach())
     seen = in_depth & _on_screen(means2d.detach(), radii, width, height)
-    seen &= (effective >= ALPHA_MIN) & (radii > radius_clip).any(-1)
+    seen &= (effective >= ALPHA_MIN) & (radii > settings.radius_clip).any(-1)
     return Projection(
         means2d=means2d,
         depths=depths,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gs_densify.errors import BackendError
 from gs_densify.model.sh import eval_sh
-from gs_densify.rendering.base import RenderOutput
+from gs_densify.rendering.base import GSPLAT_SETTINGS, RenderOutput, RenderSettings
 from gs_densify.rendering.colors import Colors, append_aux, view_colors
 from gs_densify.rendering.reference.compositing import composite
 from gs_densify.rendering.reference.projection import Projection, project
@@ -27,6 +28,10 @@ class ReferenceRasterizer:
 
     name = "reference"
 
+    def start(self, device: torch.device) -> None:
+        """Makes a CUDA context, where `device` is a GPU."""
+        torch.zeros(1, device=device)
+
     def __call__(
         self,
         means: Tensor,
@@ -41,13 +46,10 @@ class ReferenceRasterizer:
         *,
         sh_degree: int | None,
         backgrounds: Tensor | None = None,
-        antialiased: bool = False,
         absgrad: bool = False,
         aux: Tensor | None = None,
         packed: bool = False,
-        near_plane: float = 0.01,
-        far_plane: float = 1e10,
-        radius_clip: float = 0.0,
+        settings: RenderSettings = GSPLAT_SETTINGS,
     ) -> RenderOutput:
         """See `rendering.base.Rasterizer`.
 
@@ -57,7 +59,7 @@ class ReferenceRasterizer:
         if packed:
             raise BackendError(
                 "Packed mode was asked of the reference rasteriser; it is gsplat's alone; "
-                "leave packed off, or render on a CUDA device."
+                "leave packed off, or render with gsplat on a CUDA device."
             )
         projection = project(
             means,
@@ -68,13 +70,10 @@ class ReferenceRasterizer:
             Ks,
             width,
             height,
-            antialiased=antialiased,
-            near_plane=near_plane,
-            far_plane=far_plane,
-            radius_clip=radius_clip,
+            settings,
         )
         opacities = opacities.expand(viewmats.shape[0], -1)
-        if antialiased:
+        if settings.antialiased:
             opacities = opacities * projection.compensations
         tiles = intersect_tiles(
             projection.means2d, projection.radii, projection.depths, width, height, TILE_SIZE

@@ -2,7 +2,7 @@
 
 Images are rows of W * 3 values. One kernel blurs five products along the rows with SSIM's window,
 the next blurs them down the columns and forms the maps. At the border images go on with their last
-row or column, as in `scores`, which is the reference of both maps.
+row or column, as in `maps.error_map` and `edges.edge_map`, which are their references.
 """
 
 import triton
@@ -112,7 +112,7 @@ def error_and_edges(
     constants: tuple[float, float],
     luma: tuple[float, float, float],
 ) -> tuple[Tensor, Tensor]:
-    """`scores.error_map` of two [C,H,W,3] and `scores.edge_map` of the second: both [C,H,W]."""
+    """Returns `error_map` of two [C,H,W,3] and `edge_map` of the second: both [C,H,W]."""
     a, b = render.contiguous(), image.contiguous()
     n_images, height, width, _ = a.shape
     lines = n_images * height

@@ -1,0 +1,21 @@
+"""The renderer of a run: its rasteriser, with the settings that belong to its model."""
+
+import torch
+
+from gs_densify.config.options import TrainConfig
+from gs_densify.rendering.base import RenderSettings
+from gs_densify.rendering.rasterizers import rasterizer_for
+from gs_densify.rendering.renderer import Renderer
+
+
+def renderer_for(config: TrainConfig, near_plane: float, device: torch.device) -> Renderer:
+    """Returns the configured renderer, which draws nothing nearer than `near_plane`.
+
+    Raises:
+        BackendError: the configured rasteriser does not run on `device`.
+    """
+    options = config.render
+    return Renderer(
+        rasterizer_for(device, options.rasterizer),
+        RenderSettings(antialiased=options.antialiased, near_plane=near_plane),
+    )

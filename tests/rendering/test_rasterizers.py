@@ -1,0 +1,126 @@
+"""Rasterisers by name: which one a device gets, what is refused, and what one more takes."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gs_densify.config.options import RenderOptions, TrainConfig
+from gs_densify.config.renderer import renderer_for
+from gs_densify.errors import BackendError, ConfigError
+from gs_densify.rendering import rasterizers
+from gs_densify.rendering.rasterizers import (
+    RASTERIZERS,
+    Entry,
+    make_rasterizer,
+    rasterizer_for,
+)
+from gs_densify.rendering.reference.rasterizer import ReferenceRasterizer
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", RASTERIZERS)
+def test_every_entry_names_a_class_that_has_its_name(name: str) -> None:
+    module, _, attribute = RASTERIZERS[name].target.partition(":")
+    assert getattr(importlib.import_module(module), attribute).name == name
+
+
+def test_auto_takes_the_reference_on_a_cpu() -> None:
+    assert rasterizer_for(CPU).name == "reference"
+    assert rasterizer_for(CPU, "reference").name == "reference"
+
+
+@pytest.mark.gpu
+def test_a_gpu_takes_gsplat_and_may_be_given_the_reference() -> None:
+    assert rasterizer_for(torch.device("cuda")).name == "gsplat"
+    assert rasterizer_for(torch.device("cuda:0"), "reference").name == "reference"
+
+
+def refusal(*arguments: object) -> str:
+    with pytest.raises(BackendError) as error:
+        rasterizer_for(*arguments)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_gsplat_on_a_cpu_is_refused_whether_or_not_there_is_a_gpu() -> None:
+    line = refusal(CPU, "gsplat")
+    assert "'gsplat' runs on cuda, and the device is the cpu" in line
+    assert "expected auto or reference there" in line
+
+
+def test_gsplat_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("gsplat", "auto"):
+        assert "no CUDA device" in refusal(torch.device("cuda:0"), name)
+
+
+def test_an_unknown_name_or_device_is_refused_with_what_is_known() -> None:
+    for name in ("opengl", ""):
+        assert f"{name!r} is not known; expected gsplat or reference" in refusal(CPU, name)
+    for name in ("auto", "reference"):
+        assert "'meta' has no rasteriser; expected cuda or cpu" in refusal(
+            torch.device("meta"), name
+        )
+    with pytest.raises(BackendError, match="expected gsplat or reference"):
+        make_rasterizer("opengl")
+    with pytest.raises(ConfigError, match="'opengl'; known: auto, gsplat, reference"):
+        TrainConfig(scene="tiny", render=RenderOptions(rasterizer="opengl"))
+
+
+def test_one_more_rasteriser_takes_its_file_and_a_line_of_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "flat_rasterizer.py").write_text(
+        "from gs_densify.rendering.reference.rasterizer import ReferenceRasterizer\n"
+        "class FlatRasterizer(ReferenceRasterizer):\n"
+        "    name = 'flat'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = Entry("flat_rasterizer:FlatRasterizer", ("cpu", "meta"), "flat")
+    monkeypatch.setitem(RASTERIZERS, "flat", entry)
+    found = rasterizer_for(CPU, "flat")
+    assert found.name == "flat" and isinstance(found, ReferenceRasterizer)
+    assert rasterizer_for(CPU).name == "reference", "which is before it"
+    assert rasterizer_for(torch.device("meta")).name == "flat"
+    assert "expected auto, reference or flat there" in refusal(CPU, "gsplat")
+
+
+def test_a_run_gets_its_settings() -> None:
+    options = RenderOptions(antialiased=True, rasterizer="reference")
+    renderer = renderer_for(TrainConfig(scene="tiny", render=options), 0.3, CPU)
+    assert renderer.rasterizer.name == "reference"
+    assert (renderer.settings.antialiased, renderer.settings.near_plane) == (True, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("from gs_densify.rendering import rasterizers", "torch"),
+        ("from gs_densify.rendering import renderer", "gs_densify.rendering.reference.rasterizer"),
+        (
+            "from gs_densify.rendering.rasterizers import make_rasterizer\n"
+            "make_rasterizer('reference')",
+            "gsplat",
+        ),
+    ],
+)
+def test_what_is_not_asked_for_is_not_imported(code: str, absent: str) -> None:
+    check = f"{code}\nimport sys; assert {absent!r} not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_the_help_of_the_option_names_them_all() -> None:
+    assert rasterizers.CHOICES == ("auto", *RASTERIZERS)
+    done = subprocess.run(
+        [sys.executable, "-m", "gs_densify.cli.train", "--scene", "tiny", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = " ".join(done.stdout.replace("│", " ").split())
+    assert all(f"{name}: {entry.summary}" in words for name, entry in RASTERIZERS.items())
