@@ -11,7 +11,7 @@ from gs_densify.cli.eval import command
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ResultError
 from gs_densify.results import load_per_view, load_results, read_metrics
-from gs_densify.results.schema import METRICS
+from gs_densify.results import STANDARD_METRICS
 from gs_densify.runs.loaded_scene import find_scene
 from gs_densify.viewer.model import open_model, starting_point
 
@@ -31,7 +31,7 @@ def everything(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_run_is_whole_and_its_scores_are_null_with_the_reason(everything: Path) -> None:
     results = load_results(everything / "results.json")
-    assert set(results.scores.missing()) == set(METRICS)
+    assert set(results.scores.missing()) == set(STANDARD_METRICS)
     assert {name for name, why in results.unavailable.items() if why == WHY} == {
         *("psnr", "psnr_float", "ssim")
     }, "no LPIPS was asked for, which is another reason"
