@@ -31,7 +31,13 @@ class GsDensifyError(Exception):
         return " ".join("; ".join(parts).split())
 
     def with_options(self, rename: Callable[[str], str]) -> "GsDensifyError":
-        """Returns the same error in which options have the names of another command."""
+        """Returns the same error in which options have the names of another command.
+
+        An error that begins with something else, a file for example, is about what stands there,
+        and stays as it is.
+        """
+        if not self.option and not self.found.startswith("--"):
+            return self
 
         def renamed(text: str) -> str:
             return _OPTION.sub(lambda match: f"--{rename(match.group(1))}", text)

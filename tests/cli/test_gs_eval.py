@@ -156,7 +156,7 @@ def test_what_a_run_found_is_in_its_results_and_its_configuration_has_what_was_a
     config = text.replace(f"scene: {tiny}\n", f"scene: {tmp_path / 'moved'}\n")
     (copy / "config.yml").write_text(config)
     shown = open_model(copy)
-    assert shown.near_plane == found and shown.scene is not None
+    assert shown.settings.near_plane == found and shown.scene is not None
     world = find_scene(TrainConfig(scene=str(tiny))).normalized_from_colmap
     np.testing.assert_array_equal(shown.scene.normalized_from_colmap, world)
     assert (find_scene(scene).normalized_from_colmap != world).any(), "what is found now"
@@ -330,7 +330,7 @@ def test_photos_that_a_protocol_lacks_are_made_where_that_is_asked_for(
     smaller = [finished_run, "--protocol", "inria", "--downscale", "2"]
     with pytest.raises(SceneError, match=r"--image-source resized\) to make them"):
         scored(*smaller, out=tmp_path / "a")
-    assert scored(*smaller, "--image-source", "resized", out=tmp_path / "b").psnr
+    assert scored(*smaller, "--image-source", "resized", out=tmp_path / "b")["psnr"]
     protocol = load_evaluation(tmp_path / "b/evaluation.json").protocol
     assert protocol.name == "inria (changed: data.image_source)"
     assert (protocol.image_source, protocol.downscale) == ("resized", 2)

@@ -23,6 +23,8 @@ def test_options_are_renamed_wherever_they_stand() -> None:
     renamed = error.with_options(lambda name: name.rpartition(".")[2])
     assert str(renamed) == "--test-every is 1; leave --masks out, not --x"
     assert type(renamed) is ConfigError and renamed.option == "test-every"
+    of_a_file = ConfigError("config.yml: --data.test-every is 1")
+    assert of_a_file.with_options(lambda name: "x") is of_a_file
 
 
 @pytest.mark.parametrize("kind", [ConfigError, StrategyError])

@@ -73,13 +73,13 @@ def test_in_gsplats_world_up_is_where_the_photos_say(tmp_path: Path) -> None:
 
 
 def test_a_run_is_cut_off_where_it_was_in_training(tmp_path: Path) -> None:
-    assert open_model(make_run(tmp_path / "found", 1)).near_plane == 0.04
+    assert open_model(make_run(tmp_path / "found", 1)).settings.near_plane == 0.04
     before = make_run(tmp_path / "before", 1, found=None, near_plane=0.3)
-    assert open_model(before).near_plane == 0.3
+    assert open_model(before).settings.near_plane == 0.3
     first = make_run(tmp_path / "first", 1, found=None)
     text = (first / "config.yml").read_text().replace("format: 2\n", "")
     (first / "config.yml").write_text(text.replace("  near_plane: null\n", ""))
-    assert open_model(first).near_plane == 0.01
+    assert open_model(first).settings.near_plane == 0.01
 
 
 @pytest.mark.parametrize("antialiased", [False, True])
