@@ -129,8 +129,9 @@ def _image(
     pose = np.vstack([image.cam_from_world().matrix(), [0.0, 0.0, 0.0, 1.0]])
     if not (np.abs(pose) < LARGEST_COORDINATE).all():
         raise SceneError(
-            f"{folder} holds a pose of image {name!r} that is not finite; expected a rotation and"
-            " finite numbers; run colmap mapper again, or remove the image from the model."
+            f"{folder} holds a pose of image {name!r} that is not finite",
+            expected="expected a rotation and finite numbers",
+            action="run colmap mapper again, or remove the image from the model",
         )
     focal = max(float(camera.mean_focal_length()), 1e-9)
     return ModelImage(

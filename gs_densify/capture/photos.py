@@ -125,8 +125,9 @@ def _decode_small(path: Path) -> Image.Image:
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
         reason = " ".join(str(error).split())
         raise SceneError(
-            f"{path} cannot be read as a photo ({reason}); expected an intact image file;"
-            " copy it again from its source."
+            f"{path} cannot be read as a photo ({reason})",
+            expected="expected an intact image file",
+            action="copy it again from its source",
         ) from None
     image = Image.fromarray(read_photo(path, use_alpha=True).pixels).convert("L")
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))

@@ -60,7 +60,9 @@ class RemoteFile(io.RawIOBase):
         self._position = 0
         if not url.lower().startswith(("http://", "https://")):
             raise DownloadError(
-                f"{url} is no web address; expected http:// or https://; give such a --url."
+                f"{url} is no web address",
+                expected="expected http:// or https://",
+                action="give such a --url",
             )
         with self._try(lambda: self._ask("bytes=0-0")) as answer:
             self.has_ranges = answer.status == 206
@@ -69,8 +71,9 @@ class RemoteFile(io.RawIOBase):
             self._md5 = _md5_of(answer)
         if self.length < 0:
             raise DownloadError(
-                f"{url}: the server does not say how long the file is; expected Content-Length;"
-                " try another --url."
+                f"{url}: the server does not say how long the file is",
+                expected="expected Content-Length",
+                action="try another --url",
             )
 
     def readable(self) -> bool:
@@ -142,8 +145,9 @@ class RemoteFile(io.RawIOBase):
             raise
         if self._md5 is not None and md5.digest() != self._md5:
             raise DownloadError(
-                f"{self.url} arrived with another MD5 than the server announces; expected an"
-                " intact copy; run the command again."
+                f"{self.url} arrived with another MD5 than the server announces",
+                expected="expected an intact copy",
+                action="run the command again",
             )
 
     def _read_here(self, wanted: int) -> bytes:
@@ -173,8 +177,9 @@ class RemoteFile(io.RawIOBase):
         if not is_first and (not same or (byte_range and answer.status != 206)):
             answer.close()
             raise DownloadError(
-                f"{self.url} changed while it was read; expected the same file to the end; run the"
-                " command again to start afresh."
+                f"{self.url} changed while it was read",
+                expected="expected the same file to the end",
+                action="run the command again to start afresh",
             )
         return answer
 
@@ -185,8 +190,9 @@ class RemoteFile(io.RawIOBase):
             except urllib.error.HTTPError as error:
                 if error.code not in _TRANSIENT_STATUS:
                     raise DownloadError(
-                        f"{self.url}: the server answers {error.code} {error.reason}; expected the"
-                        " file; check --url, or fetch the archive by hand."
+                        f"{self.url}: the server answers {error.code} {error.reason}",
+                        expected="expected the file",
+                        action="check --url, or fetch the archive by hand",
                     ) from None
                 reason: Exception = error
             except _TRANSIENT as error:
@@ -196,8 +202,9 @@ class RemoteFile(io.RawIOBase):
                 time.sleep(self._pause * 2**attempt)
         text = " ".join(str(reason).split())
         raise DownloadError(
-            f"{self.url} could not be read in {TRIES} tries ({text}); expected an answer; run the"
-            " command again, which goes on where it stopped."
+            f"{self.url} could not be read in {TRIES} tries ({text})",
+            expected="expected an answer",
+            action="run the command again, which goes on where it stopped",
         )
 
     def _drop(self) -> None:

@@ -65,7 +65,9 @@ def download_scenes(
     if unknown or not names:
         found = f"scene {unknown[0]!r}" if unknown else "no scene"
         raise DownloadError(
-            f"{found} cannot be downloaded; expected some of {', '.join(MIPNERF360)}; name those."
+            f"{found} cannot be downloaded",
+            expected=f"expected some of {', '.join(MIPNERF360)}",
+            action="name those",
         )
     try:
         for archive, scenes in _ARCHIVES.items():
@@ -76,8 +78,9 @@ def download_scenes(
     except (OSError, ResultError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DownloadError(
-            f"{data_root} cannot be written ({reason}); expected a folder for scenes;"
-            " name another one with --data-root."
+            f"{data_root} cannot be written ({reason})",
+            expected="expected a folder for scenes",
+            action="name another one with --data-root",
         ) from None
     return [data_root / name for name in names]
 
@@ -107,7 +110,9 @@ def _fetch(
             archive = zipfile.ZipFile(file)
         except zipfile.BadZipFile as error:
             raise DownloadError(
-                f"{url} is no zip archive ({error}); expected the scenes; check --url."
+                f"{url} is no zip archive ({error})",
+                expected="expected the scenes",
+                action="check --url",
             ) from None
         with archive:
             for name, folders in todo.items():
@@ -154,8 +159,9 @@ def _require_space(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < size + _SPACE_LEFT:
         raise DownloadError(
-            f"{folder} has {free / 1e9:.1f} GB free; expected {(size + _SPACE_LEFT) / 1e9:.1f} GB;"
-            " make room, or name another disk with --data-root."
+            f"{folder} has {free / 1e9:.1f} GB free",
+            expected=f"expected {(size + _SPACE_LEFT) / 1e9:.1f} GB",
+            action="make room, or name another disk with --data-root",
         )
 
 

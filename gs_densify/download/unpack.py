@@ -54,8 +54,9 @@ class PartialScene:
         for folder in folders:
             if not any(path.is_relative_to(self.work / folder) for _, path in wanted):
                 raise DownloadError(
-                    f"the archive has no {folder} of scene {self.name}; expected some files of it;"
-                    " choose other --images."
+                    f"the archive has no {folder} of scene {self.name}",
+                    expected="expected some files of it",
+                    action="choose other --images",
                 )
         return [
             (member, path)
@@ -71,8 +72,9 @@ class PartialScene:
         inside = parts[parts.index(self.name) + 1 :]
         if any(part in ("", ".", "..") or "\\" in part or ":" in part for part in parts):
             raise DownloadError(
-                f"the archive holds a file named {member.filename!r}; expected names inside the"
-                " scene; use another archive."
+                f"the archive holds a file named {member.filename!r}",
+                expected="expected names inside the scene",
+                action="use another archive",
             )
         return PurePosixPath(*inside)
 
@@ -109,6 +111,7 @@ def unpack_member(
                 on_bytes(len(chunk))
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise DownloadError(
-            f"{member.filename} of the archive is damaged ({error}); expected its checksum to"
-            " fit; run the command again, or use another --url."
+            f"{member.filename} of the archive is damaged ({error})",
+            expected="expected its checksum to fit",
+            action="run the command again, or use another --url",
         ) from None

@@ -54,8 +54,8 @@ class Gaussians(NamedTuple):
         if mask.dtype != torch.bool or mask.shape != (self.num,):
             raise StrategyError(
                 f"a mask of {len(mask)} entries ({str(mask.dtype).removeprefix('torch.')}) was"
-                f" given for {self.num} Gaussians; make it after the last operation, boolean,"
-                " shape [N]"
+                f" given for {self.num} Gaussians",
+                action="make it after the last operation, boolean, shape [N]",
             )
         return torch.where(mask)[0]
 

@@ -53,7 +53,10 @@ def create_splats(
     `init_scale` multiplies the distance to the 3 nearest neighbours, `init_opacity` is in (0, 1).
     """
     if len(points) == 0:
-        raise SceneError("no SfM point is left to start from; the COLMAP model must hold points")
+        raise SceneError(
+            "no SfM point is left to start from",
+            expected="the COLMAP model must hold points",
+        )
     distances = neighbour_distances(points, floor=1e-6 * scene_scale)
     count = len(points)
     log_scales = torch.from_numpy(np.log(distances * init_scale))[:, None].repeat(1, 3)

@@ -51,7 +51,8 @@ def _split_similarity(
     matrix = torch.as_tensor(transform).detach().to("cpu", torch.float64)
     if matrix.shape != (4, 4) or not bool(matrix.isfinite().all()):
         raise ConfigError(
-            f"world transform {list(matrix.shape)} is no finite 4x4 matrix; pass a similarity."
+            f"world transform {list(matrix.shape)} is no finite 4x4 matrix",
+            action="pass a similarity",
         )
     last = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
     determinant = float(torch.linalg.det(matrix[:3, :3]))
@@ -62,8 +63,9 @@ def _split_similarity(
         matrix[3], last
     ):
         raise ConfigError(
-            f"world transform (determinant {determinant:.3g}) is no similarity; expected a "
-            "rotation times one positive scale, a shift, and a last row of 0 0 0 1."
+            f"world transform (determinant {determinant:.3g}) is no similarity",
+            expected="expected a rotation times one positive scale, a shift, and a last row of 0 0"
+            " 0 1",
         )
     return rotation, scale, matrix[:3, 3]
 

@@ -97,7 +97,10 @@ def aggregate(runs: Sequence[Scored], *, mean: str | None = None) -> Aggregate:
             twice; the text names the folders and what differs.
     """
     if not runs:
-        raise ResultError("no run to aggregate; give the folders of finished runs or evaluations")
+        raise ResultError(
+            "no run to aggregate",
+            action="give the folders of finished runs or evaluations",
+        )
     first_of: dict[str, Scored] = {}
     for run in runs:
         _check_alike(runs[0], run)
@@ -137,8 +140,9 @@ def _table(runs: Iterable[Scored]) -> Table:
         seeds = table.setdefault(run.scene, {})
         if run.seed in seeds:
             raise ResultError(
-                f"{seeds[run.seed].folder} and {run.folder} are both of scene {run.scene}, strategy"
-                f" {run.strategy}, seed {run.seed}; give one of them"
+                f"{seeds[run.seed].folder} and {run.folder} are both of scene {run.scene},"
+                f" strategy {run.strategy}, seed {run.seed}",
+                action="give one of them",
             )
         for known in seeds.values():
             _check_same_training(known, run)
@@ -148,7 +152,8 @@ def _table(runs: Iterable[Scored]) -> Table:
         if table[scene].keys() != table[reference].keys():
             raise ResultError(
                 f"scene {reference} has seeds {_listed(table[reference])}, scene {scene}"
-                f" {_listed(table[scene])}; give the same seeds of every scene"
+                f" {_listed(table[scene])}",
+                action="give the same seeds of every scene",
             )
     return {scene: table[scene] for scene in sorted(table)}
 
@@ -235,7 +240,10 @@ def _means(scenes: Iterable[str], wanted: str | None) -> dict[str, list[str]]:
     if wanted is not None:
         missing = sorted(NAMED_MEANS[wanted] - known)
         if missing:
-            raise ResultError(f"{wanted} needs {', '.join(missing)}, too; add runs of them")
+            raise ResultError(
+                f"{wanted} needs {', '.join(missing)}, too",
+                action="add runs of them",
+            )
         return {wanted: sorted(NAMED_MEANS[wanted])}
     if known not in NAMED_MEANS.values():
         return {"mean": sorted(known)}

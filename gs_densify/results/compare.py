@@ -56,7 +56,8 @@ def compare(first: Scored, second: Scored, *, force: bool = False) -> Comparison
     if contradictions and not force:
         raise ResultError(
             f"{first.folder} and {second.folder} were not scored alike:"
-            f" {'; '.join(contradictions)}; score both with one --protocol, or add --force"
+            f" {'; '.join(contradictions)}",
+            action="score both with one --protocol, or add --force",
         )
     others = {view.name: view.scores for view in second.views}
     views = [

@@ -84,7 +84,8 @@ def _decode_dataclass(kind: type, value: Any, where: str) -> Any:
         decoded[shape.flat] = _decode(shape.flat_kind, others, where)
     elif others:
         raise ResultError(
-            f"{where}: unknown key {next(iter(others))!r}; expected {', '.join(shape.fields)}."
+            f"{where}: unknown key {next(iter(others))!r}",
+            expected=f"expected {', '.join(shape.fields)}",
         )
     try:
         return kind(**decoded)
@@ -109,7 +110,10 @@ def _decode_list(args: tuple[Any, ...], value: Any, where: str) -> list[Any]:
 def _decode_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     _check(value, list, where)
     if len(value) != len(args):
-        raise ResultError(f"{where}: {len(value)} values; expected {len(args)}.")
+        raise ResultError(
+            f"{where}: {len(value)} values",
+            expected=f"expected {len(args)}",
+        )
     pairs = enumerate(zip(args, value, strict=True))
     return tuple(_decode(arg, item, f"{where}[{i}]") for i, (arg, item) in pairs)
 

@@ -74,8 +74,8 @@ def to_json(value: Any, *, where: str, indent: int | None = None) -> str:
     except ValueError as error:
         place = next(_non_finite(plain), "")
         raise ResultError(
-            f"{where}: {place or 'a value'} is not a finite number, which JSON cannot hold; "
-            "a number that could not be measured must be null."
+            f"{where}: {place or 'a value'} is not a finite number, which JSON cannot hold",
+            expected="a number that could not be measured must be null",
         ) from error
 
 
@@ -100,7 +100,10 @@ def load_json(path: str | Path) -> Any:
     try:
         return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
-        raise ResultError(f"{path}: no such file; name the result file of a run.") from error
+        raise ResultError(
+            f"{path}: no such file",
+            action="name the result file of a run",
+        ) from error
     except OSError as error:
         raise ResultError(f"{path}: cannot be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:
@@ -146,8 +149,9 @@ def _load(kind: Callable[..., T], path: str | Path) -> T:
         raise ResultError(f"{path}: has no schema_version; it is no result file of gs_densify.")
     if not 1 <= version <= SCHEMA_VERSION:
         raise ResultError(
-            f"{path}: has schema version {version}; this gs_densify reads 1 to {SCHEMA_VERSION}. "
-            "Read it with the release that wrote it."
+            f"{path}: has schema version {version}",
+            expected=f"this gs_densify reads 1 to {SCHEMA_VERSION}",
+            action="read it with the release that wrote it",
         )
     value = to_current(kind, value, str(path))
     return decode(kind, value, str(path))  # type: ignore[arg-type]

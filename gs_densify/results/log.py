@@ -43,7 +43,8 @@ class MetricsLog:
         self._file.seek(-1, 2)
         if self._file.read(1) != b"\n":
             raise ResultError(
-                f"{self.path}: the last line was cut off; delete that line to append to the file."
+                f"{self.path}: the last line was cut off",
+                action="delete that line to append to the file",
             )
 
     def append(self, row: MetricsRow) -> None:
@@ -85,7 +86,10 @@ def read_metrics(path: str | Path) -> list[MetricsRow]:
     """
     rows, rest = _read(path)
     if rest:
-        raise ResultError(f"{path}: line {len(rows) + 1} was cut off; delete that line.")
+        raise ResultError(
+            f"{path}: line {len(rows) + 1} was cut off",
+            action="delete that line",
+        )
     return rows
 
 
@@ -94,7 +98,10 @@ def _read(path: str | Path) -> tuple[list[MetricsRow], bytes]:
     try:
         *lines, rest = Path(path).read_bytes().split(b"\n")
     except FileNotFoundError as error:
-        raise ResultError(f"{path}: no such file; name the metrics.jsonl of a run.") from error
+        raise ResultError(
+            f"{path}: no such file",
+            action="name the metrics.jsonl of a run",
+        ) from error
     except OSError as error:
         raise ResultError(f"{path}: cannot be read ({error.strerror}).") from error
     rows = [_row(line, f"{path}: line {number}") for number, line in enumerate(lines, start=1)]

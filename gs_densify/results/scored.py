@@ -44,8 +44,8 @@ def load_scored(folder: Path) -> Scored:
         common = _of_evaluation(folder)
     else:
         raise ResultError(
-            f"{folder}: holds no {RESULTS} or {EVALUATION}; give the folder of a finished run"
-            " or of an evaluation"
+            f"{folder}: holds no {RESULTS} or {EVALUATION}",
+            action="give the folder of a finished run or of an evaluation",
         )
     per_view = load_per_view(folder / PER_VIEW)
     name = common["protocol"].name

@@ -22,6 +22,7 @@ def store(path: Path, content: bytes) -> None:
             file.write(content)
     except ResultError as error:
         raise SceneError(
-            f"the cache file {str(error).rstrip('.')}; expected a folder with space left;"
-            " set GS_CACHE to a folder of yours."
+            f"the cache file {str(error).rstrip('.')}",
+            expected="expected a folder with space left",
+            action="set GS_CACHE to a folder of yours",
         ) from None

@@ -149,9 +149,11 @@ def choose_photos(root: Path, downscale: int, options: PhotoOptions) -> PhotoSou
     wanted = options.image_source == "resized"
     if wanted and downscale == 1:
         raise SceneError(
-            "--data.image-source (gs-eval: --image-source) resized has no effect at --downscale 1,"
-            " where images/ is used as found; expected a factor of 2 or more; give one, or leave"
-            " the option out."
+            "(gs-eval: --image-source) resized has no effect at --downscale 1, where images/ is"
+            " used as found",
+            expected="expected a factor of 2 or more",
+            action="give one, or leave the option out",
+            option="data.image-source",
         )
     is_made = wanted or (options.image_source == "auto" and downscale > 1 and not folder.is_dir())
     if is_made:
@@ -159,9 +161,10 @@ def choose_photos(root: Path, downscale: int, options: PhotoOptions) -> PhotoSou
         return PhotoSource(image_folder(root, 1), downscale, chosen)
     if options.resize_filter is not None:
         raise SceneError(
-            f"--data.resize-filter {options.resize_filter} has no effect: {folder} is used as"
-            " found; expected photos to resize; leave it out, or add --data.image-source resized"
-            " to a --downscale of 2 or more."
+            f"{options.resize_filter} has no effect: {folder} is used as found",
+            expected="expected photos to resize",
+            action="leave it out, or add --data.image-source resized to a --downscale of 2 or more",
+            option="data.resize-filter",
         )
     return PhotoSource(folder, 1, None)
 
@@ -173,8 +176,9 @@ def _usable_points(
     usable = is_usable_point(points, camera_centers(poses))
     if not usable.any():
         raise SceneError(
-            f"{folder}: none of {len(usable)} points is finite and away from the cameras;"
-            " expected a point cloud of the scene; run colmap mapper again."
+            f"{folder}: none of {len(usable)} points is finite and away from the cameras",
+            expected="expected a point cloud of the scene",
+            action="run colmap mapper again",
         )
     return points[usable], colors[usable], int((~usable).sum())
 
@@ -194,8 +198,10 @@ def _mask_sources(
     alphas = {i.name for i, header in zip(images, headers, strict=True) if header.is_transparent}
     if masks == "invert" and not files and not alphas:
         raise SceneError(
-            f"--data.masks invert has no effect: {root} has neither masks/ nor photos with an alpha"
-            " channel; expected one of them; leave the option out."
+            f"invert has no effect: {root} has neither masks/ nor photos with an alpha channel",
+            expected="expected one of them",
+            action="leave the option out",
+            option="data.masks",
         )
     if files or alphas:
         message = "%s: masks of %d and alpha channels of %d of %d photos say which pixels count"
@@ -253,5 +259,7 @@ def _check_aspect(image: PosedImage, path: Path, size: Size) -> None:
         )
     raise SceneError(
         f"{path} has {size[0]}x{size[1]} pixels but COLMAP's camera {image.camera_id} has"
-        f" {image.width}x{image.height}; expected the same aspect ratio; {advice}."
+        f" {image.width}x{image.height}",
+        expected="expected the same aspect ratio",
+        action=advice,
     )

@@ -69,7 +69,11 @@ def resolve_scene(
 
         return SceneSource(TINY, ensure_tiny(cache or default_cache()), factor, image_source)
     if not scene:
-        raise SceneError(f"the scene's name is empty; expected {_known()}; name one of them.")
+        raise SceneError(
+            "the scene's name is empty",
+            expected=f"expected {_known()}",
+            action="name one of them",
+        )
     candidates = _candidates(scene, find_data_root(data_root))
     for candidate in candidates:
         if candidate.is_dir():
@@ -77,8 +81,9 @@ def resolve_scene(
             return SceneSource(root.name or scene, root, factor, image_source)
     looked = ", ".join(map(str, candidates)) if candidates else "no folder: no data root is set"
     raise SceneError(
-        f"scene {scene!r} not found (looked for {looked}); expected {_known()};"
-        " set --data-root or GS_DATA to the folder of the preset scenes, or give a path."
+        f"scene {scene!r} not found (looked for {looked})",
+        expected=f"expected {_known()}",
+        action="set --data-root or GS_DATA to the folder of the preset scenes, or give a path",
     )
 
 

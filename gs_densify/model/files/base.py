@@ -69,6 +69,7 @@ def load_model(path: Path) -> ModelFile:
     found = format_of(path)
     if found is None:
         raise ResultError(
-            f"{path}: no file of a model; known formats: {', '.join(FORMATS.names())}"
+            f"{path}: no file of a model",
+            expected=f"known formats: {', '.join(FORMATS.names())}",
         )
     return found.load(path)

@@ -138,8 +138,9 @@ def _refuse_non_finite(where: str, parts: Iterable[Tensor]) -> None:
     if bad:
         first = int((~finite).nonzero()[0])
         raise ResultError(
-            f"{where}: {bad} of {len(finite)} Gaussians are not finite (the first is number "
-            f"{first}); they were not dropped: filter the file, or lower the learning rates."
+            f"{where}: {bad} of {len(finite)} Gaussians are not finite (the first is number"
+            f" {first}); they were not dropped",
+            action="filter the file, or lower the learning rates",
         )
 
 
@@ -184,7 +185,8 @@ def load_ply(path: str | Path) -> PlySplats:
             rows = _read_rows(str(path), file, header)
     except OSError as error:
         raise ResultError(
-            f"{path}: cannot be read ({error.strerror}); name a PLY file of Gaussians."
+            f"{path}: cannot be read ({error.strerror})",
+            action="name a PLY file of Gaussians",
         ) from error
     antialiased, others = _read_comments(header.comments)
     return PlySplats(_to_splats(str(path), rows, rest), REST_COUNTS[rest], antialiased, others)
@@ -197,7 +199,10 @@ def _read_header(where: str, file: BinaryIO) -> _Header:
     body = [line.split() for line in lines[1:] if _first(line) in ("element", "property")]
     elements = [i for i, words in enumerate(body) if words[0] == "element"]
     if body and body[0][1:2] == ["chunk"]:
-        raise ResultError(f"{where}: is a compressed PLY, which is not read; export a plain one.")
+        raise ResultError(
+            f"{where}: is a compressed PLY, which is not read",
+            action="export a plain one",
+        )
     if elements[:1] != [0] or body[0][1:2] != ["vertex"]:
         raise ResultError(f"{where}: the header's first element is not vertex; no Gaussians.")
     end = elements[1] if len(elements) > 1 else len(body)
@@ -217,7 +222,10 @@ def _header_lines(where: str, file: BinaryIO) -> list[str]:
             raise ResultError(f"{where}: has no PLY header that ends; it is damaged or no PLY.")
         lines.append(line.decode("ascii", "backslashreplace").strip())
         if lines[0] != "ply":
-            raise ResultError(f"{where}: does not start with 'ply'; expected a PLY file.")
+            raise ResultError(
+                f"{where}: does not start with 'ply'",
+                expected="expected a PLY file",
+            )
     return lines[:-1]
 
 
@@ -230,8 +238,9 @@ def _check_format(where: str, lines: list[str]) -> None:
     if formats != [["binary_little_endian", "1.0"]]:
         found = " ".join(formats[0]) if formats else "none"
         raise ResultError(
-            f"{where}: the format is {found!r}; only 'binary_little_endian 1.0' is read: "
-            "convert the file."
+            f"{where}: the format is {found!r}",
+            expected="only 'binary_little_endian 1.0' is read",
+            action="convert the file",
         )
 
 
@@ -241,8 +250,9 @@ def _dtype(where: str, properties: list[list[str]]) -> np.dtype:
         kind = _NUMPY_TYPES.get(words[1]) if len(words) == 3 else None
         if kind is None or words[2] in fields:
             raise ResultError(
-                f"{where}: the vertex line {' '.join(words)!r} is damaged, repeated, or of an "
-                "unknown type; expected one 'property float NAME' for each property."
+                f"{where}: the vertex line {' '.join(words)!r} is damaged, repeated, or of an"
+                " unknown type",
+                expected="expected one 'property float NAME' for each property",
             )
         fields[words[2]] = f"<{kind}"
     return np.dtype(list(fields.items()))
@@ -254,8 +264,9 @@ def _read_rows(where: str, file: BinaryIO, header: _Header) -> np.ndarray:
     expected = header.count * header.dtype.itemsize
     if found < expected or (header.is_last and found > expected):
         raise ResultError(
-            f"{where}: {found} bytes follow the header; {header.count} Gaussians of "
-            f"{header.dtype.itemsize} bytes need {expected}: the file is cut off or damaged."
+            f"{where}: {found} bytes follow the header",
+            expected=f"{header.count} Gaussians of {header.dtype.itemsize} bytes need {expected}:"
+            " the file is cut off or damaged",
         )
     file.seek(start)
     return np.fromfile(file, header.dtype, header.count)
@@ -269,8 +280,9 @@ def _count_rest(where: str, names: tuple[str, ...]) -> int:
     if missing or rest not in REST_COUNTS:
         lack = f"the properties {', '.join(missing)} are missing" if missing else f"{rest} f_rest_*"
         raise ResultError(
-            f"{where}: {lack}; expected Gaussians with x, f_dc_*, opacity, scale_*, rot_* and "
-            "0, 9, 24 or 45 f_rest_*: a compressed PLY or a point cloud is not read."
+            f"{where}: {lack}",
+            expected="expected Gaussians with x, f_dc_*, opacity, scale_*, rot_* and 0, 9, 24 or"
+            " 45 f_rest_*: a compressed PLY or a point cloud is not read",
         )
     return rest
 

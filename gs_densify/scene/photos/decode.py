@@ -130,10 +130,15 @@ def _read(path: Path, use: Callable[[Image.Image], _Result], *, is_header: bool 
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
         reason = " ".join(str(error).split())
         raise SceneError(
-            f"{path} cannot be read as a photo ({reason}); expected an intact image file;"
-            " copy it again from its source."
+            f"{path} cannot be read as a photo ({reason})",
+            expected="expected an intact image file",
+            action="copy it again from its source",
         ) from None
 
 
 def _refuse(path: Path, what: str, action: str) -> NoReturn:
-    raise SceneError(f"{path} {what}; expected opaque RGB or grey pixels; {action}.")
+    raise SceneError(
+        f"{path} {what}",
+        expected="expected opaque RGB or grey pixels",
+        action=action,
+    )

@@ -23,8 +23,9 @@ def image_folder(root: Path, downscale: int) -> Path:
     """``images`` for 1, ``images_N`` for N; ``SceneError`` for less than 1."""
     if downscale < 1:
         raise SceneError(
-            f"downscale is {downscale}; expected 1, 2, 4 or another whole number of 1 or more;"
-            " give --downscale 1 for the photos in images/."
+            f"downscale is {downscale}",
+            expected="expected 1, 2, 4 or another whole number of 1 or more",
+            action="give --downscale 1 for the photos in images/",
         )
     return root / ("images" if downscale == 1 else f"images_{downscale}")
 
@@ -36,7 +37,7 @@ def find_photos(folder: Path, names: Sequence[str]) -> dict[str, Path]:
         SceneError: no such folder, or several files for a name.
     """
     if not folder.is_dir():
-        raise SceneError(_no_folder_message(folder))
+        raise _no_folder(folder)
     found = {name: folder / name for name in names if os.path.isfile(folder / name)}
     missing = [name for name in names if name not in found]
     similar = _similar(folder, missing, set(found.values())) if missing else {}
@@ -59,13 +60,16 @@ def check_missing(
     what = f"{folder} lacks {len(missing)} of the {len(names)} photos that COLMAP registered"
     if not skip:
         raise SceneError(
-            f"{what}, first {missing[0]!r}; expected every one under COLMAP's name; add them,"
-            " choose another folder with --downscale, or train without them: --data.skip-missing."
+            f"{what}, first {missing[0]!r}",
+            expected="expected every one under COLMAP's name",
+            action="add them, choose another folder with --downscale, or train without them:"
+            " --data.skip-missing",
         )
     if 2 * len(missing) > len(names):
         raise SceneError(
-            f"{what}, first {missing[0]!r}; expected at least half of them, also with"
-            " --data.skip-missing; check that these photos are those of this model."
+            f"{what}, first {missing[0]!r}",
+            expected="expected at least half of them, also with --data.skip-missing",
+            action="check that these photos are those of this model",
         )
     _log.warning("%s, first %r; going on without them", what, missing[0])
 
@@ -87,15 +91,16 @@ def find_masks(folders: Sequence[Path], names: Sequence[str]) -> dict[str, Path]
     for name in names:
         candidates = {*index[_key(_stem(name))], *index[_key(name)]}
         if len(candidates) > 1:
-            raise SceneError(_several_message(folder, name, candidates, "mask"))
+            raise _several(folder, name, candidates, "mask")
         if candidates:
             masks[name] = candidates.pop()
     _check_owners(masks)
     if not masks:
         raise SceneError(
             f"{folder} has {sum(map(len, index.values()))} image files, none of them named after a"
-            f" photo; expected e.g. {_stem(names[0])}.png or {names[0]}.png; rename them, or give"
-            " --data.masks none."
+            " photo",
+            expected=f"expected e.g. {_stem(names[0])}.png or {names[0]}.png",
+            action="rename them, or give --data.masks none",
         )
     if len(masks) < len(names):
         first = next(name for name in names if name not in masks)
@@ -111,7 +116,7 @@ def _similar(folder: Path, names: Sequence[str], taken: set[Path]) -> dict[str, 
     for name in names:
         candidates = set(index[_key(_stem(name))]) - taken
         if len(candidates) > 1:
-            raise SceneError(_several_message(folder, name, candidates, "photo"))
+            raise _several(folder, name, candidates, "photo")
         if candidates:
             similar[name] = candidates.pop()
     _check_owners(similar)
@@ -124,8 +129,9 @@ def _check_owners(files: dict[str, Path]) -> None:
     for name, path in files.items():
         if owner[path] != name:
             raise SceneError(
-                f"{path} may belong to {name!r} or {owner[path]!r}, which COLMAP both registered;"
-                " expected a file for each; give the files COLMAP's names."
+                f"{path} may belong to {name!r} or {owner[path]!r}, which COLMAP both registered",
+                expected="expected a file for each",
+                action="give the files COLMAP's names",
             )
 
 
@@ -154,15 +160,16 @@ def _relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _several_message(folder: Path, name: str, candidates: set[Path], what: str) -> str:
+def _several(folder: Path, name: str, candidates: set[Path], what: str) -> SceneError:
     files = ", ".join(sorted(_relative(path, folder) for path in candidates))
-    return (
-        f"{folder} has {len(candidates)} files that may be the {what} {name!r}: {files};"
-        " expected one; remove or rename the others."
+    return SceneError(
+        f"{folder} has {len(candidates)} files that may be the {what} {name!r}: {files}",
+        expected="expected one",
+        action="remove or rename the others",
     )
 
 
-def _no_folder_message(folder: Path) -> str:
+def _no_folder(folder: Path) -> SceneError:
     root = folder.parent
     others = sorted(p.name for p in root.glob("images*") if p.is_dir())
     factors = [
@@ -179,4 +186,8 @@ def _no_folder_message(folder: Path) -> str:
             " images/"
         )
     found = ", ".join(others) if others else "no image folder"
-    return f"{folder} does not exist: {root} has {found}; expected {folder.name}/; {advice}."
+    return SceneError(
+        f"{folder} does not exist: {root} has {found}",
+        expected=f"expected {folder.name}/",
+        action=advice,
+    )

@@ -61,8 +61,9 @@ class Undistortion:
         if not seen.mean() >= _LEAST_VALID:
             raise SceneError(
                 f"the {lens.model} camera of {lens.width}x{lens.height} with the parameters"
-                f" {list(lens.params)} shows {seen.mean():.0%} of what its pinhole image would;"
-                " expected the parameters of a real lens; run colmap mapper again."
+                f" {list(lens.params)} shows {seen.mean():.0%} of what its pinhole image would",
+                expected="expected the parameters of a real lens",
+                action="run colmap mapper again",
             )
         self.has_blank = not bool(seen.all())
         """Whether ``valid`` leaves out pixels."""

@@ -42,8 +42,9 @@ def read_view(view: View) -> Photo:
     height, width = photo.pixels.shape[:2]
     if (width, height) != (view.width, view.height):
         raise SceneError(
-            f"{view.path} decodes to {width}x{height}; expected {view.width}x{view.height} as"
-            " when the scene was loaded; leave photos alone while they are in use."
+            f"{view.path} decodes to {width}x{height}",
+            expected=f"expected {view.width}x{view.height} as when the scene was loaded",
+            action="leave photos alone while they are in use",
         )
     return photo
 
@@ -110,8 +111,9 @@ def _mask_file(path: Path, size: Size, *, invert: bool) -> np.ndarray:
     height, width = counts.shape
     if not is_resized((width, height), size):
         raise SceneError(
-            f"{path} has {width}x{height} pixels but its photo {size[0]}x{size[1]}; expected the"
-            " same aspect ratio; make the mask anew, or give --data.masks none."
+            f"{path} has {width}x{height} pixels but its photo {size[0]}x{size[1]}",
+            expected="expected the same aspect ratio",
+            action="make the mask anew, or give --data.masks none",
         )
     return resize_mask(counts, size)
 
@@ -124,8 +126,9 @@ def _check_counts(view: View, mask: np.ndarray | None) -> None:
     if view.mask is not None and view.mask.invert:
         colour, other = "black (0)", "auto"
     raise SceneError(
-        f"{where}: no pixel of {view.name!r} counts; expected a mask that is {colour} where the"
-        f" photo counts; give --data.masks {other} or none, or mend the mask."
+        f"{where}: no pixel of {view.name!r} counts",
+        expected=f"expected a mask that is {colour} where the photo counts",
+        action=f"give --data.masks {other} or none, or mend the mask",
     )
 
 
@@ -154,8 +157,9 @@ def _file_state(path: Path) -> list:
         state = path.stat()
     except OSError as error:
         raise SceneError(
-            f"{path} cannot be read ({error.strerror}); expected the file that was there when the"
-            " scene was loaded; leave photos alone while they are in use."
+            f"{path} cannot be read ({error.strerror})",
+            expected="expected the file that was there when the scene was loaded",
+            action="leave photos alone while they are in use",
         ) from None
     return [str(path.resolve()), state.st_size, state.st_mtime_ns]
 

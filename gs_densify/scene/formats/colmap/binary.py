@@ -66,8 +66,9 @@ class _Cursor:
     def refuse(self, what: str) -> NoReturn:
         """Raise a SceneError about this file."""
         raise SceneError(
-            f"{self.path} {what}; expected an intact COLMAP file;"
-            " copy the model again or export it anew with colmap model_converter."
+            f"{self.path} {what}",
+            expected="expected an intact COLMAP file",
+            action="copy the model again or export it anew with colmap model_converter",
         )
 
 

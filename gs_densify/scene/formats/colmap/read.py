@@ -47,7 +47,7 @@ def find_model(root: Path) -> Path:
     if sparse / "0" not in models and _extension(sparse):
         return sparse
     if not models:
-        raise SceneError(_no_model_message(root, children))
+        raise _no_model(root, children)
     if len(models) == 1:
         return models[0]
     sizes = {p: _count_images(p) for p in models}
@@ -85,8 +85,9 @@ def read_model(folder: Path) -> SceneModel:
     if not registered or not reconstruction.num_points3D():
         raise SceneError(
             f"{folder} holds {len(registered)} registered images and"
-            f" {reconstruction.num_points3D()} points; expected some of each;"
-            " run colmap mapper again, or train on another model of this data set."
+            f" {reconstruction.num_points3D()} points",
+            expected="expected some of each",
+            action="run colmap mapper again, or train on another model of this data set",
         )
     _check_names(folder, [names[i] for i in registered])
     _check_cameras(folder, reconstruction, registered)
@@ -126,13 +127,14 @@ def _count_images(folder: Path) -> int:
     return len(read_image_names(folder / "images.txt"))
 
 
-def _no_model_message(root: Path, children: list[Path]) -> str:
+def _no_model(root: Path, children: list[Path]) -> SceneError:
     tried = [root / "sparse" / "0", root / "sparse", *(c for c in children if c.name != "0")]
     partial = {f.name for d in tried if d.is_dir() for f in d.iterdir() if f.stem in _FILES}
     found = f"found only {', '.join(sorted(partial))}" if partial else "found none of them"
-    return (
-        f"no COLMAP model in {', '.join(map(str, tried))}: {found}; expected cameras, images and"
-        " points3D as .bin or .txt; give the folder that holds images/ and sparse/."
+    return SceneError(
+        f"no COLMAP model in {', '.join(map(str, tried))}: {found}",
+        expected="expected cameras, images and points3D as .bin or .txt",
+        action="give the folder that holds images/ and sparse/",
     )
 
 
@@ -146,8 +148,9 @@ def read_checked(folder: Path) -> tuple["pycolmap.Reconstruction", dict[int, str
         names = _checked_names(folder)
     except OSError as error:
         raise SceneError(
-            f"{error.filename} cannot be read ({error.strerror}); expected a readable COLMAP file;"
-            " check its permissions and the disk it is on."
+            f"{error.filename} cannot be read ({error.strerror})",
+            expected="expected a readable COLMAP file",
+            action="check its permissions and the disk it is on",
         ) from None
     try:
         with quiet_pycolmap():
@@ -156,8 +159,9 @@ def read_checked(folder: Path) -> tuple["pycolmap.Reconstruction", dict[int, str
     except Exception as error:  # pycolmap raises whatever C++ threw
         reason = " ".join(str(error).split())
         raise SceneError(
-            f"{folder}: pycolmap cannot read this model ({reason}); expected a consistent COLMAP"
-            " model; copy the model again or export it anew with colmap model_converter."
+            f"{folder}: pycolmap cannot read this model ({reason})",
+            expected="expected a consistent COLMAP model",
+            action="copy the model again or export it anew with colmap model_converter",
         ) from None
     return reconstruction, {i: names[i] for i in registered}
 
@@ -182,14 +186,16 @@ def _check_names(folder: Path, names: list[str]) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise SceneError(
-            f"{folder} lists {repeated[0]!r} as {names.count(repeated[0])} images; expected every"
-            " name once; remove the repeated images from the model."
+            f"{folder} lists {repeated[0]!r} as {names.count(repeated[0])} images",
+            expected="expected every name once",
+            action="remove the repeated images from the model",
         )
     outward = [n for n in names if PurePosixPath(n).is_absolute() or ".." in n.split("/")]
     if outward:
         raise SceneError(
-            f"{folder} names the photo {outward[0]!r}; expected a path within the image folder;"
-            " rename the images of the model."
+            f"{folder} names the photo {outward[0]!r}",
+            expected="expected a path within the image folder",
+            action="rename the images of the model",
         )
 
 
@@ -212,9 +218,9 @@ def _check_cameras(
     ]
     if found:
         raise SceneError(
-            f"{folder} uses the camera model {', '.join(found)}, which has no pinhole image;"
-            " expected a perspective model, such as PINHOLE, OPENCV or OPENCV_FISHEYE; cut the"
-            " photos into perspective ones and run COLMAP on those."
+            f"{folder} uses the camera model {', '.join(found)}, which has no pinhole image",
+            expected="expected a perspective model, such as PINHOLE, OPENCV or OPENCV_FISHEYE",
+            action="cut the photos into perspective ones and run COLMAP on those",
         )
 
 
@@ -245,6 +251,7 @@ def _image(
 
 def _refuse_number(folder: Path, what: str, expected: str) -> NoReturn:
     raise SceneError(
-        f"{folder} holds {what}; expected {expected};"
-        " run colmap mapper again, or remove what is damaged from the model."
+        f"{folder} holds {what}",
+        expected=f"expected {expected}",
+        action="run colmap mapper again, or remove what is damaged from the model",
     )

@@ -97,8 +97,9 @@ def _lines(path: Path) -> _Lines:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise SceneError(
-            f"{path} is not UTF-8 text at byte {error.start}; expected a COLMAP text file;"
-            " copy the model again or export it anew with colmap model_converter."
+            f"{path} is not UTF-8 text at byte {error.start}",
+            expected="expected a COLMAP text file",
+            action="copy the model again or export it anew with colmap model_converter",
         ) from None
     return enumerate(text.split("\n"), start=1)
 
@@ -125,6 +126,7 @@ def _numbers(path: Path, number: int, fields: list[str], kind: Callable, what: s
 
 def _refuse(path: Path, number: int, expected: str) -> NoReturn:
     raise SceneError(
-        f"{path}, line {number}: not a line of a COLMAP model; expected {expected};"
-        " copy the model again or export it anew with colmap model_converter."
+        f"{path}, line {number}: not a line of a COLMAP model",
+        expected=f"expected {expected}",
+        action="copy the model again or export it anew with colmap model_converter",
     )

@@ -39,15 +39,17 @@ def make_tiny(out: Path) -> None:
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SceneError(
-            f"{out} exists and is not an empty folder; expected a new one for the tiny scene;"
-            " name another folder."
+            f"{out} exists and is not an empty folder",
+            expected="expected a new one for the tiny scene",
+            action="name another folder",
         )
     try:
         _write(out)
     except OSError as error:
         raise SceneError(
-            f"{out} cannot be written ({error.strerror}); expected a place for the tiny scene;"
-            " name another folder."
+            f"{out} cannot be written ({error.strerror})",
+            expected="expected a place for the tiny scene",
+            action="name another folder",
         ) from None
 
 
@@ -71,8 +73,9 @@ def ensure_tiny(cache_dir: Path) -> Path:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise SceneError(
-            f"the cache folder {final.parent} cannot be written ({error.strerror}); expected a"
-            " place for the tiny scene; set GS_CACHE to a folder of yours."
+            f"the cache folder {final.parent} cannot be written ({error.strerror})",
+            expected="expected a place for the tiny scene",
+            action="set GS_CACHE to a folder of yours",
         ) from None
     return final
 
