@@ -10,8 +10,7 @@ from commands import SMOKE, refusal, run
 from gs_densify.cli.eval import command
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ResultError
-from gs_densify.results import load_per_view, load_results, read_metrics
-from gs_densify.results import STANDARD_METRICS
+from gs_densify.results import STANDARD_METRICS, load_per_view, load_results, read_metrics
 from gs_densify.runs.loaded_scene import find_scene
 from gs_densify.viewer.model import open_model, starting_point
 
