@@ -63,7 +63,7 @@ class Capture:
     on_disk: list[str]
     photos: list[PhotoMeasures]
     unreadable: dict[str, str]
-    refusal: str | None
+    refusal: SceneError | None
     """Why gs-train refuses the capture."""
     registered: list[str] = field(default_factory=list)
 
@@ -152,12 +152,12 @@ def _files(scene: Scene | None, folder: Path, registered: list[str]) -> dict[str
     return dict(sorted((listed | paired).items()))
 
 
-def _attempt(step: Callable[[], _Result]) -> tuple[_Result | None, str | None]:
-    """What a step gives, or why it was refused."""
+def _attempt(step: Callable[[], _Result]) -> tuple[_Result | None, SceneError | None]:
+    """Returns what a step gives, or why it was refused."""
     try:
         return step(), None
     except SceneError as error:
-        return None, str(error)
+        return None, error
 
 
 def _relative(folder: Path | None, root: Path) -> str | None:

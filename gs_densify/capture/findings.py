@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from gs_densify.capture.coverage import NO_BASELINE
 from gs_densify.capture.report import CaptureReport, Finding, Verdict
+from gs_densify.errors import SceneError
 
 FEW_PHOTOS = 20
 LARGE_GAP = 45.0
@@ -17,7 +18,7 @@ FEW_POINTS_IN_A_PHOTO = 50
 LOW_SHARE_BY_THREE = 0.5
 
 
-def findings_of(report: CaptureReport, refusal: str | None) -> tuple[Finding, ...]:
+def findings_of(report: CaptureReport, refusal: SceneError | None) -> tuple[Finding, ...]:
     """Everything worth saying, the worst first.
 
     Args:
@@ -45,16 +46,14 @@ def verdict_of(findings: Sequence[Finding]) -> Verdict:
     return "worth a look" if "look" in levels else "fine"
 
 
-def _refused(report: CaptureReport, refusal: str | None) -> Iterator[Finding]:
+def _refused(report: CaptureReport, refusal: SceneError | None) -> Iterator[Finding]:
     if refusal:
-        found, _, advice = refusal.partition("; expected ")
-        expected, _, action = advice.rpartition("; ")
-        expected = f" (expected {expected})" if expected else ""
-        yield Finding("stop", f"gs-train refuses it: {found}{expected}", action.rstrip("."))
+        expected = f" ({refusal.expected})" if refusal.expected else ""
+        yield Finding("stop", f"gs-train refuses it: {refusal.found}{expected}", refusal.action)
     has_pose = {record.name for record in report.photos if record.has_pose}
     broken = [name for name in report.unreadable if name in has_pose]
     if broken:
-        reason = report.unreadable[broken[0]].partition(";")[0]
+        reason = report.unreadable[broken[0]]
         yield Finding(
             "stop",
             f"{count(broken, 'photo')} with a pose cannot be used: {reason}",

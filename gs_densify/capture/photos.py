@@ -59,7 +59,7 @@ def measure_photos(
         try:
             return _measure(files[name], name)
         except SceneError as error:
-            return str(error)
+            return error.found
 
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         results = pool.map(measure, files)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import correlate1d
 
-from gs_densify.evaluation.metrics import ssim
+from gs_densify.evaluation.metrics.ssim import ssim
 from gs_densify.images.blur import MARGIN, blur, exact_blur, window
 from gs_densify.images.maps import dissimilarity_map
 from gs_densify.images.ssim import ssim_map
