@@ -86,8 +86,9 @@ class RenderOptions:
     absgrad: bool = False
     """Give a strategy absolute image-plane gradients even where it does not ask for them."""
     near_plane: float | None = None
-    """Depth below which nothing is drawn, world units (default: half the depth of the nearest SfM
-    points, but 0.01 to 0.05 of the cameras' mean distance to their centre; gsplat: 0.01)."""
+    """Depth in world units below which no Gaussian is drawn. By default it follows from the scene:
+    half the depth of the nearest SfM points, kept between 0.01 and 0.05 times the cameras' mean
+    distance to their centre. gsplat uses 0.01."""
     coarse_until: float = 0.0
     """Share of the steps by which photos reach their full size; before, they are reduced by 4, 3
     and 2, each for as long as its share of their spectrum (DashGaussian, arXiv 2503.18402)."""

@@ -29,7 +29,7 @@ _TRANSIENT = (
     TimeoutError,
     ssl.SSLError,
 )
-"""Of the network alone: an OSError of the disk is not mended by asking again."""
+"""Errors of the network, after which asking again can help; a full disk is none of them."""
 
 
 class RemoteFile(io.RawIOBase):

@@ -141,7 +141,10 @@ def _next_step(parameter: Tensor, group: dict[str, Any], state: dict[str, Any]) 
 
 
 def _step_with_torch(optimizer: Optimizer, visible: Tensor | None) -> None:
-    """`optimizer.step()`, undone in the rows that are not in `visible`."""
+    """Steps an optimiser by torch's own code, in the rows of `visible` alone where it is given.
+
+    torch updates all rows; those that are not visible get back their values and moments.
+    """
     _align_gradients(optimizer)
     if visible is None:
         optimizer.step()

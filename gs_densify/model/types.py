@@ -7,4 +7,4 @@ import torch
 from torch import Tensor
 
 Splats: TypeAlias = Mapping[str, Tensor] | torch.nn.ParameterDict
-"""`means, scales, quats, opacities, sh0, shN`, see `splats.model`."""
+"""`means, scales, quats, opacities, sh0, shN`, see `model.init`."""

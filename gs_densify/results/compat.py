@@ -25,7 +25,7 @@ def save_compat(
             `inria/per_view.json`, `inria/cameras.json` and `protocol.json`.
         results: of the run.
         per_view: of its last evaluation.
-        cameras: as `data.export_cameras.inria_cameras` gives them.
+        cameras: as `scene.export_cameras.inria_cameras` gives them.
     """
     save_json(folder / "protocol.json", results.protocol)
     for record in results.evaluations:

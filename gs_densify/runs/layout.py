@@ -118,9 +118,9 @@ def default_folder(config: TrainConfig) -> Path:
 
 
 def with_kept_strategy_file(config: TrainConfig, folder: Path) -> TrainConfig:
-    """`config` that names a copy in `folder` of the strategy's file; unchanged where it has none.
+    """Copies the strategy's file into `folder` and returns a configuration that names the copy.
 
-    The run can then be repeated after the original file was edited, and on another machine.
+    A built-in strategy has no file, and `config` is returned as it is. The run can then be repeated after the original file was edited, and on another machine.
     """
     reference = parse_reference(config.strategy)
     if reference is None:

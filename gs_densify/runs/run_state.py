@@ -15,16 +15,17 @@ from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found
 from gs_densify.scene.scene import Scene
 
 _MAY_CHANGE = ("out", "scene", "data_root", "device", "strategy.name", "evaluation.lpips_weights")
-"""Options that say where things are; what is there is compared where it matters."""
+"""Options that may differ when a run goes on: they name places, and another check compares what
+lies there (`require_same_scene` the scene, `require_same` the kind of device)."""
 
 
 @dataclasses.dataclass(kw_only=True)
 class RunState:
-    """Of all processes so far. Every checkpoint has it, as plain values."""
+    """Holds what is known of a run over all of its processes; every checkpoint contains it."""
 
     command: list[str]
     config: dict[str, Any]
-    """What was asked for, as `config_file.to_mapping` gives it."""
+    """What was asked for, as `config.file.to_mapping` gives it."""
     device: str
     """cuda or cpu."""
     scene: str

@@ -41,14 +41,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class MaskSource:
-    """Where it stands which pixels of a photo count."""
+    """Names where the valid mask of a photo comes from: a file, its alpha channel, or both."""
 
     path: Path | None
-    """Mask file: white counts, black does not; of any size with the photo's aspect ratio."""
+    """Mask file: white is valid, black is not; of any size with the photo's aspect ratio."""
     alpha: bool
-    """Whether the photo's own alpha channel says it too: opaque counts."""
+    """Whether the photo's own alpha channel excludes pixels, too: opaque is valid."""
     invert: bool = False
-    """Whether black and transparent count instead."""
+    """Whether black and transparent pixels are the valid ones instead."""
 
 
 @dataclass(frozen=True, eq=False)
