@@ -90,7 +90,7 @@ def measure(
     for _ in range(arguments.repeats):
         start = saved
         for kind in times:
-            trainer.host = adapter if kind == "with" else nothing
+            trainer.adapter = adapter if kind == "with" else nothing
             first = int(start["step"])  # type: ignore[call-overload]
             trainer.load_state_dict(copied(start))  # type: ignore[arg-type]
             timed_steps(trainer, first, 20)
@@ -99,7 +99,7 @@ def measure(
             gaussians[kind] = len(trainer.splats["means"])
             if kind == "with":
                 start = copied({**trainer.state_dict(), "step": first + arguments.steps})
-    trainer.host = adapter
+    trainer.adapter = adapter
     trainer.load_state_dict(copied(saved))  # type: ignore[arg-type]
     single = single_steps(trainer, arguments.at, arguments.steps)
     before, with_, after = (statistics.median(times[kind]) for kind in times)

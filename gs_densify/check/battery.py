@@ -104,15 +104,15 @@ def _note(check: str, subject: Subject) -> str:
 
 
 def _on_schedule(subject: Subject) -> str | None:
-    assert subject.host is not None
-    return changes_off_schedule(subject.host.strategy, subject.records)
+    assert subject.adapter is not None
+    return changes_off_schedule(subject.adapter.strategy, subject.records)
 
 
 def _keeps_cap(subject: Subject) -> str | None:
     cap = len(subject.scene.points) + 20
-    trainer, host = subject.start(dataclasses.replace(subject.config, max_gaussians=cap))
+    trainer, adapter = subject.start(dataclasses.replace(subject.config, max_gaussians=cap))
     subject.advance(trainer, SHORT)
-    beyond = [one for one in host.records if one.after > cap]
+    beyond = [one for one in adapter.records if one.after > cap]
     if beyond:
         return f"step {beyond[0].step}: {beyond[0].after} Gaussians, where {cap} are allowed"
     return None
@@ -172,7 +172,7 @@ def _sees_training_views_only(subject: Subject) -> str | None:
     for one in subject.records:
         if not set(one.views) <= set(range(count)):
             return f"step {one.step}: views {list(one.views)} of {count} training views"
-    probe = subject.host.probe if subject.host is not None else None
+    probe = subject.adapter.probe if subject.adapter is not None else None
     assert probe is not None
     if len(probe) != count:
         return f"the probe offers {len(probe)} views, where {count} are trained on"

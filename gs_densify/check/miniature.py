@@ -53,11 +53,11 @@ def load_miniature() -> Miniature:
     )
 
 
-def make_trainer(config: TrainConfig, scene: Miniature, host: StrategyAdapter) -> Trainer:
+def make_trainer(config: TrainConfig, scene: Miniature, adapter: StrategyAdapter) -> Trainer:
     """A trainer at step 0, as `gs-train` makes it: seeded, on the CPU."""
     return build_trainer(
         config,
-        host,
+        adapter,
         points=scene.points,
         colors=scene.colors,
         views=scene.views,

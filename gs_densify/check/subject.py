@@ -58,7 +58,7 @@ class Subject:
     printed: io.StringIO = field(default_factory=io.StringIO)
     losses: list[float] = field(default_factory=list)
     snapshots: dict[int, bytes] = field(default_factory=dict)
-    host: WatchedAdapter | None = None
+    adapter: WatchedAdapter | None = None
     error: str = ""
     has_diverged: bool = False
     """Whether it was infinite or NaN values that ended the main run."""
@@ -69,10 +69,10 @@ class Subject:
         """A new run from step 0."""
         config, scene = config or self.config, scene or self.scene
         with contextlib.redirect_stdout(self.printed):
-            host = WatchedAdapter(
+            adapter = WatchedAdapter(
                 self.name, strategy_for(config), max_gaussians=config.max_gaussians
             )
-            return make_trainer(config, scene, host), host
+            return make_trainer(config, scene, adapter), adapter
 
     def advance(
         self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None] = lambda row: None
@@ -84,7 +84,7 @@ class Subject:
     def carry_out_main_run(self) -> None:
         """The run that most checks look at; its error is kept, not raised."""
         try:
-            trainer, self.host = self.start()
+            trainer, self.adapter = self.start()
             for step in (HALF, SHORT, STEPS):
                 self.advance(trainer, step, lambda row: self.losses.append(row.loss or 0.0))
                 self.snapshots[step] = stored(trainer)
@@ -95,7 +95,7 @@ class Subject:
     @property
     def records(self) -> list[StepRecord]:
         """The main run, step by step."""
-        return self.host.records if self.host is not None else []
+        return self.adapter.records if self.adapter is not None else []
 
 
 def stored(trainer: Trainer) -> bytes:

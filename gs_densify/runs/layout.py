@@ -120,7 +120,8 @@ def default_folder(config: TrainConfig) -> Path:
 def with_kept_strategy_file(config: TrainConfig, folder: Path) -> TrainConfig:
     """Copies the strategy's file into `folder` and returns a configuration that names the copy.
 
-    A built-in strategy has no file, and `config` is returned as it is. The run can then be repeated after the original file was edited, and on another machine.
+    A built-in strategy has no file, and `config` is returned as it is. The run can then be repeated
+    after the original file was edited, and on another machine.
     """
     reference = parse_reference(config.strategy)
     if reference is None:

@@ -20,7 +20,7 @@ SCENE_SCALE_MARGIN = 1.1  # gsplat's trainer and Inria's both widen the cameras'
 
 def build_trainer(
     config: TrainConfig,
-    host: StrategyAdapter,
+    adapter: StrategyAdapter,
     *,
     points: np.ndarray,
     colors: np.ndarray,
@@ -35,7 +35,7 @@ def build_trainer(
 
     Args:
         config: the run's configuration.
-        host: the strategy.
+        adapter: the strategy.
         points: [P,3], the Gaussians' first means, in the scene's world.
         colors: [P,3] uint8.
         views: the training views.
@@ -65,6 +65,6 @@ def build_trainer(
         splats,
         ViewStore(views, photos, device, budget=config.data.image_budget * 2**30, masks=masks),
         renderer,
-        host,
+        adapter,
         scene_scale=scene_scale * SCENE_SCALE_MARGIN,
     )

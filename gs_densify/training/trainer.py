@@ -61,14 +61,14 @@ class Trainer:
         splats: torch.nn.ParameterDict,
         views: ViewStore,
         renderer: Renderer,
-        host: StrategyAdapter,
+        adapter: StrategyAdapter,
         *,
         scene_scale: float,
     ) -> None:
         self.config = config
         self.views = views
         self.renderer = renderer
-        self.host = host
+        self.adapter = adapter
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
         self._resolution = coarse_to_fine(
@@ -103,7 +103,7 @@ class Trainer:
             renderer,
             sh_degree=lambda: self._sh_degree(self.progress.step),
         )
-        self.gaussians = host.start(splats, optimizers, scene_scale=scene_scale)
+        self.gaussians = adapter.start(splats, optimizers, scene_scale=scene_scale)
         self.progress = Progress(peak_gaussians=self.gaussians.num)
 
     @property
@@ -162,7 +162,7 @@ class Trainer:
         Returns the terms of the loss, means over these steps, and their number. With `is_checked`
         non-finite values are looked for, which waits for the GPU, once `room` is used up.
         """
-        host, section = self.host, self.section
+        adapter, section = self.adapter, self.section
         with section("data"):
             count = self._num_joined(step, room, self._summed)
             batch = self.views.batch(self.sampler.take(count))
@@ -171,7 +171,7 @@ class Trainer:
             is_update = self._is_update(step, count)
             self._prefetch(step + count, room - count, 0 if is_update else self._summed + count)
         with section("render"):
-            num_maps = host.num_attributed_maps(step)
+            num_maps = adapter.num_attributed_maps(step)
             aux = self._zero_channels(num_maps) if num_maps else None
             output = self._render(batch, step, aux)
         with section("loss"):
@@ -182,7 +182,7 @@ class Trainer:
         with section("strategy"):
             means_lr = self._set_means_lr(step + count - 1)
             info = self._completed_info(output, render, batch, means_lr)
-            host.pre_backward(self.gaussians, step, info)
+            adapter.pre_backward(self.gaussians, step, info)
             further = self._further_terms(
                 LossInputs(self.splats, render, output.alpha, batch, step)
             )
@@ -192,7 +192,7 @@ class Trainer:
             terms = _means({**terms, **further, "loss": total}, count)
             if output.aux is not None:
                 # Zero channels get gradients only themselves: sum over pixels of map times weight.
-                maps = host.attributed_maps(step, info, shape=output.aux.shape)
+                maps = adapter.attributed_maps(step, info, shape=output.aux.shape)
                 total = total + (maps.detach() * output.aux).sum()
         with section("backward"):
             total.backward()
@@ -219,7 +219,7 @@ class Trainer:
         """Calls the hook, and looks at what it left where it changed the model."""
         means, before = self.splats["means"], self.gaussians.num
         packed = self.config.render.packed
-        self.host.post_backward(self.gaussians, step, info, means_lr=means_lr, packed=packed)
+        self.adapter.post_backward(self.gaussians, step, info, means_lr=means_lr, packed=packed)
         if self._summed and self.splats["means"] is not means:
             self._check_gradients(step)
         if self.gaussians.num != before:  # a refinement, which waits for the GPU anyway
@@ -230,7 +230,7 @@ class Trainer:
 
         All of them see one SH degree and photos of one size.
         """
-        count = min(room, self.host.steps_together(step, summed))
+        count = min(room, self.adapter.steps_together(step, summed))
         if count == 1:
             return 1
         first = self._sh_degree(step), self._resolution.reduction(step)
@@ -250,7 +250,7 @@ class Trainer:
         They do where as many gradients are summed as the strategy wants, and at the last step.
         """
         last = step + count - 1
-        wanted = self.host.update_every(last)
+        wanted = self.adapter.update_every(last)
         return self._summed + count >= wanted or last + 1 == self.config.steps
 
     def _update(self, is_update: bool, count: int, info: StepInfo) -> None:
@@ -267,7 +267,7 @@ class Trainer:
     def _check_gradients(self, step: int) -> None:
         """Refuses a hook that dropped summed gradients with the parameters that it replaced."""
         if self.splats["means"].grad is None:
-            raise self.host.blame_for(
+            raise self.adapter.blame_for(
                 f"the gradients of {self._summed} steps, which were still to be summed with others,"
                 " were lost with the parameters that were replaced; use the operations of"
                 " gs_densify.strategies.ops, or change Gaussians after an update only"
@@ -298,7 +298,7 @@ class Trainer:
         if is_older or has_non_finite_moments(self.optimizers):
             raise self._divergence(step)
         name, count = next(iter(rows.items()))
-        raise self.host.blame_for(
+        raise self.adapter.blame_for(
             f"'{name}' is not finite in {count} of {self.gaussians.num} Gaussians",
             "after step_post_backward",
             step,
@@ -309,7 +309,7 @@ class Trainer:
         first = self._losses.first_non_finite()
         own = None if first is None else first[1].get(OWN_TERM)
         if first is not None and own is not None and own - own != 0:
-            return self.host.blame_for(f"gave {own}, no finite loss", "regularization", first[0])
+            return self.adapter.blame_for(f"gave {own}, no finite loss", "regularization", first[0])
         return divergence_error(step, self.splats, self.optimizers, self._losses)
 
     def _zero_channels(self, count: int) -> Tensor:
@@ -335,7 +335,7 @@ class Trainer:
         every = max(1, round(self.config.render.sh_degree_every * factor))
         highest = self.config.init.sh_degree
         scheduled = schedules.sh_degree(step, every=every, highest=highest)
-        return self.host.sh_degree(step, scheduled, highest=highest)
+        return self.adapter.sh_degree(step, scheduled, highest=highest)
 
     def _render(self, batch: Batch, step: int, aux: Tensor | None) -> RenderOutput:
         options = self.config.render
@@ -349,7 +349,7 @@ class Trainer:
             *batch.size,
             sh_degree=self._sh_degree(step),
             backgrounds=backgrounds,
-            absgrad=options.absgrad or self.host.needs_absgrad(step),
+            absgrad=options.absgrad or self.adapter.needs_absgrad(step),
             packed=options.packed,
             aux=aux,
         )
@@ -360,14 +360,14 @@ class Trainer:
         Each is the sum over the steps of the call.
         """
         terms = {one.name: one(inputs) for one in self._terms}
-        own = self.host.regularization(self.splats, inputs.step)
+        own = self.adapter.regularization(self.splats, inputs.step)
         return terms if own is None else {**terms, OWN_TERM: len(inputs.batch.steps) * own}
 
     def _set_means_lr(self, step: int) -> float:
         rate = schedules.means_lr(
             self._initial_means_lr,
             self.config.lr.means_final,
-            self.host.lr_step(step),
+            self.adapter.lr_step(step),
             self.config.steps,
         )
         self.optimizers["means"].param_groups[0]["lr"] = rate
@@ -406,7 +406,7 @@ class Trainer:
         drawn, step = state["drawn"], state["step"]
         self._visible = None if drawn is None else drawn.to(self.splats["means"].device)
         # Earlier versions updated at multiples of the interval, and did not save the number.
-        self._summed = state.get("summed", step % self.host.update_every(step))
+        self._summed = state.get("summed", step % self.adapter.update_every(step))
         self.sampler.load_state_dict(state["sampler"])
         self.modules.load_state_dict(state.get("modules", {}))
         self.progress = Progress(

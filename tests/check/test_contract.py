@@ -161,12 +161,12 @@ def test_the_strategy_of_the_manual_keeps_the_contract(tmp_path):
 def test_views_outside_the_training_set_are_found(monkeypatch):
     scene = load_miniature()
     subject = Subject("default", contract.miniature_config("default"), scene)
-    trainer, subject.host = subject.start()
+    trainer, subject.adapter = subject.start()
     subject.advance(trainer, 1)
     assert contract._sees_training_views_only(subject) is None
-    subject.host.records.append(StepRecord(1, 5, 5, (len(scene.views),)))
+    subject.adapter.records.append(StepRecord(1, 5, 5, (len(scene.views),)))
     assert "step 1: views [7] of 7 training views" in contract._sees_training_views_only(subject)
-    subject.host.records.pop()
+    subject.adapter.records.pop()
     other = subject.scene.photos[1].copy()
     other[0, 0] = 255 - other[0, 0]
     subject.scene.photos[1] = other
