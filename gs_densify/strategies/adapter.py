@@ -77,8 +77,8 @@ class StrategyAdapter:
         maps = self._call("attributed_maps", step, step=step, info=info)
         found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
         if found != tuple(shape):
-            problem = f"gave {found}; maps of shape {tuple(shape)} are needed"
-            raise self.blame_for(problem, "attributed_maps", step)
+            needed = f"maps of shape {tuple(shape)} are needed"
+            raise self.blame_for(f"gave {found}", "attributed_maps", step, expected=needed)
         return maps
 
     def regularization(self, params: Params, step: int) -> Tensor | None:
@@ -108,8 +108,8 @@ class StrategyAdapter:
         """Returns the SH degree to render with, where a method has its own; at most `highest`."""
         wanted = self._ask("sh_degree", step, scheduled=scheduled)
         if wanted not in range(highest + 1):
-            problem = f"gave {wanted}; the model has 0 to {highest}"
-            raise self.blame_for(problem, "sh_degree", step)
+            available = f"the model has 0 to {highest}"
+            raise self.blame_for(f"gave {wanted}", "sh_degree", step, expected=available)
         return wanted
 
     def pre_backward(self, gaussians: Gaussians, step: int, info: StepInfo) -> None:
@@ -139,19 +139,27 @@ class StrategyAdapter:
         self._enforce_cap(gaussians)
 
     def blame_for(
-        self, problem: str, hook: str, step: int, kind: type[StrategyError] = StrategyError
+        self,
+        problem: str,
+        hook: str,
+        step: int,
+        kind: type[StrategyError] = StrategyError,
+        *,
+        expected: str = "",
+        action: str = "",
     ) -> StrategyError:
         """Returns an error that names the strategy and the hook as the cause of a problem."""
         when = "before the first step" if step < 0 else f"step {step}"
-        return kind(f"strategy '{self.name}', {when}, {hook}: {problem}")
+        found = f"strategy '{self.name}', {when}, {hook}: {problem}"
+        return kind(found, expected=expected, action=action)
 
     def _state_of(self, entries: object) -> State:
         """Returns what `initialize_state` gave, a mapping or None, as a state."""
         if isinstance(entries, State):
             return entries
         if entries is not None and not isinstance(entries, Mapping):
-            problem = f"gave {type(entries).__name__}; a dictionary is needed"
-            raise self.blame_for(problem, "initialize_state", -1)
+            problem, needed = f"gave {type(entries).__name__}", "a dictionary is needed"
+            raise self.blame_for(problem, "initialize_state", -1, expected=needed)
         return State(entries, per_gaussian=getattr(self.strategy, "per_gaussian", None))
 
     def _enforce_cap(self, gaussians: Gaussians) -> None:
@@ -164,7 +172,7 @@ class StrategyAdapter:
         if method is None:
             return self._defaults.get(hook, _nothing)
         if not callable(method):
-            raise self.blame_for(f"is {method!r}; a method is needed", hook, -1)
+            raise self.blame_for(f"is {method!r}", hook, -1, expected="a method is needed")
         return _bound(method)
 
     def _ask(self, hook: str, step: int, **offered: Any) -> Any:
@@ -176,7 +184,10 @@ class StrategyAdapter:
         try:
             return self._hooks[hook](offered)
         except StrategyError as error:
-            raise self.blame_for(str(error), hook, at) from error
+            found = f"--{error.option} {error.found}" if error.option else error.found
+            raise self.blame_for(
+                found, hook, at, expected=error.expected, action=error.action
+            ) from error
         except (GsDensifyError, torch.cuda.OutOfMemoryError):
             raise
         except Exception as error:

@@ -214,17 +214,20 @@ class Strategy:
         if trainable != set(optimizers):
             raise StrategyError(
                 f"trainable parameters are {sorted(trainable)} but optimisers are"
-                f" {sorted(optimizers)}; one optimiser a parameter is needed"
+                f" {sorted(optimizers)}",
+                expected="one optimiser a parameter is needed",
             )
         for name, optimizer in optimizers.items():
             if len(optimizer.param_groups) != 1:
                 raise StrategyError(
-                    f"the optimiser of {name} has {len(optimizer.param_groups)} groups; one is"
-                    " needed"
+                    f"the optimiser of {name} has {len(optimizer.param_groups)} groups",
+                    expected="one is needed",
                 )
         missing = [name for name in REQUIRED if name not in params]
         if missing:
-            raise StrategyError(f"parameters {missing} are missing; {list(REQUIRED)} are needed")
+            raise StrategyError(
+                f"parameters {missing} are missing", expected=f"{list(REQUIRED)} are needed"
+            )
 
     def step_pre_backward(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: StepInfo

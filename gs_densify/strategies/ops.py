@@ -127,7 +127,9 @@ def remove(params: Params, optimizers: Optimizers, state: State, mask: Tensor) -
 def reset_opa(params: Params, optimizers: Optimizers, state: State, value: float) -> None:
     """Lowers every opacity to at most `value` in (0, 1) and forgets the opacities' moments."""
     if not 0.0 < value < 1.0:
-        raise StrategyError(f"reset_opa: value is {value}; an opacity between 0 and 1 is needed")
+        raise StrategyError(
+            f"reset_opa: value is {value}", expected="an opacity between 0 and 1 is needed"
+        )
     params["opacities"].clamp_(max=math.log(value / (1 - value)))
     Gaussians(params, optimizers, state).forget_moments(("opacities",))
 

@@ -54,8 +54,8 @@ def load_from_file(reference: FileReference) -> type:
     path = reference.path.expanduser()
     if not path.is_file():
         raise ConfigError(
-            f"strategy file {path}: there is no such file; give the path of a Python file, or the"
-            " name of a strategy (gs-strategies list)"
+            f"strategy file {path}: there is no such file",
+            action="give the path of a Python file, or the name of a strategy (gs-strategies list)",
         )
     status, full = path.stat(), path.resolve()
     try:
@@ -78,7 +78,9 @@ def load_from_package(name: str) -> type | None:
     cls, entry = found
     where = f"{_KIND} '{name}' ({origin(entry)})"
     if not isinstance(cls, type):
-        raise ConfigError(f"{where}: is no class; the entry point must name a strategy's class")
+        raise ConfigError(
+            f"{where}: is no class", expected="the entry point must name a strategy's class"
+        )
     check_class(cls, where)
     return cls
 
@@ -90,14 +92,17 @@ def check_class(cls: type, where: str) -> None:
         raise ConfigError(f"{where}: {name} has no method {HOOK}; it is no strategy")
     if not _is_dataclass_itself(cls):
         raise ConfigError(
-            f"{where}: {name} is no dataclass, so its options cannot be known; put @dataclass"
-            " above the class"
+            f"{where}: {name} is no dataclass, so its options cannot be known",
+            action="put @dataclass above the class",
         )
     _check_options(cls, where)
     try:
         cls()
     except GsDensifyError as error:
-        raise ConfigError(f"{where}: {name}() is refused: {error}") from error
+        found = f"--{error.option} {error.found}" if error.option else error.found
+        raise ConfigError(
+            f"{where}: {name}() is refused: {found}", expected=error.expected, action=error.action
+        ) from error
     except Exception as error:
         raise ConfigError(f"{where}: {name}() fails: {described(error)}") from error
 
@@ -122,11 +127,12 @@ def _check_options(cls: type, where: str) -> None:
             continue
         option = f"{where}: option '{field.name}' of {cls.__name__}"
         if _default(field) is dataclasses.MISSING:
-            raise ConfigError(f"{option} has no default; give it one")
+            raise ConfigError(f"{option} has no default", action="give it one")
         if not (_is_plain_type(hints[field.name]) and _is_plain(_default(field))):
             raise ConfigError(
-                f"{option} is no number, text, flag, path, or tuple of them; make it one, or"
-                " declare it with field(init=False) and set it in __post_init__"
+                f"{option} is no number, text, flag, path, or tuple of them",
+                action="make it one, or declare it with field(init=False) and set it in"
+                " __post_init__",
             )
 
 
@@ -193,7 +199,8 @@ def _chosen_class(module: types.ModuleType, path: Path, wanted: str | None) -> t
         cls = getattr(module, wanted, None)
         if not isinstance(cls, type):
             raise ConfigError(
-                f"strategy file {path}: has no class '{wanted}'; its classes with {HOOK}: {names}"
+                f"strategy file {path}: has no class '{wanted}'",
+                expected=f"its classes with {HOOK}: {names}",
             )
         return cls
     preferred = getattr(module, _PREFERRED, None)
@@ -203,8 +210,8 @@ def _chosen_class(module: types.ModuleType, path: Path, wanted: str | None) -> t
         return next(iter(found.values()))
     what = "several classes" if found else "no class"
     raise ConfigError(
-        f"strategy file {path}: {what} with the method {HOOK} (found: {names}); call one"
-        f" {_PREFERRED}, or name it: {path}:ClassName"
+        f"strategy file {path}: {what} with the method {HOOK} (found: {names})",
+        action=f"call one {_PREFERRED}, or name it: {path}:ClassName",
     )
 
 

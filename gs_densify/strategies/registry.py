@@ -87,8 +87,9 @@ def load_strategy_class(name: str) -> type:
     offered = plugin.load_from_package(name)
     if offered is None:
         raise ConfigError(
-            f"unknown strategy '{name}'; known: {', '.join(known_names())}; or give the path of a"
-            " Python file"
+            f"unknown strategy '{name}'",
+            expected=f"known: {', '.join(known_names())}",
+            action="or give the path of a Python file",
         )
     return offered
 
@@ -106,8 +107,9 @@ def recipe_of(name: str, cls: type) -> Mapping[str, Any]:
         return BUILTIN[name].recipe if name in BUILTIN else {}
     if not isinstance(own, Mapping):
         raise ConfigError(
-            f"strategy '{name}': recipe is {type(own).__name__}; a mapping of dotted option names"
-            ' to values is needed, e.g. {"init.opacity": 0.5}'
+            f"strategy '{name}': recipe is {type(own).__name__}",
+            expected="a mapping of dotted option names to values is needed,"
+            ' e.g. {"init.opacity": 0.5}',
         )
     return own
 
@@ -119,7 +121,8 @@ def build_strategy(name: str, options: dict[str, Any]) -> Any:
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ConfigError(
-            f"strategy '{name}' has no option '{unknown[0]}'; it has: {', '.join(known)}"
+            f"strategy '{name}' has no option '{unknown[0]}'",
+            expected=f"it has: {', '.join(known)}",
         )
     try:
         return cls(**options)
@@ -142,6 +145,6 @@ def require_device(name: str, device_type: str) -> None:
     """BackendError where the strategy calls CUDA code and the run is on another device."""
     if name in BUILTIN and BUILTIN[name].needs_cuda and device_type != "cuda":
         raise BackendError(
-            f"strategy '{name}' calls gsplat's CUDA code, and this run is on the {device_type};"
-            " use a machine with an NVIDIA GPU, or another strategy (gs-strategies list)"
+            f"strategy '{name}' calls gsplat's CUDA code, and this run is on the {device_type}",
+            action="use a machine with an NVIDIA GPU, or another strategy (gs-strategies list)",
         )

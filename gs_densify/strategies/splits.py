@@ -73,7 +73,9 @@ def moment_split(
     alpha; where it would reach 1 it is clamped below, and mass is lost.
     """
     if not 0.0 < delta < 1.0:
-        raise StrategyError(f"moment_split: delta is {delta}; a number between 0 and 1 is needed")
+        raise StrategyError(
+            f"moment_split: delta is {delta}", expected="a number between 0 and 1 is needed"
+        )
     shrink = math.sqrt(1.0 - delta**2)
     long_axis_split(
         params,
@@ -112,4 +114,6 @@ def revised_clone(params: Params, optimizers: Optimizers, state: State, mask: to
 def _check_factors(**factors: float) -> None:
     for name, value in factors.items():
         if not 0.0 < value < math.inf:
-            raise StrategyError(f"long_axis_split: {name} is {value}; a positive number is needed")
+            raise StrategyError(
+                f"long_axis_split: {name} is {value}", expected="a positive number is needed"
+            )

@@ -98,11 +98,14 @@ class AbsGSStrategy(Strategy):
     def __post_init__(self) -> None:
         for name, least in (("refine_every", 1), ("reset_every", 1), ("reduce_every", 0)):
             if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; at least {least} is needed")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}", expected=f"at least {least} is needed"
+                )
         for name in ("reduce_opa", "reset_opa"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ConfigError(
-                    f"{name} is {getattr(self, name)}; a number between 0 and 1 is needed"
+                    f"{name} is {getattr(self, name)}",
+                    expected="a number between 0 and 1 is needed",
                 )
 
     def scaled(self, factor: float) -> "AbsGSStrategy":

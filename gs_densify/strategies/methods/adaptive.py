@@ -130,22 +130,31 @@ class AdaptiveStrategy(Strategy):
         shares = ("max_blend", "clone_percentile", "split_percentile", "consistency", "separate")
         for name in (*shares, "decay", "protect", "recovery_prune"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be between 0 and 1")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}", expected="it must be between 0 and 1"
+                )
         for name in ("refine_every", "reset_every", "observations"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}", expected="it must be at least 1"
+                )
         cloning = type(self).clone_percentile
         if self.large_scale3d == 0 and self.clone_percentile != cloning:
             raise ConfigError(
                 f"clone_percentile {self.clone_percentile} has no effect while large_scale3d is 0,"
-                " at which none is cloned; set large_scale3d, for example to 0.005"
+                " at which none is cloned",
+                action="set large_scale3d, for example to 0.005",
             )
         if self.late_sum < 0:
-            raise ConfigError(f"late_sum is {self.late_sum}; it must be at least 0 (off)")
+            raise ConfigError(
+                f"late_sum is {self.late_sum}", expected="it must be at least 0 (off)"
+            )
         if self.focus < 0:
-            raise ConfigError(f"focus is {self.focus}; it must be at least 0")
+            raise ConfigError(f"focus is {self.focus}", expected="it must be at least 0")
         if self.max_gaussians < 0:
-            raise ConfigError(f"max_gaussians is {self.max_gaussians}; 0 (find one) or more")
+            raise ConfigError(
+                f"max_gaussians is {self.max_gaussians}", expected="0 (find one) or more"
+            )
         if self.edge_weight > 0 and not self.use_error:
             self.edge_weight = 0.0  # edges enter through the error map alone
 
@@ -236,8 +245,8 @@ class AdaptiveStrategy(Strategy):
     def _observe_error(self, state: State, info: StepInfo) -> None:
         if "attributed" not in info:
             raise StrategyError(
-                "adaptive needs attributed error maps, which this trainer does not give; set"
-                " use_error=False for its gradient-only mode"
+                "adaptive needs attributed error maps, which this trainer does not give",
+                action="set use_error=False for its gradient-only mode",
             )
         error, weight = info["attributed"].unbind(-1)
         is_seen = weight > 0

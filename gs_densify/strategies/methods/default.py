@@ -74,7 +74,9 @@ class DefaultStrategy(Strategy):
     def __post_init__(self) -> None:
         for name in ("refine_every", "reset_every"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 step is needed")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}", expected="at least 1 step is needed"
+                )
 
     def step_pre_backward(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: StepInfo

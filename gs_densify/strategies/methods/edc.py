@@ -120,10 +120,14 @@ class EDCStrategy(Strategy):
     def __post_init__(self) -> None:
         for name in ("max_gaussians", "refine_every", "reset_every", "score_views"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}", expected="at least 1 is needed"
+                )
         for name in ("reset_opa", "recovery_share"):
             if not 0.0 < getattr(self, name) < 1.0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be between 0 and 1")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}", expected="it must be between 0 and 1"
+                )
 
     def scaled(self, factor: float) -> "EDCStrategy":
         """Returns the method on a schedule `factor` times as long.
@@ -239,8 +243,8 @@ class EDCStrategy(Strategy):
     def _edge_score(self, state: State, step: int, info: StepInfo, count: int) -> Tensor:
         if "probe" not in info:
             raise StrategyError(
-                "the edge-aware score renders training views; info['probe'] is missing, which the"
-                " trainer must provide"
+                "the edge-aware score renders training views; info['probe'] is missing",
+                expected="the trainer must provide it",
             )
         probe = info["probe"]
         views = self._scored_views(state, step, len(probe))

@@ -88,10 +88,12 @@ class MCMCStrategy(Strategy):
     def __post_init__(self) -> None:
         for name, least in (("refine_every", 1), ("max_gaussians", 1), ("growth", 0)):
             if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; at least {least} is needed")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}", expected=f"at least {least} is needed"
+                )
         if not 0.0 < self.min_opacity < 1.0:
             raise ConfigError(
-                f"min_opacity is {self.min_opacity}; a number between 0 and 1 is needed"
+                f"min_opacity is {self.min_opacity}", expected="a number between 0 and 1 is needed"
             )
 
     @torch.no_grad()

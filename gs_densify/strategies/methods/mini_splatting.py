@@ -119,19 +119,24 @@ class MiniSplattingStrategy(Strategy):
     def __post_init__(self) -> None:
         for name in ("refine_every", "depth_every", "sh_degree_every", "max_gaussians"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}", expected="it must be at least 1"
+                )
         for name in ("blur_area", "new_opacity", "sample_share", "importance_kept"):
             if not 0.0 < getattr(self, name) <= 1.0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be in (0, 1]")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}", expected="it must be in (0, 1]"
+                )
         if self.importance_metric not in METRICS:
             raise ConfigError(
-                f"importance_metric is '{self.importance_metric}'; use {' or '.join(METRICS)}"
+                f"importance_metric is '{self.importance_metric}'",
+                action=f"use {' or '.join(METRICS)}",
             )
         if not self.refine_stop_iter <= self.sample_iter < self.prune_iter:
             raise ConfigError(
                 f"refine_stop_iter, sample_iter, prune_iter are {self.refine_stop_iter},"
-                f" {self.sample_iter}, {self.prune_iter}; they must not fall, and prune_iter must"
-                " come last"
+                f" {self.sample_iter}, {self.prune_iter}",
+                expected="they must not fall, and prune_iter must come last",
             )
 
     def scaled(self, factor: float) -> "MiniSplattingStrategy":
@@ -219,8 +224,9 @@ class MiniSplattingStrategy(Strategy):
         means, colors = (torch.cat(parts) for parts in zip(*found, strict=True))
         if len(means) == 0:
             raise StrategyError(
-                "depth reinitialisation found no Gaussian in any training view; at least one pixel"
-                " must show one; lower the learning rates, or raise depth_every"
+                "depth reinitialisation found no Gaussian in any training view",
+                expected="at least one pixel must show one",
+                action="lower the learning rates, or raise depth_every",
             )
         self._start_anew(gaussians, means, rgb_to_sh0(colors)[:, None])
 
@@ -306,6 +312,7 @@ def _probe_of(info: StepInfo) -> Probe:
     if "probe" not in info:
         raise StrategyError(
             "mini-splatting needs info['probe'] to render the training views again; this trainer"
-            " gives none; use gs-train"
+            " gives none",
+            action="use gs-train",
         )
     return info["probe"]

@@ -98,11 +98,14 @@ class NewSplitStrategy(Strategy):
     def __post_init__(self) -> None:
         for name in ("refine_every", "reset_every"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 step is needed")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}", expected="at least 1 step is needed"
+                )
         for name, most in (("delta", 1.0), ("prune_opa", 0.5)):
             if not 0.0 < getattr(self, name) < most:
                 raise ConfigError(
-                    f"{name} is {getattr(self, name)}; a number between 0 and {most} is needed"
+                    f"{name} is {getattr(self, name)}",
+                    expected=f"a number between 0 and {most} is needed",
                 )
 
     def step_pre_backward(

@@ -140,22 +140,32 @@ class TamingStrategy(Strategy):
     def __post_init__(self) -> None:
         for name in ("refine_every", "reset_every", "score_views"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}", expected="at least 1 is needed"
+                )
         if self.max_gaussians < 0:
             raise ConfigError(
-                f"max_gaussians is {self.max_gaussians}; it must be positive, or 0 for"
-                " budget_factor times the Gaussians at the start"
+                f"max_gaussians is {self.max_gaussians}",
+                expected="it must be positive, or 0 for budget_factor times the Gaussians at the"
+                " start",
             )
         if self.prune_refinements < 0:
             raise ConfigError(
-                f"prune_refinements is {self.prune_refinements}; it must be at least 0 (none)"
+                f"prune_refinements is {self.prune_refinements}",
+                expected="it must be at least 0 (none)",
             )
         if self.budget_factor <= 0.0:
-            raise ConfigError(f"budget_factor is {self.budget_factor}; it must be positive")
+            raise ConfigError(
+                f"budget_factor is {self.budget_factor}", expected="it must be positive"
+            )
         if not 0.0 <= self.prune_share <= 1.0:
-            raise ConfigError(f"prune_share is {self.prune_share}; it must be between 0 and 1")
+            raise ConfigError(
+                f"prune_share is {self.prune_share}", expected="it must be between 0 and 1"
+            )
         if not 0.0 < self.reset_opa < 1.0:
-            raise ConfigError(f"reset_opa is {self.reset_opa}; it must be between 0 and 1")
+            raise ConfigError(
+                f"reset_opa is {self.reset_opa}", expected="it must be between 0 and 1"
+            )
 
     def scaled(self, factor: float) -> "TamingStrategy":
         """Returns the method on a schedule `factor` times as long.
@@ -256,8 +266,8 @@ class TamingStrategy(Strategy):
     def _importance(self, gaussians: Gaussians, gradient: Tensor, info: StepInfo) -> Tensor:
         if "probe" not in info:
             raise StrategyError(
-                "the score renders training views; info['probe'] is missing, which the trainer"
-                " must provide"
+                "the score renders training views; info['probe'] is missing",
+                expected="the trainer must provide it",
             )
         probe = info["probe"]
         total = torch.zeros_like(gradient)
