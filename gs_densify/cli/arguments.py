@@ -75,7 +75,7 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
         return _parse(argv, early, None)
     saved = config_file.read_config(Path(early.config[-1]))
     for key in saved.values.keys() & {"config", "resume", "dry_run", "dry-run"}:
-        raise ConfigError(f"--config {saved.path}: '{key}' is for the command line alone")
+        raise ConfigError(f"{saved.path}: '{key}' is for the command line alone", option="config")
     file, remarks = for_choices(saved, early.choices)
     config = _parse(argv, early, file)
     for remark in remarks + near_plane_remarks(saved, config):
@@ -95,12 +95,16 @@ def parse_resumed(argv: Sequence[str]) -> TrainConfig | None:
         return None
     if others:
         raise ConfigError(
-            f"--resume goes on with the options in {run / run_folder.CONFIG}; leave out {others[0]}"
+            f"goes on with the options in {run / run_folder.CONFIG}",
+            action=f"leave out {others[0]}",
+            option="resume",
         )
     path = run / run_folder.CONFIG
     if not path.is_file():
         raise ConfigError(
-            f"--resume {run}: no {run_folder.CONFIG}; name the folder that gs-train wrote"
+            f"{run}: no {run_folder.CONFIG}",
+            action="name the folder that gs-train wrote",
+            option="resume",
         )
     saved = ConfigFile(path, config_file.read_mapping(path), config_file.FORMAT)
     config = _parse([], _Early(), saved)
@@ -132,7 +136,9 @@ def _parse(argv: Sequence[str], early: _Early, file: ConfigFile | None) -> Train
     choices = choices_in(values) | given
     if not early.asks_for_help and "scene" not in choices:
         raise ConfigError(
-            f"--scene is missing; name a preset ({', '.join(PRESETS)}) or a COLMAP folder"
+            "is missing",
+            action=f"name a preset ({', '.join(PRESETS)}) or a COLMAP folder",
+            option="scene",
         )
     name = choices["strategy"]
     # Plain help needs no strategy, hence no torch; options of a strategy need its class.

@@ -194,8 +194,8 @@ def check_not_taken_back(
         if is_chosen and in_file.get(name, value) != value:
             flags = " ".join(f"--{choice} {of}" for choice, of in chosen.items())
             raise ConfigError(
-                f"{flags} makes {name} {value}, but {file.path} sets it to {in_file[name]}; remove"
-                " that line from the file, or leave the option out"
+                f"{flags} makes {name} {value}, but {file.path} sets it to {in_file[name]}",
+                action="remove that line from the file, or leave the option out",
             )
 
 

@@ -101,13 +101,13 @@ def _mode(arguments: EvalArguments) -> str:
     modes = [name for name in _MODES if name in given]
     if len(modes) != 1:
         raise ConfigError(
-            f"{' and '.join(modes) or 'nothing'} given to work on; give one of: a run, checkpoint"
-            " or PLY; --compare A B; --aggregate RUN..."
+            f"{' and '.join(modes) or 'nothing'} given to work on",
+            action="give one of: a run, checkpoint or PLY; --compare A B; --aggregate RUN...",
         )
     useless = [name for name in given if name not in (*modes, *_MODES[modes[0]], "out")]
     if useless:
         what = "scoring a model" if modes[0] == "model" else f"--{modes[0]}"
-        raise ConfigError(f"--{useless[0].replace('_', '-')} has no effect on {what}")
+        raise ConfigError(f"has no effect on {what}", option=useless[0].replace("_", "-"))
     return modes[0]
 
 

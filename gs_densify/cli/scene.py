@@ -77,7 +77,9 @@ class Check:
     def carry_out(self) -> None:
         """Check, print, write."""
         if self.gaussians < 1:
-            raise ConfigError(f"--gaussians is {self.gaussians}; it must be at least 1")
+            raise ConfigError(
+                f"is {self.gaussians}", expected="it must be at least 1", option="gaussians"
+            )
         from gs_densify.capture.check import CheckOptions, check_capture
         from gs_densify.capture.picture import save_picture
         from gs_densify.capture.text import report_text
@@ -98,7 +100,7 @@ class Check:
             print("no picture: the model gives no cameras and points to draw")
         stops = [finding for finding in report.findings if finding.level == "stop"]
         if stops:
-            raise SceneError(f"will not train: {stops[0].text}; {stops[0].action}")
+            raise SceneError(f"will not train: {stops[0].text}", action=stops[0].action)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,9 +130,13 @@ class Download:
 
         data_root = find_data_root(self.data_root)
         if data_root is None:
-            raise ConfigError("no folder for the scenes is known; set --data-root or GS_DATA")
+            raise ConfigError(
+                "no folder for the scenes is known", action="set --data-root or GS_DATA"
+            )
         if self.all_images and self.images:
-            raise ConfigError("--images and --all-images exclude each other; give one of them")
+            raise ConfigError(
+                "and --all-images exclude each other", action="give one of them", option="images"
+            )
         factors = ALL_FACTORS if self.all_images else self.images
         download_scenes(self.names, data_root, DownloadOptions(factors, self.url or BASE_URL))
         command = f"gs-train --scene {self.names[0]} --data-root {data_root}"

@@ -73,14 +73,18 @@ def read_config(path: Path) -> ConfigFile:
     number = values.pop("format", None)
     if number not in (None, FORMAT):
         raise ConfigError(
-            f"--config {path}: is of format {number}; this version reads up to {FORMAT}: update"
-            " gs-densify"
+            f"{path}: is of format {number}",
+            expected=f"this version reads up to {FORMAT}",
+            action="update gs-densify",
+            option="config",
         )
     if isinstance(values.get("strategy"), str):
         values["strategy"] = {"name": values["strategy"]}
     strategy = values.get("strategy", {})
     if not isinstance(strategy, dict) or not isinstance(strategy.get("name", ""), str):
-        raise ConfigError(f"--config {path}: 'strategy' must be a name, or a mapping with 'name'")
+        raise ConfigError(
+            f"{path}: 'strategy' must be a name, or a mapping with 'name'", option="config"
+        )
     if "name" in strategy:
         strategy["name"] = _beside(path, strategy["name"])
     translate_retired(values, f"--config {path}")
@@ -102,14 +106,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"--config {path}: there is no such file") from None
+        raise ConfigError(f"{path}: there is no such file", option="config") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path}: cannot be read ({error})") from None
+        raise ConfigError(f"{path}: cannot be read ({error})", option="config") from None
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"--config {path}: is not valid YAML ({reason})") from None
+        raise ConfigError(f"{path}: is not valid YAML ({reason})", option="config") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"--config {path}: holds no 'option: value' lines")
+        raise ConfigError(f"{path}: holds no 'option: value' lines", option="config")
     return values
 
 

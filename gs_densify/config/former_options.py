@@ -35,8 +35,9 @@ def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
         data["normalize"] = _WORLDS[data["normalize"]]
     if isinstance(render, dict) and _taken(render, "half_until"):
         raise ConfigError(
-            f"{where}: render.half_until is gone; use render.coarse_until, which reduces photos by"
-            " 4, 3 and 2, each for its share of their spectrum"
+            f"{where}: render.half_until is gone",
+            action="use render.coarse_until, which reduces photos by 4, 3 and 2, each for its share"
+            " of their spectrum",
         )
     if isinstance(strategy, dict) and strategy.get("name", "adaptive") == "adaptive":
         late = _taken(strategy, "late_updates")

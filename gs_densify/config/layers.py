@@ -167,12 +167,16 @@ def trainer_defaults(
 def _check_preset(preset: PresetName, strategy_class: type, protocol: str) -> None:
     if protocol in _FROZEN_LOOPS:
         raise ConfigError(
-            f"--preset {preset} and --protocol {protocol} both say how long to train; leave one out"
+            f"{preset} and --protocol {protocol} both say how long to train",
+            action="leave one out",
+            option="preset",
         )
     if preset in _LENGTHS and not can_be_scaled(strategy_class):
         raise ConfigError(
-            f"--preset {preset} scales the schedule, but {strategy_class.__name__} has neither"
-            " scaled(factor) nor refine_every; set --steps and its own step options"
+            f"{preset} scales the schedule, but {strategy_class.__name__} has neither"
+            " scaled(factor) nor refine_every",
+            action="set --steps and its own step options",
+            option="preset",
         )
 
 

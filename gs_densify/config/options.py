@@ -208,15 +208,20 @@ class TrainConfig:
             if not least <= value <= most:
                 name = name.replace("_", "-")
                 limit = f"at least {least}" if most == _ANY else f"between {least} and {most}"
-                raise ConfigError(f"--{name} is {value}; it must be {limit}")
+                raise ConfigError(f"is {value}", expected=f"it must be {limit}", option=name)
         if self.data.test_every == 1:
             raise ConfigError(
-                "--data.test-every is 1, which leaves no photo to train on; it must be at least 2,"
-                " or 0 to hold none out"
+                "is 1, which leaves no photo to train on",
+                expected="it must be at least 2, or 0 to hold none out",
+                option="data.test-every",
             )
         unknown = sorted(set(self.evaluation.lpips) - set(LPIPS))
         if unknown:
-            raise ConfigError(f"--evaluation.lpips has '{unknown[0]}'; known: {', '.join(LPIPS)}")
+            raise ConfigError(
+                f"has '{unknown[0]}'",
+                expected=f"known: {', '.join(LPIPS)}",
+                option="evaluation.lpips",
+            )
         for registry, option, names in (
             (MODULES, "modules", self.modules),
             (FORMATS, "export", self.export),
@@ -224,18 +229,24 @@ class TrainConfig:
             registry.require(names, f"--{option}")
         if self.render.rasterizer not in CHOICES:
             raise ConfigError(
-                f"--render.rasterizer is '{self.render.rasterizer}'; known: {', '.join(CHOICES)}"
+                f"is '{self.render.rasterizer}'",
+                expected=f"known: {', '.join(CHOICES)}",
+                option="render.rasterizer",
             )
         if self.lr.visible_only and self.render.packed:
             raise ConfigError(
-                "--lr.visible-only does not go with --render.packed, which does not say for every"
-                " Gaussian whether it was drawn; leave one of them out"
+                "does not go with --render.packed, which does not say for every Gaussian whether it"
+                " was drawn",
+                action="leave one of them out",
+                option="lr.visible-only",
             )
         late = [step for step in self.evaluation.steps if not 0 < step <= self.steps]
         if late:
             raise ConfigError(
-                f"--evaluation.steps has {late[0]}; a run of {self.steps} steps can be evaluated"
-                f" after steps 1 to {self.steps}"
+                f"has {late[0]}",
+                expected=f"a run of {self.steps} steps can be evaluated after steps 1"
+                f" to {self.steps}",
+                option="evaluation.steps",
             )
         if self.profile is not None:
             self._check_profile(*self.profile)
@@ -243,13 +254,16 @@ class TrainConfig:
     def _check_profile(self, first: int, last: int) -> None:
         if not 0 <= first < last <= self.steps:
             raise ConfigError(
-                f"--profile is {first} {last}; it must be two rising steps from 0 to {self.steps}"
+                f"is {first} {last}",
+                expected=f"it must be two rising steps from 0 to {self.steps}",
+                option="profile",
             )
         between = [step for step in self.stops if first < step < last]
         if between:  # there would be two traces, and one place for them
             raise ConfigError(
-                f"--profile {first} {last} has an evaluation or a checkpoint after step"
-                f" {between[0]} inside; trace steps before or after it"
+                f"{first} {last} has an evaluation or a checkpoint after step {between[0]} inside",
+                action="trace steps before or after it",
+                option="profile",
             )
 
     @property

@@ -73,8 +73,9 @@ def strategy_for(config: TrainConfig) -> Any:
     scaled = scaled_steps(strategy, factor)
     if scaled is None:
         raise ConfigError(
-            f"--schedule-factor {factor}: strategy '{config.strategy}' has neither"
-            " scaled(factor) nor refine_every; use factor 1 and set its own step options"
+            f"{factor}: strategy '{config.strategy}' has neither scaled(factor) nor refine_every",
+            action="use factor 1 and set its own step options",
+            option="schedule-factor",
         )
     return scaled
 

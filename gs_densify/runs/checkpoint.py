@@ -46,7 +46,8 @@ def latest_checkpoint(run: Path) -> Path:
     found = checkpoints(run)
     if not found:
         raise ResultError(
-            f"{run}: no checkpoints/step_*.pt; is it the folder of a run that has saved one?"
+            f"{run}: no checkpoints/step_*.pt",
+            action="is it the folder of a run that has saved one?",
         )
     return found[-1]
 
@@ -129,8 +130,9 @@ def from_bytes(contents: bytes) -> dict[str, Any]:
 
 def _not_storable(error: Exception) -> StrategyError:
     return StrategyError(
-        "a checkpoint cannot hold what is in `state`; keep tensors, numbers, texts, and lists or"
-        f" dicts of them there ({_first_line(error)})"
+        "a checkpoint cannot hold what is in `state`",
+        action="keep tensors, numbers, texts, and lists or dicts of them there"
+        f" ({_first_line(error)})",
     )
 
 

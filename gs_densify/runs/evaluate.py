@@ -86,10 +86,13 @@ def _require_held_out(model: OpenedModel) -> None:
     if model.config.data.test_every:
         return
     if model.run is None:
-        raise ConfigError("--test-every is 0, which holds no view out; it must be at least 2")
+        raise ConfigError(
+            "is 0, which holds no view out", expected="it must be at least 2", option="test-every"
+        )
     raise ConfigError(
         f"{model.run} was trained on all photos (data.test_every 0): no view is held out to score"
-        " it; train with --data.test-every 8 to have scores"
+        " it",
+        action="train with --data.test-every 8 to have scores",
     )
 
 

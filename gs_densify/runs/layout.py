@@ -52,15 +52,16 @@ def check_free(out: Path | None) -> None:
     what = "another run" if (out / CONFIG).exists() else "other files"
     what = what if out.is_dir() else "a file"
     raise ConfigError(
-        f"--out {out} holds {what} already; nothing was changed: choose another folder,"
-        " or remove it first"
+        f"{out} holds {what} already; nothing was changed",
+        action="choose another folder, or remove it first",
+        option="out",
     )
 
 
 def check_unfinished(run: Path) -> None:
     """ConfigError where a run is complete."""
     if (run / RESULTS).exists():
-        raise ConfigError(f"{run}: this run is complete; score it again with gs-eval")
+        raise ConfigError(f"{run}: this run is complete", action="score it again with gs-eval")
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def locked(run: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(
-                f"{run}: another process trains in this folder; let it finish"
+                f"{run}: another process trains in this folder", action="let it finish"
             ) from None
         yield
     finally:
@@ -94,7 +95,9 @@ def create_folder(out: Path | None, default: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         return out
     except OSError as error:
-        raise ConfigError(f"--out {out or default}: cannot be made ({error.strerror})") from None
+        raise ConfigError(
+            f"{out or default}: cannot be made ({error.strerror})", option="out"
+        ) from None
 
 
 def _make_new(folder: Path) -> Path:

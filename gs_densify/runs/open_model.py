@@ -62,7 +62,8 @@ def open_model(path: Path, request: Request) -> OpenedModel:
         return _from_run(path, request)
     if not path.is_file():
         raise ResultError(
-            f"{path}: there is no such file or folder; give a run's folder, a checkpoint or a PLY"
+            f"{path}: there is no such file or folder",
+            action="give a run's folder, a checkpoint or a PLY",
         )
     found = format_of(path)
     return _from_checkpoint(path, request) if found is None else _from_file(path, found, request)
@@ -83,7 +84,8 @@ def _from_checkpoint(path: Path, request: Request) -> OpenedModel:
             return _of_run(folder, path, _run_config(folder, request))
     raise ResultError(
         f"{path}: no {run_folder.CONFIG} beside it or in the folder above, which says how to render"
-        " it; leave checkpoints in their run, or export the model as PLY"
+        " it",
+        action="leave checkpoints in their run, or export the model as PLY",
     )
 
 
@@ -118,7 +120,9 @@ def _run_config(run: Path, request: Request) -> TrainConfig:
     """The configuration saved in `run`, with what the request replaces."""
     path = run / run_folder.CONFIG
     if not path.is_file():
-        raise ResultError(f"{run}: no {run_folder.CONFIG}; give the folder that gs-train wrote")
+        raise ResultError(
+            f"{run}: no {run_folder.CONFIG}", action="give the folder that gs-train wrote"
+        )
     _refuse(
         request,
         run,
@@ -131,7 +135,8 @@ def _run_config(run: Path, request: Request) -> TrainConfig:
     if request.protocol is not None and config.data.test_every not in (0, PROTOCOL_TEST_EVERY):
         raise ConfigError(
             f"{run} was trained with every {config.data.test_every}th photo held out, but protocol"
-            f" {request.protocol} holds out every {PROTOCOL_TEST_EVERY}th; leave --protocol out"
+            f" {request.protocol} holds out every {PROTOCOL_TEST_EVERY}th",
+            action="leave --protocol out",
         )
     return _with_request(config, request)
 
@@ -140,11 +145,12 @@ def _from_file(path: Path, model_format: ModelFormat, request: Request) -> Opene
     kind = model_format.suffix.removeprefix(".").upper()
     _refuse(request, path, f"a {kind} holds one model", step=request.step)
     if request.scene is None:
-        raise ConfigError(f"{path}: a {kind} does not name its scene; add --scene")
+        raise ConfigError(f"{path}: a {kind} does not name its scene", action="add --scene")
     contents = model_format.load(path)
     if request.antialiased and contents.antialiased is False:
         raise ConfigError(
-            f"{path}: the header says that the model is not antialiased; leave --antialiased out"
+            f"{path}: the header says that the model is not antialiased",
+            action="leave --antialiased out",
         )
     config = TrainConfig(scene=request.scene)
     every = PROTOCOL_TEST_EVERY if request.test_every is None else request.test_every
@@ -179,4 +185,4 @@ def _refuse(request: Request, path: Path, reason: str, **given: Any) -> None:
     """ConfigError where an option was given that has no effect on a model of this kind."""
     for name, value in given.items():
         if value is not None:
-            raise ConfigError(f"--{name.replace('_', '-')} has no effect on {path}: {reason}")
+            raise ConfigError(f"has no effect on {path}: {reason}", option=name.replace("_", "-"))

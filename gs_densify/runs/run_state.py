@@ -70,13 +70,13 @@ def state_in(checkpoint: Mapping[str, Any], path: Path) -> RunState:
     """
     if "run" not in checkpoint:
         raise ResultError(
-            f"{path}: written by a version whose runs cannot be resumed; train again, or score it"
-            " with gs-eval"
+            f"{path}: written by a version whose runs cannot be resumed",
+            action="train again, or score it with gs-eval",
         )
     if checkpoint["strategy_state"] is None:
         raise ResultError(
-            f"{path}: saved without the strategy's state, which holds what a checkpoint cannot;"
-            " gs-strategies check says what"
+            f"{path}: saved without the strategy's state, which holds what a checkpoint cannot",
+            action="gs-strategies check says what",
         )
     state = decode(RunState, checkpoint["run"], f"{path}: run")
     translate_retired(state.config, f"{path}: run: config")
@@ -97,13 +97,16 @@ def require_same(state: RunState, folder: Path, *, config: Mapping[str, Any], de
     for name in sorted(then.keys() | now.keys()):
         if name not in _MAY_CHANGE and then.get(name) != now.get(name):
             raise ConfigError(
-                f"--resume {folder}: its config.yml has {name} {now.get(name)}, but the run began"
-                f" with {then.get(name)}; put it back, or train anew"
+                f"{folder}: its config.yml has {name} {now.get(name)}, but the run began"
+                f" with {then.get(name)}",
+                action="put it back, or train anew",
+                option="resume",
             )
     if state.device != device:
         raise ConfigError(
-            f"--resume {folder}: the run began on {state.device}, and would go on on {device};"
-            " finish it on such a machine, or train anew"
+            f"{folder}: the run began on {state.device}, and would go on on {device}",
+            action="finish it on such a machine, or train anew",
+            option="resume",
         )
 
 
@@ -111,7 +114,8 @@ def require_same_scene(state: RunState, folder: Path, scene: Scene) -> None:
     """ConfigError where photos, split or points are not those that the run began with."""
     if state.scene != digest(scene):
         raise ConfigError(
-            f"--resume {folder}: the scene {scene.name} now has {len(scene.views)} photos and"
-            f" {len(scene.points)} points, not those, or not in the sizes, that the run began"
-            " with; put them back, or train anew"
+            f"{folder}: the scene {scene.name} now has {len(scene.views)} photos and"
+            f" {len(scene.points)} points, not those, or not in the sizes, that the run began with",
+            action="put them back, or train anew",
+            option="resume",
         )
