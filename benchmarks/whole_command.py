@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,9 @@ PACKAGES = ("torch", "nvidia", "triton", "gsplat", "pycolmap", "scipy", "numpy",
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--cold", action="store_true")
@@ -82,12 +85,10 @@ def measure(flags: list[str], out: Path, environment: dict[str, str]) -> dict[st
 def table(rows: list[dict[str, Any]]) -> str:
     """The runs one below the other; the last row has the medians of all but the first."""
     names = [name for name, value in rows[0].items() if isinstance(value, (int, float))]
-    lines = [[str(i + 1), *(f"{row[name]:.1f}" for name in names)] for i, row in enumerate(rows)]
+    lines = [[str(i + 1), *(f"{row[name]:.2f}" for name in names)] for i, row in enumerate(rows)]
     if len(rows) > 2:
         columns = ([row[name] for row in rows[1:]] for name in names)
-        lines.append(
-            ["median of 2-", *(f"{sorted(column)[len(column) // 2]:.1f}" for column in columns)]
-        )
+        lines.append(["median but 1", *(f"{statistics.median(column):.2f}" for column in columns)])
     lines.insert(0, ["run", *names])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

@@ -5,7 +5,6 @@ Exit codes: 0 done, 2 something that the user can mend, 3 a strategy that broke 
 of ours and shows its traceback.
 """
 
-import atexit
 import gc
 import os
 import sys
@@ -18,9 +17,6 @@ from gs_densify.errors import GsDensifyError
 
 def run_command(program: str, command: Callable[[Sequence[str]], int | None]) -> None:
     """Call `command` with the arguments, and exit with what it returns or raises."""
-    # What is left at the end goes with the process. The collector would look through all of it
-    # once more, torch's modules included, which takes up to a second.
-    atexit.register(gc.freeze)
     try:
         code = command(sys.argv[1:]) or 0
         sys.stdout.flush()
@@ -37,11 +33,21 @@ def run_command(program: str, command: Callable[[Sequence[str]], int | None]) ->
         sys.exit(141)
 
 
+def _leave_the_rest_to_the_process() -> None:
+    if "triton" not in sys.modules:  # whose bindings complain of what is left (3.9)
+        gc.freeze()
+
+
 @contextmanager
 def importing() -> Iterator[None]:
-    """Leave the garbage collector out while modules are imported: they leave it nothing."""
+    """Keep the garbage collector away from what is imported, which is no garbage.
+
+    It would look through torch's modules again and again, and for up to a second at the end of the
+    process. What is imported later it has to collect: Triton complains of objects that are left.
+    """
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()

@@ -11,8 +11,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from gs_densify.config.loss_terms import LossOptions
+from gs_densify.config.modules import MODULES
 from gs_densify.errors import ConfigError
-from gs_densify.rendering.rasterizers import CHOICES, RASTERIZERS
+from gs_densify.model.files import FORMATS
+from gs_densify.rendering.rasterizers import AUTO, RASTERIZERS
 from gs_densify.results.protocol import Quantisation, SsimBorders
 
 PresetName = Literal["quality", "balanced", "fast", "compact"]
@@ -58,25 +61,8 @@ class LearningRates:
     """Update only Gaussians that the step's views drew (not with --render.packed)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LossOptions:
-    """What is minimised: (1 - ssim) L1 + ssim (1 - SSIM) + regularisers."""
-
-    ssim: float = 0.2
-    """Weight of 1 - SSIM, 0 to 1."""
-    opacity_reg: float = 0.0
-    """Weight of the mean opacity."""
-    scale_reg: float = 0.0
-    """Weight of the mean scale (world units)."""
-
-
-_RASTERIZER_HELP = (
-    "Rasteriser. "
-    + "; ".join(
-        f"{name}: {entry.summary} ({', '.join(entry.devices)})"
-        for name, entry in RASTERIZERS.items()
-    )
-    + "; auto: the first of these that runs on the device."
+_RASTERIZER_HELP = f"Rasteriser; {AUTO}: the first of these that runs on the device. " + "; ".join(
+    f"{name}: {entry.summary}" for name, entry in RASTERIZERS.builtin.items()
 )
 
 
@@ -191,6 +177,12 @@ class TrainConfig:
     profile: tuple[int, int] | None = None
     """Trace the steps from the first number up to the second, for example 3000 3020, into
     profile/: a trace for Perfetto or chrome://tracing, and a table of the longest operations."""
+    modules: tuple[str, ...] = ()
+    """What is trained beside the Gaussians: exposure (an affine change of colours for each training
+    view), or what installed packages offer."""
+    export: tuple[str, ...] = ("ply",)
+    """Formats in which the model is saved at the end, as point_cloud.SUFFIX: ply, or what installed
+    packages offer."""
     init: InitOptions = field(default_factory=InitOptions)
     lr: LearningRates = field(default_factory=LearningRates)
     loss: LossOptions = field(default_factory=LossOptions)
@@ -203,6 +195,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, value, least, most in self._ranges():
             if not least <= value <= most:
+                name = name.replace("_", "-")
                 limit = f"at least {least}" if most == _ANY else f"between {least} and {most}"
                 raise ConfigError(f"--{name} is {value}; it must be {limit}")
         unknown = sorted(set(self.evaluation.lpips) - set(LPIPS_NAMES))
@@ -210,10 +203,16 @@ class TrainConfig:
             raise ConfigError(
                 f"--evaluation.lpips has '{unknown[0]}'; known: {', '.join(LPIPS_NAMES)}"
             )
-        if self.render.rasterizer not in CHOICES:
+        if self.render.rasterizer not in (AUTO, *RASTERIZERS.names()):
             raise ConfigError(
-                f"--render.rasterizer is '{self.render.rasterizer}'; known: {', '.join(CHOICES)}"
+                f"--render.rasterizer is '{self.render.rasterizer}'; known:"
+                f" {', '.join([AUTO, *RASTERIZERS.names()])}"
             )
+        for registry, option, names in (
+            (MODULES, "modules", self.modules),
+            (FORMATS, "export", self.export),
+        ):
+            registry.require(names, f"--{option}")
         if self.lr.visible_only and self.render.packed:
             raise ConfigError(
                 "--lr.visible-only does not go with --render.packed, which does not say for every"
@@ -271,8 +270,7 @@ class TrainConfig:
             ("init.scale", self.init.scale, 1e-6, _ANY),
             ("init.sh-degree", self.init.sh_degree, 0, 3),
             ("loss.ssim", self.loss.ssim, 0.0, 1.0),
-            ("loss.opacity-reg", self.loss.opacity_reg, 0.0, _ANY),
-            ("loss.scale-reg", self.loss.scale_reg, 0.0, _ANY),
+            *((f"loss.{name}", weight, 0.0, _ANY) for name, weight in self.loss.weights().items()),
             ("render.coarse-until", self.render.coarse_until, 0.0, 1.0),
             ("render.near-plane", _or_one(self.render.near_plane), tiny, 1e9),
             ("render.sh-degree-every", self.render.sh_degree_every, 1, _ANY),

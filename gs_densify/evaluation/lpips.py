@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
+from torch.nn.functional import conv2d
 
 from gs_densify.evaluation.lpips_weights import (
     BACKBONES,
@@ -83,8 +83,8 @@ class Lpips(nn.Module):
         """
         super().__init__()
         self.backbone = backbone
-        self.features = nn.Sequential(*(_layer(kind) for kind in backbone.layers))
-        self.features.load_state_dict(dict(weights))
+        layers = (_layer(i, kind, weights) for i, kind in enumerate(backbone.layers))
+        self.features = nn.Sequential(*layers)
         self.heads = nn.ParameterList(nn.Parameter(head.reshape(-1)) for head in heads)
         self.shift: Tensor
         self.scale: Tensor
@@ -141,7 +141,7 @@ def load_kernels(backbone: str, device: torch.device) -> None:
     x = torch.zeros(1, 3, *_COMMON_SIZE, device=device)
     for kind in BACKBONES[backbone].layers:
         if not isinstance(kind, tuple):
-            x = _layer(kind)(x)
+            x = _without_weights(kind)(x)
             continue
         channels_in, channels_out, kernel, stride, padding = kind
         weight = torch.zeros(channels_out, channels_in, kernel, kernel, device=device)
@@ -150,14 +150,32 @@ def load_kernels(backbone: str, device: torch.device) -> None:
         )  # one group; not benchmark, deterministic, not allow_tf32
 
 
-def _layer(kind: tuple[int, ...] | str) -> nn.Module:
+class _Convolution(nn.Module):
+    """nn.Conv2d with given weights, made without the random ones that it would draw first.
+
+    torch's own ways to leave these out import a package for symbolic mathematics.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, stride: int, padding: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
+        self.stride, self.padding = stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+
+def _layer(position: int, kind: tuple[int, ...] | str, weights: Mapping[str, Tensor]) -> nn.Module:
+    if isinstance(kind, str):
+        return _without_weights(kind)
+    weight, bias = weights[f"{position}.weight"], weights[f"{position}.bias"]
+    return _Convolution(weight, bias, stride=kind[3], padding=kind[4])
+
+
+def _without_weights(kind: str) -> nn.Module:
     if kind == "relu":
         return nn.ReLU()
-    if isinstance(kind, str):
-        return nn.MaxPool2d(int(kind.removeprefix("pool")), stride=2)
-    channels_in, channels_out, kernel, stride, padding = kind
-    # The weights are loaded right after; drawing random ones takes longer than loading.
-    return skip_init(nn.Conv2d, channels_in, channels_out, kernel, stride, padding)
+    return nn.MaxPool2d(int(kind.removeprefix("pool")), stride=2)
 
 
 def _unit(features: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ without waiting for the GPU; so does torch's own step unless it is fused.
 import inspect
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -26,10 +26,11 @@ class _WithoutCompiler:
     add_param_group = inspect.unwrap(Optimizer.add_param_group)
     state_dict = inspect.unwrap(Optimizer.state_dict)
     load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+    step = torch.no_grad()(inspect.unwrap(Adam.step))  # AdamW's is Adam's
 
 
 class QuickAdam(_WithoutCompiler, Adam):
-    """torch.optim.Adam, for steps with the kernel: torch's own step imports the compiler, too."""
+    """torch.optim.Adam, not differentiable itself."""
 
 
 class QuickAdamW(_WithoutCompiler, AdamW):
@@ -94,13 +95,6 @@ def _is_plain_adam(optimizer: Optimizer) -> bool:
         and (group["weight_decay"] == 0 or group["decoupled_weight_decay"])
         and not (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
     )
-
-
-def optimizer_type(parameters: Iterable[Tensor], *, decoupled_decay: bool) -> type[Adam]:
-    """The kind of Adam for parameters that are all on one device."""
-    if all(_runs_kernels(parameter) for parameter in parameters):
-        return QuickAdamW if decoupled_decay else QuickAdam
-    return AdamW if decoupled_decay else Adam
 
 
 def _runs_kernels(parameter: Tensor) -> bool:

@@ -94,7 +94,7 @@ def create_optimizers(
     (Malladi et al., arXiv 2205.10287; gsplat's trainer does the same).
     """
     betas = (1 - batch_size * (1 - 0.9), 1 - batch_size * (1 - 0.999))
-    kind = adam.optimizer_type(splats.values(), decoupled_decay=weight_decay > 0)
+    kind = adam.QuickAdamW if weight_decay > 0 else adam.QuickAdam
     return {
         name: kind(
             [{"params": parameter, "name": name}],

@@ -11,7 +11,7 @@ from gs_densify.config.file import from_mapping, read_mapping, with_overrides
 from gs_densify.config.layers import PROTOCOL_TEST_EVERY, evaluation_settings
 from gs_densify.config.options import ProtocolName, TrainConfig
 from gs_densify.errors import ConfigError, ResultError
-from gs_densify.model.files.ply import load_ply
+from gs_densify.model.files.base import ModelFormat, format_of
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.checkpoint import checkpoint_path, latest_checkpoint, load_checkpoint
 
@@ -59,11 +59,8 @@ def open_model(path: Path, request: Request) -> OpenedModel:
         raise ResultError(
             f"{path}: there is no such file or folder; give a run's folder, a checkpoint or a PLY"
         )
-    with path.open("rb") as file:
-        is_ply = file.read(3) == b"ply"
-    if is_ply or path.suffix.lower() == ".ply":
-        return _from_ply(path, request)
-    return _from_checkpoint(path, request)
+    found = format_of(path)
+    return _from_checkpoint(path, request) if found is None else _from_file(path, found, request)
 
 
 def _from_run(run: Path, request: Request) -> OpenedModel:
@@ -119,11 +116,12 @@ def _run_config(run: Path, request: Request) -> TrainConfig:
     return _with_request(config, request)
 
 
-def _from_ply(path: Path, request: Request) -> OpenedModel:
-    _refuse(request, path, "a PLY holds one model", step=request.step)
+def _from_file(path: Path, model_format: ModelFormat, request: Request) -> OpenedModel:
+    kind = model_format.suffix.removeprefix(".").upper()
+    _refuse(request, path, f"a {kind} holds one model", step=request.step)
     if request.scene is None:
-        raise ConfigError(f"{path}: a PLY does not name its scene; add --scene")
-    contents = load_ply(path)
+        raise ConfigError(f"{path}: a {kind} does not name its scene; add --scene")
+    contents = model_format.load(path)
     if request.antialiased and contents.antialiased is False:
         raise ConfigError(
             f"{path}: the header says that the model is not antialiased; leave --antialiased out"

@@ -17,7 +17,6 @@ from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import StrategyError
 from gs_densify.evaluation.evaluate import Evaluation
-from gs_densify.model.files.ply import save_ply
 from gs_densify.rendering.device import memory_shortage
 from gs_densify.results import (
     Counts,
@@ -30,7 +29,6 @@ from gs_densify.results import (
     WallTime,
     save_json,
 )
-from gs_densify.results.compat import save_compat
 from gs_densify.runs import environment as record
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.background import Background
@@ -44,15 +42,15 @@ from gs_densify.runs.checkpoint import (
     to_bytes,
 )
 from gs_densify.runs.loaded_scene import LoadedScene
-from gs_densify.runs.outputs.mls_bench import lines_of
+from gs_densify.runs.outputs.all import outputs_of
+from gs_densify.runs.outputs.base import RunFacts
 from gs_densify.runs.outputs.profile import profiled
 from gs_densify.runs.progress_bar import shows_progress
 from gs_densify.runs.run_state import RunState
 from gs_densify.runs.score import protocol_of, score
 from gs_densify.runs.stopwatch import Stopwatch
-from gs_densify.scene.export_cameras import inria_cameras
 from gs_densify.strategies.adapter import StrategyHost
-from gs_densify.training.create import SCENE_SCALE_MARGIN, build_trainer
+from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
 
 _REMEDIES = "use --max-gaussians, a larger --downscale, or a smaller --data.image-budget"
@@ -74,13 +72,14 @@ class RunProcess:
         self.config, self.folder, self.loaded, self.device = config, folder, loaded, device
         self.state, self.clock, self.writing = state, clock, Background()
         self.before = dataclasses.replace(state)
-        self.lines = lines_of(config, step=max(state.resumed_at, default=0))
+        facts = RunFacts(config, folder, loaded.scene)
+        self.outputs = outputs_of(facts, resumed_at=max(state.resumed_at, default=0))
 
     def make_trainer(self, strategy: Any) -> Trainer:
         """A trainer at step 0."""
         config, scene = self.config, self.loaded.scene
-        margin = scene.scene_scale * SCENE_SCALE_MARGIN
-        self.lines.loaded(len(scene.train_views), len(scene.test_views), margin)
+        for output in self.outputs:
+            output.loaded()
         with memory_shortage(lambda: f"before the first step; {_REMEDIES}"):
             trainer = build_trainer(
                 config,
@@ -94,7 +93,8 @@ class RunProcess:
                 near_plane=self.loaded.near_plane,
                 device=self.device,
             )
-        self.lines.initialized(len(scene.points))
+        for output in self.outputs:
+            output.initialized(len(trainer.splats["means"]))
         return trainer
 
     def finish(self, trainer: Trainer) -> Results:
@@ -136,7 +136,8 @@ class RunProcess:
                 state.pending = row  # waits for its PSNR
             else:
                 log.append(row)
-            self.lines.progress(row)
+            for output in self.outputs:
+                output.logged(row)
 
         kept = None if start == 0 else start if state.pending is None else start - 1
         with (
@@ -155,7 +156,8 @@ class RunProcess:
                     self._train(trainer, stop, on_log, bar)
                     self._save(trainer)
                 if stop == config.steps:
-                    self.writing.start(self._export, trainer)
+                    for output in self.outputs:
+                        self.writing.start(output.trained, trainer.splats)
                 if state.pending is not None:
                     evaluation = self._evaluate(trainer)
                     log.append(dataclasses.replace(state.pending, psnr=evaluation.scores.psnr))
@@ -260,8 +262,8 @@ class RunProcess:
         results = self._results(trainer, evaluation)
         per_view = self._per_view(evaluation)
         save_json(self.folder / run_folder.PER_VIEW, per_view)
-        cameras = inria_cameras(self.loaded.scene)
-        save_compat(self.folder / run_folder.COMPAT, results, per_view, cameras)
+        for output in self.outputs:
+            output.scored(results, per_view)
         self.writing.wait()
         self.clock.lap("files")
         self._update_state(trainer)
@@ -269,17 +271,9 @@ class RunProcess:
             results, wall_time=self._wall_time(trainer), peak_memory=self.state.peak_memory
         )
         save_json(self.folder / run_folder.RESULTS, results)
-        self.lines.finished(self.state.evaluations, results.wall_time.total)
+        for output in self.outputs:
+            output.finished(results)
         return results
-
-    def _export(self, trainer: Trainer) -> None:
-        """The model in COLMAP's frame, for viewers."""
-        save_ply(
-            self.folder / run_folder.POINT_CLOUD,
-            trainer.splats,
-            world_transform=np.linalg.inv(self.loaded.scene.normalized_from_colmap),
-            antialiased=self.config.render.antialiased,
-        )
 
     def _per_view(self, evaluation: Evaluation) -> PerView:
         config = self.config

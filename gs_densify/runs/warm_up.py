@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from threading import Event, Thread
+from threading import Thread
 
 import torch
 
+from gs_densify import kernels
 from gs_densify.evaluation import lpips
-from gs_densify.kernels import HAS_TRITON
 from gs_densify.rendering.base import Rasterizer
 
 
@@ -15,7 +15,7 @@ from gs_densify.rendering.base import Rasterizer
 def warming_up(
     device: torch.device, rasterizer: Rasterizer, lpips_names: Sequence[str]
 ) -> Iterator[None]:
-    """Starts CUDA and imports what renders on it, in a thread beside the body; then loads cuDNN.
+    """Starts CUDA, the rasteriser and Triton in threads beside the body; then loads cuDNN.
 
     What renders is waited for where the body ends well: an error, or Ctrl-C, need not wait for a
     compiler. cuDNN, which the LPIPS variants `lpips_names` need, is loaded on beside training.
@@ -24,24 +24,30 @@ def warming_up(
     if device.type != "cuda":
         yield
         return
-    is_ready = Event()
-    Thread(target=_warm_up, args=[device, rasterizer, lpips_names, is_ready], daemon=True).start()
+    threads = [
+        Thread(target=_start_rasterizer, args=[device, rasterizer, lpips_names], daemon=True),
+        Thread(target=_start_triton, daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
     yield
-    is_ready.wait()
+    for thread in threads:
+        thread.join()
 
 
-def _warm_up(
-    device: torch.device, rasterizer: Rasterizer, lpips_names: Sequence[str], is_ready: Event
+def _start_rasterizer(
+    device: torch.device, rasterizer: Rasterizer, lpips_names: Sequence[str]
 ) -> None:
-    try:
-        with suppress(Exception):
-            rasterizer.start(device)
-            if HAS_TRITON:
-                import triton  # noqa: F401
-    finally:
-        is_ready.set()
+    with suppress(Exception):
+        rasterizer.start(device)
     # No daemon: a process must not end amid the loading of a library.
     Thread(target=_load_cudnn, args=[device, lpips_names], daemon=False).start()
+
+
+def _start_triton() -> None:
+    with suppress(Exception):
+        if kernels.HAS_TRITON:
+            kernels.start()
 
 
 def _load_cudnn(device: torch.device, lpips_names: Sequence[str]) -> None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gs_densify.config.loss_terms import LOSS_TERMS
+from gs_densify.config.modules import MODULES
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import GsDensifyError, NonFiniteError
 from gs_densify.model import adam
@@ -31,8 +33,10 @@ from gs_densify.training.divergence import (
     non_finite_rows,
 )
 from gs_densify.training.losses import photometric_loss
+from gs_densify.training.modules.base import Modules
 from gs_densify.training.probe import Probe
 from gs_densify.training.resolution import coarse_to_fine
+from gs_densify.training.terms.base import LossInputs, WeightedTerm
 
 _SPECTRUM_VIEWS = 16
 _LOGGED = ("loss", "l1", "ssim_loss")
@@ -85,6 +89,15 @@ class Trainer:
         self._visible: Tensor | None = None
         """[N], the Gaussians that any of these steps drew; kept for --lr.visible-only."""
         self._losses = LossHistory()
+        self._terms = [
+            WeightedTerm(name, weight, LOSS_TERMS.load(name))
+            for name, weight in config.loss.weights().items()
+            if weight > 0
+        ]
+        device = splats["means"].device
+        self.modules = Modules(
+            {name: MODULES.load(name)(len(views)).to(device) for name in config.modules}
+        )
         self._initial_means_lr = self.optimizers["means"].param_groups[0]["lr"]
         self._probe = Probe(
             views,
@@ -154,7 +167,7 @@ class Trainer:
             aux = self._zero_channels(num_maps) if num_maps else None
             output = self._render(batch, step, aux)
         with section("loss"):
-            render = batch.composited(output.image)
+            render = batch.composited(self.modules.image(output.image, batch.indices))
             photometric, terms = photometric_loss(
                 render, batch.images, self.config.loss.ssim, weights=batch.weights
             )
@@ -162,11 +175,13 @@ class Trainer:
             means_lr = self._set_means_lr(step + count - 1)
             info = self._completed_info(output, render, batch, means_lr)
             host.pre_backward(self.splats, self.optimizers, step, info)
-            regularisers = self._regularisers(step)
+            further = self._further_terms(
+                LossInputs(self.splats, render, output.alpha, batch, step)
+            )
             total = photometric
-            for term in regularisers.values():
-                total = total + count * term
-            terms = {**_means({**terms, "loss": total.detach()}, count), **_detached(regularisers)}
+            for term in further.values():
+                total = total + term
+            terms = _means({**terms, **further, "loss": total}, count)
             if output.aux is not None:
                 # Zero channels get gradients only themselves: sum over pixels of map times weight.
                 maps = host.attributed_maps(step, info, shape=output.aux.shape)
@@ -243,6 +258,7 @@ class Trainer:
         self._summed += count
         if is_update:
             adam.update(self.optimizers, self._visible)
+            self.modules.update()
             self._visible, self._summed = None, 0
 
     def _check_gradients(self, step: int) -> None:
@@ -324,7 +340,7 @@ class Trainer:
             backgrounds = torch.rand(len(batch.indices), 3, device=batch.images.device)
         return self.renderer(
             self.splats,
-            batch.viewmats,
+            self.modules.cameras(batch.viewmats, batch.indices),
             batch.Ks,
             *batch.size,
             sh_degree=self._sh_degree(step),
@@ -334,15 +350,14 @@ class Trainer:
             aux=aux,
         )
 
-    def _regularisers(self, step: int) -> dict[str, Tensor]:
-        """Returns the weighted terms of the loss that look at parameters alone, by name."""
-        options, terms = self.config.loss, {}
-        if options.opacity_reg > 0:
-            terms["opacity_reg"] = options.opacity_reg * self.splats["opacities"].sigmoid().mean()
-        if options.scale_reg > 0:
-            terms["scale_reg"] = options.scale_reg * self.splats["scales"].exp().mean()
-        own = self.host.regularization(self.splats, step)
-        return terms if own is None else {**terms, OWN_TERM: own}
+    def _further_terms(self, inputs: LossInputs) -> dict[str, Tensor]:
+        """Returns the weighted terms of the loss besides the photometric one, by name.
+
+        Each is the sum over the steps of the call.
+        """
+        terms = {one.name: one(inputs) for one in self._terms}
+        own = self.host.regularization(self.splats, inputs.step)
+        return terms if own is None else {**terms, OWN_TERM: len(inputs.batch.steps) * own}
 
     def _set_means_lr(self, step: int) -> float:
         rate = schedules.means_lr(
@@ -376,6 +391,7 @@ class Trainer:
             "strategy_state": dict(self.host.state),
             "strategy_rows": self.host.state.described(),
             "sampler": self.sampler.state_dict(),
+            "modules": self.modules.state_dict(),
             # Amid steps whose gradients are summed.
             "summed": self._summed,
             "gradients": {
@@ -401,6 +417,7 @@ class Trainer:
         # Earlier versions updated at multiples of the interval, and did not save the number.
         self._summed = state.get("summed", step % self.host.update_every(step))
         self.sampler.load_state_dict(state["sampler"])
+        self.modules.load_state_dict(state.get("modules", {}))
         self.progress = Progress(
             step=state["step"],
             train_seconds=state["train_seconds"],
@@ -413,11 +430,9 @@ def _allocated(device: torch.device) -> int | None:
 
 
 def _means(sums: dict[str, Tensor], count: int) -> dict[str, Tensor]:
-    return sums if count == 1 else {name: value / count for name, value in sums.items()}
-
-
-def _detached(values: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in values.items()}
+    """Returns the means over `count` steps, without gradients."""
+    values = {name: value.detach() for name, value in sums.items()}
+    return values if count == 1 else {name: value / count for name, value in values.items()}
 
 
 def _scale_gradients(info: dict[str, Any], scales: list[float], *, packed: bool) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError, ResultError, SceneError
-from gs_densify.model.files.ply import load_ply
+from gs_densify.model.files.base import load_model
 from gs_densify.rendering.base import RenderSettings
 from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
 from gs_densify.runs import open_model as model_file
@@ -54,10 +54,9 @@ def open_model(path: Path, *, step: int | None = None, data_root: Path | None = 
     for option, value in (("--step", step), ("--data-root", data_root)):
         if value is not None:
             raise ConfigError(f"{option} says something about a run, but {path} is a file")
-    ply = load_ply(path)
-    return Model(
-        path.name, ply.splats, RenderSettings(antialiased=bool(ply.antialiased)), COLMAP_UP
-    )
+    contents = load_model(path)
+    settings = RenderSettings(antialiased=bool(contents.antialiased))
+    return Model(path.name, contents.splats, settings, COLMAP_UP)
 
 
 def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:

@@ -12,7 +12,7 @@ from commands import SMOKE, refusal, run
 
 from gs_densify.cli.eval import command
 from gs_densify.config.options import TrainConfig
-from gs_densify.errors import ConfigError, ResultError, SceneError
+from gs_densify.errors import BackendError, ConfigError, ResultError, SceneError
 from gs_densify.model.files.ply import load_ply, save_ply
 from gs_densify.model.transform import transform_splats
 from gs_densify.results import Scores, load_evaluation, load_json, load_per_view, load_results
@@ -222,7 +222,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
         "tiny": tiny,
     }
     before = sorted(finished_run.rglob("*"))
-    with pytest.raises((ConfigError, ResultError)) as caught:
+    with pytest.raises((BackendError, ConfigError, ResultError)) as caught:
         command([argument.format(**places) for argument in arguments])
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert sorted(finished_run.rglob("*")) == before

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -160,3 +161,16 @@ def test_max_gaussians_holds_for_every_strategy(tiny: Path, tmp_path: Path) -> N
         assert done.returncode == 0, done.stderr
         results = load_results(tmp_path / name / "results.json")
         assert results.counts.peak <= 300
+
+
+@pytest.mark.gpu
+def test_a_process_that_trained_on_a_gpu_ends_without_a_word(tiny: Path, tmp_path: Path) -> None:
+    """The collector is kept from what was imported first; Triton's objects must be freed."""
+    weights = {k: v for k, v in os.environ.items() if k == "GS_LPIPS_WEIGHTS"}
+    flags = "--steps 40 --schedule-factor 0.005 --device cuda --evaluation.lpips".split()
+    flags += ["lpips_alex"] if weights else []
+    done = run("gs-train", "--scene", tiny, "--out", "r", *flags, cwd=tmp_path, **weights)
+    assert done.returncode == 0, done.stderr
+    assert "leaked" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+    parts = load_results(tmp_path / "r/results.json").wall_time.parts
+    assert parts["device"] > 0 and "start" in done.stdout

@@ -57,12 +57,24 @@ MADE_SAVED_AND_LOADED = """
 import sys, torch
 from gs_densify.model import adam
 
-parameters = [{"params": torch.nn.Parameter(torch.zeros(4, 3)), "name": "means"}]
-ours = getattr(adam, "Quick" + sys.argv[1])(parameters, lr=0.1, fused=True)
-ours.load_state_dict(ours.state_dict())
+def stepped(kind):
+    parameter = torch.nn.Parameter(torch.linspace(-1, 1, 12).reshape(4, 3))
+    one = kind([{"params": parameter, "name": "means"}], lr=0.1, fused=True)
+    for step in range(3):
+        parameter.grad = torch.linspace(step - 1, 2, 12).reshape(4, 3)
+        one.step()
+        assert parameter.requires_grad and parameter.is_leaf
+        one.load_state_dict(one.state_dict())
+    return one, parameter
+
+ours, our_value = stepped(getattr(adam, "Quick" + sys.argv[1]))
 assert "torch._dynamo" not in sys.modules
-theirs = getattr(torch.optim, sys.argv[1])(parameters, lr=0.1, fused=True)
-assert isinstance(ours, type(theirs)) and ours.state_dict() == theirs.state_dict()
+theirs, their_value = stepped(getattr(torch.optim, sys.argv[1]))
+assert isinstance(ours, type(theirs))
+assert ours.param_groups[0].keys() == theirs.param_groups[0].keys()
+assert torch.equal(our_value, their_value)
+for key, value in theirs.state[their_value].items():
+    assert torch.equal(ours.state[our_value][key], value)
 """
 
 

@@ -1,12 +1,15 @@
 """The benchmark preset: its settings, and the lines that scripts parse."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.errors import ConfigError, SceneError
 from gs_densify.results import EvaluationRecord, MetricsRow, Scores
 from gs_densify.runs.loaded_scene import load
-from gs_densify.runs.outputs.mls_bench import MlsBenchLines, lines_of
+from gs_densify.runs.outputs.all import outputs_of
+from gs_densify.runs.outputs.mls_bench import MlsBenchLines
 from gs_densify.runs.train import train
 from gs_densify.scene.load import load_scene
 from gs_densify.scene.presets import resolve_scene
@@ -60,12 +63,17 @@ def row(step: int, loss: float | None = 0.5) -> MetricsRow:
 
 def test_the_lines_have_the_form_of_the_task():
     lines: list[str] = []
-    printed = MlsBenchLines(lines.append)
-    printed.loaded(161, 24, 1.2345)
+    scene = SimpleNamespace(
+        train_views=[None] * 161, test_views=[None] * 24, scene_scale=1.2345 / 1.1
+    )
+    printed = MlsBenchLines(SimpleNamespace(scene=scene), write=lines.append)
+    printed.loaded()
     printed.initialized(138766)
     for step in (100, 4900, 5000, 5100, 9999, 10_050):
-        printed.progress(row(step))
-    printed.finished([record(7000, 30.5), record(30_000, 30.25, None)], 456.78)
+        printed.logged(row(step))
+    evaluations = [record(7000, 30.5), record(30_000, 30.25, None)]
+    wall_time = SimpleNamespace(total=456.78)
+    printed.finished(SimpleNamespace(evaluations=evaluations, wall_time=wall_time))
     assert lines == [
         "Loaded 161 train, 24 val images. Scene scale: 1.23",
         "Initialized 138766 Gaussians",
@@ -76,9 +84,13 @@ def test_the_lines_have_the_form_of_the_task():
     ]
 
 
-def test_other_protocols_print_no_such_lines(capsys):
-    lines_of(parse_train_arguments(["--scene", "tiny"])).initialized(3)
-    assert capsys.readouterr().out == ""
+def test_other_protocols_print_no_such_lines():
+    kinds = {}
+    for protocol in ("default", "mls-bench"):
+        config = SimpleNamespace(protocol=protocol)
+        outputs = outputs_of(SimpleNamespace(config=config), resumed_at=0)
+        kinds[protocol] = {type(output) for output in outputs}
+    assert kinds["mls-bench"] - kinds["default"] == {MlsBenchLines}
 
 
 def test_a_run_prints_the_lines_to_stdout(tmp_path, capsys):

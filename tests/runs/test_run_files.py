@@ -59,14 +59,21 @@ def test_a_checkpoint_is_written_while_its_model_is_scored_and_before_it_is_trai
     assert seen == [(False, True), (False, True)]
 
 
-@pytest.mark.parametrize("what", ["save_checkpoint", "save_ply", "save_compat"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "session.save_checkpoint",
+        "outputs.model_files.ModelFiles.trained",
+        "outputs.compat.save_compat",
+    ],
+)
 def test_a_file_that_cannot_be_written_ends_the_run(
     what: str, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise ResultError("no space left")
 
-    monkeypatch.setattr(run_process, what, fail)
+    monkeypatch.setattr(f"gs_densify.runs.{what}", fail)
     with pytest.raises(ResultError, match="no space left"):
         train(config, [])
     assert config.out is not None and not (config.out / "results.json").exists()

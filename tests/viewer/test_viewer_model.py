@@ -90,7 +90,7 @@ def test_an_option_of_runs_is_refused_for_a_ply(tmp_path: Path, option: str, val
         ("elsewhere", "there is no such folder or file"),
         ("empty", "no config.yml; give the folder that gs-train wrote"),
         ("untrained", "no checkpoints/step_*.pt"),
-        ("notes.txt", "does not start with 'ply'"),
+        ("notes.txt", "no file of a model; known formats: ply"),
     ],
 )
 def test_nothing_to_show(tmp_path: Path, name: str, message: str) -> None:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import ResultError
+from gs_densify.model.files.base import ModelFile
 from gs_densify.model.transform import transform_splats
 from gs_densify.model.types import Splats
 from gs_densify.results import atomic_write
@@ -92,6 +93,28 @@ def save_ply(
         for start in range(0, count, CHUNK):
             rows = torch.cat([part[start : start + CHUNK] for part in parts], dim=1)
             file.write(rows.cpu().numpy().astype("<f4", copy=False).tobytes())
+
+
+class PlyFormat:
+    """PLY as a format of a model."""
+
+    suffix = ".ply"
+
+    def detects(self, path: Path) -> bool:
+        """Returns whether a file begins as a PLY does, or ends in .ply."""
+        with path.open("rb") as file:
+            return file.read(3) == b"ply" or path.suffix.lower() == self.suffix
+
+    def save(
+        self, path: Path, splats: Splats, *, world_transform: np.ndarray, antialiased: bool
+    ) -> None:
+        """Writes a model; see `save_ply`."""
+        save_ply(path, splats, world_transform=world_transform, antialiased=antialiased)
+
+    def load(self, path: Path) -> ModelFile:
+        """Reads a model; see `load_ply`."""
+        contents = load_ply(path)
+        return ModelFile(contents.splats, contents.antialiased)
 
 
 def _columns(splats: Splats) -> list[Tensor]:

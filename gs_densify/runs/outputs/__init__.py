@@ -1,1 +1,1 @@
-"""What listens to a run and writes something of its own."""
+"""What listens to a run and writes or prints something of its own, one a file; see `base`."""

@@ -1,38 +1,48 @@
 """The lines that the MLS-Bench task `cv-3dgs-densification` prints, for scripts that parse them.
 
-`--protocol mls-bench` sets what that task fixes (see `presets`). PSNR is that of
-the float render, as gsplat's trainers compute it; best_psnr is the best over all evaluations.
+`--protocol mls-bench` sets what that task fixes (see `config.layers`). PSNR is that of the float
+render, as gsplat's trainers compute it; best_psnr is the best over all evaluations.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from gs_densify.config.options import TrainConfig
-from gs_densify.results import EvaluationRecord, MetricsRow
+from gs_densify.results import MetricsRow, Results
+from gs_densify.runs.outputs.base import Output, RunFacts
+from gs_densify.training.create import SCENE_SCALE_MARGIN
 
 TRAIN_EVERY = 5000
 """Steps between TRAIN_METRICS lines."""
 
 
-class MlsBenchLines:
-    """Prints through `write`, one line a call."""
+def _print(line: str) -> None:
+    print(line, flush=True)
 
-    def __init__(self, write: Callable[[str], object], *, step: int = 0) -> None:
-        """Lines of the progress up to `step` were printed before."""
+
+class MlsBenchLines(Output):
+    """Prints the lines of the task."""
+
+    def __init__(
+        self, facts: RunFacts, *, step: int = 0, write: Callable[[str], object] = _print
+    ) -> None:
+        """Takes lines of the progress up to `step` as printed; `write` gets one line a call."""
+        super().__init__(facts)
         self._write = write
         self._printed = step // TRAIN_EVERY
 
-    def loaded(self, num_train: int, num_test: int, scene_scale: float) -> None:
-        """After the scene was read; `scene_scale` in world units, margin included."""
+    def loaded(self) -> None:
+        """Prints the numbers of views and the scene's radius, margin included."""
+        scene = self.facts.scene
         self._write(
-            f"Loaded {num_train} train, {num_test} val images. Scene scale: {scene_scale:.2f}"
+            f"Loaded {len(scene.train_views)} train, {len(scene.test_views)} val images."
+            f" Scene scale: {scene.scene_scale * SCENE_SCALE_MARGIN:.2f}"
         )
 
     def initialized(self, num_gaussians: int) -> None:
-        """After the SfM points became Gaussians."""
+        """Prints the number of Gaussians."""
         self._write(f"Initialized {num_gaussians} Gaussians")
 
-    def progress(self, row: MetricsRow) -> None:
-        """The first logged step at or after each multiple of `TRAIN_EVERY`."""
+    def logged(self, row: MetricsRow) -> None:
+        """Prints the first logged step at or after each multiple of `TRAIN_EVERY`."""
         if row.step // TRAIN_EVERY == self._printed:
             return
         self._printed = row.step // TRAIN_EVERY
@@ -41,23 +51,17 @@ class MlsBenchLines:
             f" ssim_loss={_number(row.ssim_loss)}, num_gs={row.num_gaussians}"
         )
 
-    def finished(self, evaluations: Sequence[EvaluationRecord], seconds: float) -> None:
-        """The last evaluation, the best PSNR of all, and the wall time of the whole run."""
-        last = evaluations[-1]
-        known = [e.scores.psnr_float for e in evaluations if e.scores.psnr_float is not None]
+    def finished(self, results: Results) -> None:
+        """Prints the last evaluation, the best PSNR of all, and the wall time of the whole run."""
+        records = results.evaluations
+        known = [e.scores.psnr_float for e in records if e.scores.psnr_float is not None]
+        last = records[-1]
         self._write(
             f"TEST_METRICS: best_psnr={_number(max(known, default=None))},"
             f" psnr={_number(last.scores.psnr_float)}, ssim={_number(last.scores.ssim)},"
             f" lpips={_number(last.scores.lpips_alex)}, num_gs={last.num_gaussians},"
-            f" elapsed={seconds:.1f}"
+            f" elapsed={results.wall_time.total:.1f}"
         )
-
-
-def lines_of(config: TrainConfig, *, step: int = 0) -> MlsBenchLines:
-    """Lines to stdout under that protocol; under any other they go nowhere."""
-    if config.protocol == "mls-bench":
-        return MlsBenchLines(lambda line: print(line, flush=True), step=step)
-    return MlsBenchLines(lambda line: None)
 
 
 def _number(value: float | None) -> str:
