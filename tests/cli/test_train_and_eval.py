@@ -122,7 +122,7 @@ def test_a_gpu_trains_with_the_reference_where_it_is_asked_to(tiny: Path, tmp_pa
         found[name] = load_results(tmp_path / name / "results.json")
         assert found[name].protocol.conditions.rasterizer == name
     scores = [results.scores.psnr for results in found.values()]
-    assert scores[0] == pytest.approx(scores[1], abs=0.5)
+    assert scores[0] == pytest.approx(scores[1], abs=1)
 
 
 def test_profile_names_the_parts_of_a_step(tiny: Path, tmp_path: Path) -> None:
