@@ -1,4 +1,4 @@
-"""Whether kernels of our own can be compiled, and what their first launch waits for."""
+"""Says whether this package's own Triton kernels can be compiled, and starts Triton."""
 
 from importlib.util import find_spec
 
@@ -7,7 +7,7 @@ HAS_TRITON = find_spec("triton") is not None
 
 
 def start() -> None:
-    """Import Triton and have it do what it does once in a process, at the first launch of a kernel.
+    """Imports Triton, and has it do what it does once in a process, at the first launch.
 
     The key of its cache is a digest of its whole library, some hundred megabytes. Needs a GPU.
     """

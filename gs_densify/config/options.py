@@ -17,7 +17,7 @@ from gs_densify.config.modules import MODULES
 from gs_densify.errors import ConfigError
 from gs_densify.evaluation.metrics import LPIPS
 from gs_densify.model.files import FORMATS
-from gs_densify.rendering.rasterizers import CHOICES, RASTERIZERS
+from gs_densify.rendering.rasterizers import AUTO, RASTERIZERS
 from gs_densify.results.protocol import Quantisation, SsimBorders
 
 PresetName = Literal["quality", "balanced", "fast", "compact"]
@@ -62,13 +62,8 @@ class LearningRates:
     """Update only Gaussians that the step's views drew (not with --render.packed)."""
 
 
-_RASTERIZER_HELP = (
-    "Rasteriser. "
-    + "; ".join(
-        f"{name}: {entry.summary} ({', '.join(entry.devices)})"
-        for name, entry in RASTERIZERS.items()
-    )
-    + "; auto: the first of these that runs on the device."
+_RASTERIZER_HELP = f"Rasteriser; {AUTO}: the first of these that runs on the device. " + "; ".join(
+    f"{name}: {entry.summary}" for name, entry in RASTERIZERS.builtin.items()
 )
 
 
@@ -222,17 +217,17 @@ class TrainConfig:
                 expected=f"known: {', '.join(LPIPS)}",
                 option="evaluation.lpips",
             )
+        if self.render.rasterizer not in (AUTO, *RASTERIZERS.names()):
+            raise ConfigError(
+                f"is '{self.render.rasterizer}'",
+                expected=f"known: {', '.join([AUTO, *RASTERIZERS.names()])}",
+                option="render.rasterizer",
+            )
         for registry, option, names in (
             (MODULES, "modules", self.modules),
             (FORMATS, "export", self.export),
         ):
             registry.require(names, f"--{option}")
-        if self.render.rasterizer not in CHOICES:
-            raise ConfigError(
-                f"is '{self.render.rasterizer}'",
-                expected=f"known: {', '.join(CHOICES)}",
-                option="render.rasterizer",
-            )
         if self.lr.visible_only and self.render.packed:
             raise ConfigError(
                 "does not go with --render.packed, which does not say for every Gaussian whether it"

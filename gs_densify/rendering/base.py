@@ -48,9 +48,12 @@ class RenderOutput:
 
 
 class Rasterizer(Protocol):
-    """Renders activated Gaussians; `name` is the one in `rasterizers.RASTERIZERS`."""
+    """Renders activated Gaussians."""
 
     name: str
+    """That of `rasterizers.RASTERIZERS`."""
+    devices: tuple[str, ...]
+    """Types of the torch devices that it runs on, e.g. "cuda"."""
 
     def start(self, device: torch.device) -> None:
         """Does what the first image would wait for on `device`; called in a thread, or never."""

@@ -1,8 +1,8 @@
 """Rasterisers by name: which one a device gets, what is refused, and what one more takes."""
 
-import importlib
 import subprocess
 import sys
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -11,22 +11,16 @@ import torch
 from gs_densify.config.options import RenderOptions, TrainConfig
 from gs_densify.config.renderer import renderer_for
 from gs_densify.errors import BackendError, ConfigError
-from gs_densify.rendering import rasterizers
-from gs_densify.rendering.rasterizers import (
-    RASTERIZERS,
-    Entry,
-    make_rasterizer,
-    rasterizer_for,
-)
+from gs_densify.registry import Entry
+from gs_densify.rendering.rasterizers import RASTERIZERS, make_rasterizer, rasterizer_for
 from gs_densify.rendering.reference.rasterizer import ReferenceRasterizer
 
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", RASTERIZERS)
+@pytest.mark.parametrize("name", RASTERIZERS.builtin)
 def test_every_entry_names_a_class_that_has_its_name(name: str) -> None:
-    module, _, attribute = RASTERIZERS[name].target.partition(":")
-    assert getattr(importlib.import_module(module), attribute).name == name
+    assert RASTERIZERS.load(name).name == name
 
 
 def test_auto_takes_the_reference_on_a_cpu() -> None:
@@ -61,12 +55,12 @@ def test_gsplat_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_unknown_name_or_device_is_refused_with_what_is_known() -> None:
     for name in ("opengl", ""):
-        assert f"{name!r} is not known; expected gsplat or reference" in refusal(CPU, name)
-    for name in ("auto", "reference"):
-        assert "'meta' has no rasteriser; expected cuda or cpu" in refusal(
-            torch.device("meta"), name
-        )
-    with pytest.raises(BackendError, match="expected gsplat or reference"):
+        with pytest.raises(ConfigError, match=f"no rasteriser '{name}'; known: gsplat, reference"):
+            rasterizer_for(CPU, name)
+    meta = torch.device("meta")
+    assert "'meta' has no rasteriser; expected cuda or cpu" in refusal(meta)
+    assert "runs on cuda or cpu, and the device is the meta" in refusal(meta, "reference")
+    with pytest.raises(ConfigError, match="known: gsplat, reference"):
         make_rasterizer("opengl")
     with pytest.raises(ConfigError, match="'opengl'; known: auto, gsplat, reference"):
         TrainConfig(scene="tiny", render=RenderOptions(rasterizer="opengl"))
@@ -79,15 +73,28 @@ def test_one_more_rasteriser_takes_its_file_and_a_line_of_the_table(
         "from gs_densify.rendering.reference.rasterizer import ReferenceRasterizer\n"
         "class FlatRasterizer(ReferenceRasterizer):\n"
         "    name = 'flat'\n"
+        "    devices = ('cpu', 'meta')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    entry = Entry("flat_rasterizer:FlatRasterizer", ("cpu", "meta"), "flat")
-    monkeypatch.setitem(RASTERIZERS, "flat", entry)
+    entry = Entry("flat_rasterizer:FlatRasterizer", "flat")
+    monkeypatch.setattr(RASTERIZERS, "builtin", {**RASTERIZERS.builtin, "flat": entry})
+    TrainConfig(scene="tiny", render=RenderOptions(rasterizer="flat"))
     found = rasterizer_for(CPU, "flat")
     assert found.name == "flat" and isinstance(found, ReferenceRasterizer)
     assert rasterizer_for(CPU).name == "reference", "which is before it"
     assert rasterizer_for(torch.device("meta")).name == "flat"
     assert "expected auto, reference or flat there" in refusal(CPU, "gsplat")
+
+
+def test_a_package_offers_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = "gs_densify.rendering.reference.rasterizer:ReferenceRasterizer"
+    point = EntryPoint("theirs", target, "gs_densify.rasterizers")
+    monkeypatch.setattr(
+        "gs_densify.entry_points._all_entry_points", lambda path: EntryPoints([point])
+    )
+    TrainConfig(scene="tiny", render=RenderOptions(rasterizer="theirs"))
+    assert isinstance(rasterizer_for(CPU, "theirs"), ReferenceRasterizer)
+    assert "runs on cuda or cpu" in refusal(torch.device("meta"), "theirs")
 
 
 def test_a_run_gets_its_settings() -> None:
@@ -115,7 +122,6 @@ def test_what_is_not_asked_for_is_not_imported(code: str, absent: str) -> None:
 
 
 def test_the_help_of_the_option_names_them_all() -> None:
-    assert rasterizers.CHOICES == ("auto", *RASTERIZERS)
     done = subprocess.run(
         [sys.executable, "-m", "gs_densify.cli.train", "--scene", "tiny", "--help"],
         capture_output=True,
@@ -123,4 +129,4 @@ def test_the_help_of_the_option_names_them_all() -> None:
         check=True,
     )
     words = " ".join(done.stdout.replace("│", " ").split())
-    assert all(f"{name}: {entry.summary}" in words for name, entry in RASTERIZERS.items())
+    assert all(f"{name}: {entry.summary}" in words for name, entry in RASTERIZERS.builtin.items())

@@ -26,6 +26,7 @@ class GsplatRasterizer:
     """
 
     name = "gsplat"
+    devices = ("cuda",)
 
     def start(self, device: torch.device) -> None:
         """Makes a CUDA context and imports gsplat's extension.

@@ -27,6 +27,7 @@ class ReferenceRasterizer:
     """
 
     name = "reference"
+    devices = ("cuda", "cpu")
 
     def start(self, device: torch.device) -> None:
         """Makes a CUDA context, where `device` is a GPU."""
