@@ -142,7 +142,9 @@ def _measure(source: SceneSource, options: CheckOptions) -> Capture:
 
 
 def _files(scene: Scene | None, folder: Path, registered: list[str]) -> dict[str, Path]:
-    """Every photo below `folder` by name, which is COLMAP's where gs-train pairs them, sorted."""
+    """Returns every photo below `folder` by name, which is COLMAP's where gs-train pairs them,
+    sorted.
+    """
     if scene is not None:
         paired = {view.name: view.path for view in scene.views}
     else:

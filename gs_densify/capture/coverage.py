@@ -50,13 +50,14 @@ class Geometry:
 
     @cached_property
     def middle(self) -> np.ndarray:
-        """[3]: median of the quarter of the points that most cameras have in frame."""
+        """Returns [3]: median of the quarter of the points that most cameras have in frame."""
         sample = self.points[:: max(1, len(self.points) // _SAMPLED_POINTS)]
         views = self.count_views(sample)
         return np.asarray(np.median(sample[views >= np.quantile(views, 0.75)], axis=0))
 
     def count_views(self, points: np.ndarray) -> np.ndarray:
-        """Cameras [P] that have each of `points` [P, 3] in frame, whatever stands before it.
+        """Returns cameras [P] that have each of `points` [P, 3] in frame, whatever stands before
+        it.
 
         Lenses are taken as straight.
         """
@@ -70,7 +71,7 @@ class Geometry:
 
     @property
     def distances(self) -> np.ndarray:
-        """[N]: of each camera to the middle."""
+        """Returns [N]: of each camera to the middle."""
         return np.asarray(np.linalg.norm(self.centers - self.middle, axis=1))
 
 
@@ -101,7 +102,7 @@ class Coverage:
 
 
 def geometry_of(model: CaptureModel) -> Geometry | None:
-    """The normalised frame of a model; None without cameras or points that can be used."""
+    """Returns the normalised frame of a model; None without cameras or points that can be used."""
     if not model.images:
         return None
     poses = np.stack([image.cam_from_world for image in model.images])
@@ -155,7 +156,7 @@ def _looking(median_cosine: float, extent: float) -> Looking:
 
 
 def _largest_gap(rays: np.ndarray) -> tuple[float, tuple[int, int]]:
-    """Largest azimuth between neighbours in degrees, and the two cameras at its ends."""
+    """Returns largest azimuth between neighbours in degrees, and the two cameras at its ends."""
     flat = np.flatnonzero(np.abs(rays[:, 2]) < np.sin(_STEEP))
     if not len(flat):
         return 360.0, (0, 0)
@@ -168,7 +169,7 @@ def _largest_gap(rays: np.ndarray) -> tuple[float, tuple[int, int]]:
 
 
 def _nearest(places: np.ndarray) -> np.ndarray:
-    """Distance [N] of each row to the nearest other one; 0 for a single one."""
+    """Returns distance [N] of each row to the nearest other one; 0 for a single one."""
     if len(places) < 2:
         return np.zeros(len(places))
     return np.asarray(cKDTree(places).query(places, k=2)[0][:, 1])

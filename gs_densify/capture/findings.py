@@ -19,7 +19,7 @@ LOW_SHARE_BY_THREE = 0.5
 
 
 def findings_of(report: CaptureReport, refusal: SceneError | None) -> tuple[Finding, ...]:
-    """Everything worth saying, the worst first.
+    """Returns everything worth saying, the worst first.
 
     Args:
         report: the measures.
@@ -39,7 +39,7 @@ def findings_of(report: CaptureReport, refusal: SceneError | None) -> tuple[Find
 
 
 def verdict_of(findings: Sequence[Finding]) -> Verdict:
-    """The worst finding decides."""
+    """Returns the worst finding decides."""
     levels = {finding.level for finding in findings}
     if "stop" in levels:
         return "will not train"

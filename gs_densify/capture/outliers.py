@@ -51,7 +51,7 @@ def robust_z(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def blurred(photos: Sequence[PhotoMeasures]) -> list[Outlier]:
-    """Photos with far less fine detail than their neighbours, the worst first."""
+    """Returns photos with far less fine detail than their neighbours, the worst first."""
     logs = np.log([max(photo.sharpness, 1e-9) for photo in photos])
     differences, z = robust_z(logs)
     is_off = (z < -LARGEST_Z) & (differences < np.log(BLUR_RATIO))
@@ -59,7 +59,7 @@ def blurred(photos: Sequence[PhotoMeasures]) -> list[Outlier]:
 
 
 def badly_exposed(photos: Sequence[PhotoMeasures]) -> list[Outlier]:
-    """Photos that are much brighter or darker than their neighbours."""
+    """Returns photos that are much brighter or darker than their neighbours."""
     logs = np.log([max(photo.brightness, 1.0) for photo in photos])
     differences, z = robust_z(logs)
     is_off = (np.abs(z) > LARGEST_Z) & (np.abs(differences) > np.log(EXPOSURE_RATIO))
@@ -67,7 +67,7 @@ def badly_exposed(photos: Sequence[PhotoMeasures]) -> list[Outlier]:
 
 
 def clipped(photos: Sequence[PhotoMeasures]) -> list[Outlier]:
-    """Photos with far more clipped highlights than their neighbours."""
+    """Returns photos with far more clipped highlights than their neighbours."""
     shares = np.array([photo.clipped for photo in photos])
     differences, z = robust_z(shares)
     is_off = (z > LARGEST_Z) & (differences > CLIPPED_EXCESS)

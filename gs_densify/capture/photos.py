@@ -40,7 +40,9 @@ class PhotoMeasures:
 
 
 def list_photos(folder: Path) -> dict[str, Path]:
-    """The photos below `folder`, by suffix: relative paths with slashes, sorted, and the files."""
+    """Returns the photos below `folder`, by suffix: relative paths with slashes, sorted, and the
+    files.
+    """
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
     return {path.relative_to(folder).as_posix(): path for path in found if path.is_file()}
 
@@ -70,7 +72,8 @@ def measure_photos(
 
 
 def sharpness_of(grey: np.ndarray) -> float:
-    """How much of the detail of [H, W] grey values is fine detail; 0 for less than 16 pixels.
+    """Returns how much of the detail of [H, W] grey values is fine detail; 0 for less than 16
+    pixels.
 
     The variance of second differences at full size over that at a quarter of it: the share cancels
     contrast, exposure and most of what the photo shows, which the variance of a Laplacian alone
@@ -83,7 +86,7 @@ def sharpness_of(grey: np.ndarray) -> float:
 
 
 def _second_differences(grey: np.ndarray) -> np.ndarray:
-    """[4]: variance of second differences along rows, columns and both diagonals."""
+    """Returns [4]: variance of second differences along rows, columns and both diagonals."""
     middle = grey[1:-1, 1:-1]
     pairs = [
         (grey[1:-1, 2:], grey[1:-1, :-2]),

@@ -42,7 +42,7 @@ class _View:
         return (_PANEL / 2 - _MARGIN) * _SCALE / self.half_width
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Pixels [N, 2] of points [N, 3]."""
+        """Returns pixels [N, 2] of points [N, 3]."""
         offsets = (points - self.center)[:, [self.right, self.up]] * self.pixels_per_unit
         middle = np.array([self.left + _PANEL / 2, _HEADER + _PANEL / 2]) * _SCALE
         return np.asarray(middle + offsets * [1, -1])
@@ -72,7 +72,7 @@ def save_picture(path: Path, geometry: Geometry, title: str, problems: Iterable[
 
 
 def draw_capture(geometry: Geometry, title: str, problems: set[str]) -> Image.Image:
-    """The picture, RGB."""
+    """Returns the picture, RGB."""
     center, half_width = _region(geometry)
     views = (
         _View("from above (x right, y up)", 0, 1, center, half_width, left=0),
@@ -160,7 +160,7 @@ def _label(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, anc
 
 
 def _round_length(length: float) -> float:
-    """The largest of 1, 2, 5 times a power of ten that is not above `length`."""
+    """Returns the largest of 1, 2, 5 times a power of ten that is not above `length`."""
     power = 10.0 ** np.floor(np.log10(length))
     return float(max(factor * power for factor in (1, 2, 5) if factor * power <= length))
 

@@ -55,7 +55,7 @@ def _photos(report: CaptureReport) -> str:
 
 
 def _top(sizes: dict[str, int]) -> list[tuple[str, int]]:
-    """The four most frequent sizes."""
+    """Returns the four most frequent sizes."""
     return list(sizes.items())[:4]
 
 

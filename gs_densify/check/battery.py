@@ -43,7 +43,8 @@ class Outcome:
 
 
 def check_strategy(name: str, only: str | None = None) -> Iterator[Outcome]:
-    """Every outcome for the strategy `name` or a file, as it comes; errors before a run raise.
+    """Yields every outcome for the strategy `name` or a file, as it comes; errors before a run
+    raise.
 
     With `only`, of the checks after the main run just the one of this name is carried out.
     """
@@ -62,7 +63,9 @@ def check_strategy(name: str, only: str | None = None) -> Iterator[Outcome]:
 
 
 def miniature_config(name: str) -> TrainConfig:
-    """The strategy with the tiny scene's settings and its own recipe, on a schedule of seconds."""
+    """Returns the strategy with the tiny scene's settings and its own recipe, on a schedule of
+    seconds.
+    """
     cls = load_strategy_class(name)
     defaults = trainer_defaults("tiny", cls, recipe=recipe_of(name, cls), protocol="default")
     settings: dict[str, Any] = {

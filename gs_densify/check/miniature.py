@@ -30,11 +30,11 @@ class Miniature:
     near_plane: float
 
     def with_points(self, points: np.ndarray) -> "Miniature":
-        """The scene with other points, coloured as its first ones are."""
+        """Returns the scene with other points, coloured as its first ones are."""
         return dataclasses.replace(self, points=points, colors=self.colors[: len(points)])
 
     def out_of_sight(self) -> "Miniature":
-        """The scene with its points behind every camera."""
+        """Returns the scene with its points behind every camera."""
         forward = np.mean([view.cam_from_world[2, :3] for view in self.views], axis=0)
         return self.with_points(self.points - 100.0 * self.scene_scale * forward)
 
@@ -54,7 +54,7 @@ def load_miniature() -> Miniature:
 
 
 def make_trainer(config: TrainConfig, scene: Miniature, adapter: StrategyAdapter) -> Trainer:
-    """A trainer at step 0, as `gs-train` makes it: seeded, on the CPU."""
+    """Returns a trainer at step 0, as `gs-train` makes it: seeded, on the CPU."""
     return build_trainer(
         config,
         adapter,

@@ -23,7 +23,8 @@ class StepRecord:
 
 
 def changes_off_schedule(strategy: Any, records: Sequence[StepRecord]) -> str | None:
-    """The first change of the number of Gaussians at a step that no option of the strategy names.
+    """Returns the first change of the number of Gaussians at a step that no option of the strategy
+    names.
 
     Steps from `refine_start_iter` to `refine_stop_iter` are named, and those that are the value of
     another integer option, or in a tuple of them. None where the strategy lacks these options.
@@ -44,7 +45,9 @@ def changes_off_schedule(strategy: Any, records: Sequence[StepRecord]) -> str | 
 
 
 def _integers_of(strategy: Any) -> set[int]:
-    """Values of options that may be steps: not intervals, and not the two that bound the window."""
+    """Returns values of options that may be steps: not intervals, and not the two that bound the
+    window.
+    """
     bounds = ("refine_start_iter", "refine_stop_iter")
     names = [one.name for one in dataclasses.fields(strategy)]
     names = [name for name in names if name not in bounds and "every" not in name]
@@ -54,7 +57,7 @@ def _integers_of(strategy: Any) -> set[int]:
 
 
 def loss_that_stays(losses: Sequence[float]) -> str | None:
-    """A complaint where the last steps' mean loss is not clearly below the first steps'."""
+    """Returns a complaint where the last steps' mean loss is not clearly below the first steps'."""
     first, last = np.mean(losses[:_LOSS_WINDOW]), np.mean(losses[-_LOSS_WINDOW:])
     if last < _LOSS_SHARE * first:
         return None
@@ -62,7 +65,7 @@ def loss_that_stays(losses: Sequence[float]) -> str | None:
 
 
 def first_difference(one: Any, other: Any, path: str = "") -> str | None:
-    """Where two nested states differ, to the last bit; None where they do not."""
+    """Returns where two nested states differ, to the last bit; None where they do not."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         if list(one) != list(other):
             return f"{path or 'state'} has {list(one)} and {list(other)}"

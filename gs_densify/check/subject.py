@@ -66,7 +66,7 @@ class Subject:
     def start(
         self, config: TrainConfig | None = None, scene: Miniature | None = None
     ) -> tuple[Trainer, WatchedAdapter]:
-        """A new run from step 0."""
+        """Returns a new run from step 0."""
         config, scene = config or self.config, scene or self.scene
         with contextlib.redirect_stdout(self.printed):
             adapter = WatchedAdapter(
@@ -94,17 +94,17 @@ class Subject:
 
     @property
     def records(self) -> list[StepRecord]:
-        """The main run, step by step."""
+        """Returns the main run, step by step."""
         return self.adapter.records if self.adapter is not None else []
 
 
 def stored(trainer: Trainer) -> bytes:
-    """All that a checkpoint holds, but for the time that it took."""
+    """Returns all that a checkpoint holds, but for the time that it took."""
     device = trainer.splats["means"].device
     return to_bytes({**trainer.state_dict(), "random": random_state(device), "train_seconds": 0.0})
 
 
 def described(error: Exception) -> str:
-    """The error in one line, with its type where it is not one of ours."""
+    """Returns the error in one line, with its type where it is not one of ours."""
     text = " ".join(str(error).split())
     return text if isinstance(error, GsDensifyError) else f"{type(error).__name__}: {text}"

@@ -54,7 +54,7 @@ class _Early:
 
     @property
     def choices(self) -> dict[str, str]:
-        """Those of `choices.CHOICES` that are given."""
+        """Returns those of `choices.CHOICES` that are given."""
         return {name: given[-1] for name in CHOICES if (given := getattr(self, name))}
 
 
@@ -66,7 +66,7 @@ class _Resume:
 
 
 def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
-    """The configuration of a command line; exits after `--help`.
+    """Returns the configuration of a command line; exits after `--help`.
 
     What becomes of a --config file that is meant for something else is said on stderr.
     """
@@ -84,7 +84,8 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
 
 
 def parse_resumed(argv: Sequence[str]) -> TrainConfig | None:
-    """The configuration of the run that --resume names, `out` being its folder; None without it.
+    """Returns the configuration of the run that --resume names, `out` being its folder; None
+    without it.
 
     Raises:
         ConfigError: other options stand beside --resume, or there is no run to go on with.
@@ -112,7 +113,7 @@ def parse_resumed(argv: Sequence[str]) -> TrainConfig | None:
 
 
 def wants_dry_run(argv: Sequence[str]) -> bool:
-    """Whether --dry-run is among the arguments."""
+    """Returns whether --dry-run is among the arguments."""
     return _read_early(argv).dry_run
 
 
@@ -122,7 +123,7 @@ def _read_early(argv: Sequence[str]) -> _Early:
 
 
 def _read(form: Any, argv: Sequence[str]) -> tuple[Any, list[str]]:
-    """The arguments of `form` among others, and these."""
+    """Returns the arguments of `form` among others, and these."""
     return parse(form, argv, program=PROGRAM, return_unknown_args=True, add_help=False)
 
 
@@ -131,7 +132,7 @@ def _asks_for_help(arguments: Sequence[str]) -> bool:
 
 
 def _parse(argv: Sequence[str], early: _Early, file: ConfigFile | None) -> TrainConfig:
-    """The configuration of a file and of the flags on top of it."""
+    """Returns the configuration of a file and of the flags on top of it."""
     values, given = {} if file is None else file.values, early.choices
     choices = choices_in(values) | given
     if not early.asks_for_help and "scene" not in choices:
@@ -162,13 +163,15 @@ def _parse(argv: Sequence[str], early: _Early, file: ConfigFile | None) -> Train
 
 
 def _without_name(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file says, but for the strategy's name."""
+    """Returns what a file says, but for the strategy's name."""
     options = {name: value for name, value in values.get("strategy", {}).items() if name != "name"}
     return {**values, "strategy": options}
 
 
 def _form(options_class: type, defaults: TrainConfig) -> type:
-    """A dataclass for tyro: TrainConfig's options, the strategy's under `strategy.`, --config."""
+    """Returns a dataclass for tyro: TrainConfig's options, the strategy's under `strategy.`,
+    --config.
+    """
     options_class = _without_state(options_class)
     help_dry_run = (
         "Load the scene, time a few steps, print photos, Gaussians, expected memory and time,"

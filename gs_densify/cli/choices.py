@@ -24,7 +24,7 @@ _NO_SCENE = "(required)"
 
 
 def choices_in(values: Mapping[str, Any]) -> dict[str, str]:
-    """The choices that a file makes, as texts, and the defaults of those that have one."""
+    """Returns the choices that a file makes, as texts, and the defaults of those that have one."""
     made = {name: values.get(name) for name in CHOICES}
     made["strategy"] = values.get("strategy", {}).get("name")
     for name in ("strategy", "protocol"):
@@ -33,7 +33,7 @@ def choices_in(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def brought(choices: Mapping[str, str], strategy_class: type) -> TrainConfig:
-    """The options that choices bring, before any other is given."""
+    """Returns the options that choices bring, before any other is given."""
     return trainer_defaults(
         choices.get("scene", _NO_SCENE),
         strategy_class,
@@ -45,7 +45,9 @@ def brought(choices: Mapping[str, str], strategy_class: type) -> TrainConfig:
 
 
 def for_choices(file: ConfigFile, given: Mapping[str, str]) -> tuple[ConfigFile, list[str]]:
-    """What a file says beside the choices on the command line, and remarks on what it does not."""
+    """Returns what a file says beside the choices on the command line, and remarks on what it does
+    not.
+    """
     file = _without_fitted_factor(file)
     own = choices_in(file.values)
     other = {n: value for n, value in given.items() if not _is_same(n, own.get(n), value)}
@@ -57,7 +59,7 @@ def for_choices(file: ConfigFile, given: Mapping[str, str]) -> tuple[ConfigFile,
 def _asked_for(
     file: ConfigFile, own: Mapping[str, str], other: Mapping[str, str]
 ) -> tuple[ConfigFile, list[str]]:
-    """All that the own choices of a saved file do not bring."""
+    """Returns all that the own choices of a saved file do not bring."""
     cls = load_strategy_class(own["strategy"])
     options = options_of(strategy_defaults(own["scene"], cls))
     base = dataclasses.replace(brought(own, cls), strategy_options=options)
@@ -83,13 +85,13 @@ def _asked_for(
 
 
 def _brought_factor(choices: Mapping[str, str], strategy_class: type) -> int | None:
-    """The downscale that the other choices bring."""
+    """Returns the downscale that the other choices bring."""
     others = {name: value for name, value in choices.items() if name != "downscale"}
     return brought(others, strategy_class).downscale
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of `after` that `before` has with another value, by dotted name."""
+    """Returns the options of `after` that `before` has with another value, by dotted name."""
     old, new = by_dotted_name(before), by_dotted_name(after)
     return {name: value for name, value in new.items() if name in old and value != old[name]}
 
@@ -97,7 +99,9 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, A
 def _without_options(
     file: ConfigFile, own: Mapping[str, str], other: Mapping[str, str]
 ) -> tuple[ConfigFile, list[str]]:
-    """A file written by hand without the options of its strategy, where that is not the one."""
+    """Returns a file written by hand without the options of its strategy, where that is not the
+    one.
+    """
     options = [name for name in file.values.get("strategy", {}) if name != "name"]
     names_one = len(options) < len(file.values.get("strategy", {}))
     if "strategy" not in other or not names_one or not options:
@@ -111,7 +115,9 @@ def _without_options(
 
 
 def _is_same(choice: str, own: str | None, given: str) -> bool:
-    """Whether a choice is the file's own; a strategy's file may be the original of a copy."""
+    """Returns whether a choice is the file's own; a strategy's file may be the original of a
+    copy.
+    """
     if choice != "strategy" or own is None:
         return str(own) == given
     first, second = parse_reference(own), parse_reference(given)
@@ -121,7 +127,9 @@ def _is_same(choice: str, own: str | None, given: str) -> bool:
 
 
 def _without_fitted_factor(file: ConfigFile) -> ConfigFile:
-    """An old file without the factor that fits the schedule to the steps: none was asked for."""
+    """Returns an old file without the factor that fits the schedule to the steps: none was asked
+    for.
+    """
     values = file.values
     factor, steps = values.get("schedule_factor"), values.get("steps")
     if not (file.is_old and isinstance(factor, float) and isinstance(steps, int)):
@@ -134,7 +142,8 @@ def _without_fitted_factor(file: ConfigFile) -> ConfigFile:
 
 
 def near_plane_remarks(file: ConfigFile, config: TrainConfig) -> list[str]:
-    """What is to be said of an old file, in which what was found looks as what was asked for.
+    """Returns what is to be said of an old file, in which what was found looks as what was asked
+    for.
 
     `config` is what has become of it and of the command line.
     """
@@ -157,7 +166,7 @@ def near_plane_remarks(file: ConfigFile, config: TrainConfig) -> list[str]:
 
 
 def _brought_by(file: ConfigFile) -> TrainConfig:
-    """The options that a file's own choices bring."""
+    """Returns the options that a file's own choices bring."""
     choices = choices_in(file.values)
     return brought(choices, load_strategy_class(choices["strategy"]))
 

@@ -112,7 +112,7 @@ def _mode(arguments: EvalArguments) -> str:
 
 
 def _given(arguments: EvalArguments) -> list[str]:
-    """The names of the options that were given."""
+    """Returns the names of the options that were given."""
     return [
         field.name
         for field in dataclasses.fields(arguments)
@@ -157,7 +157,9 @@ def _compare(arguments: EvalArguments, argv: Sequence[str]) -> None:
 
 
 def _scored(path: Path, arguments: EvalArguments, out: Path, argv: Sequence[str]) -> "Scored":
-    """The stored scores of a folder, or new ones where it has none or scoring options are given."""
+    """Returns the stored scores of a folder, or new ones where it has none or scoring options are
+    given.
+    """
     from gs_densify.results.scored import is_scored, load_scored
     from gs_densify.runs.evaluate import evaluate_model
 

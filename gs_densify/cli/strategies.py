@@ -85,7 +85,7 @@ class Check:
 
 
 def _documentation(cls: type) -> str:
-    """The header of the file, which describes the method; else the text of the class."""
+    """Returns the header of the file, which describes the method; else the text of the class."""
     text = inspect.getdoc(cls) or ""
     is_generated = text.startswith(f"{cls.__name__}(")  # dataclasses do so where there is none
     header = inspect.getdoc(sys.modules[cls.__module__])
@@ -103,7 +103,7 @@ def _option_lines(cls: type) -> Iterator[str]:
 
 
 def field_docstrings(cls: type) -> dict[str, str]:
-    """The text below each field of a dataclass and of its bases, as one line each."""
+    """Returns the text below each field of a dataclass and of its bases, as one line each."""
     texts: dict[str, str] = {}
     for one in reversed(cls.__mro__):
         if dataclasses.is_dataclass(one):

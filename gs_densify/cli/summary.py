@@ -15,7 +15,7 @@ _NUM_GAUSSIANS = MetricRecord(
 
 
 def _columns(further: Mapping[str, MetricRecord]) -> dict[str, MetricRecord]:
-    """What tables show, where it was measured, with how to write it."""
+    """Returns what tables show, where it was measured, with how to write it."""
     return {**{name: BUILTIN[name] for name in _SHOWN}, **further}
 
 
@@ -43,7 +43,7 @@ def wall_time_text(wall_time: WallTime) -> str:
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """A table of the views, and the means; each difference is second minus first."""
+    """Returns a table of the views, and the means; each difference is second minus first."""
     both = comparison.first.protocol.metrics | comparison.second.protocol.metrics
     columns = {
         name: metric
@@ -77,7 +77,7 @@ def _difference_cells(
 
 
 def aggregate_text(result: Aggregate) -> str:
-    """A table for each strategy: its scenes, then their means."""
+    """Returns a table for each strategy: its scenes, then their means."""
     return "\n\n".join(
         [f"protocol {result.protocol}", *(_group_text(g, result.metrics) for g in result.groups)]
     )

@@ -36,12 +36,14 @@ class ConfigFile:
 
     @property
     def is_saved(self) -> bool:
-        """Whether a run saved it: then all options are there, also those nobody asked for."""
+        """Returns whether a run saved it: then all options are there, also those nobody asked
+        for.
+        """
         return self.format is not None or self.is_old
 
     @property
     def is_old(self) -> bool:
-        """Whether a run saved it before formats had a number."""
+        """Returns whether a run saved it before formats had a number."""
         groups = [self.values.get(name) for name in _GROUPS]
         return self.format is None and all(isinstance(group, dict) for group in groups)
 
@@ -92,7 +94,7 @@ def read_config(path: Path) -> ConfigFile:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The options that a run saved, for that same run; see `ConfigFile.values`.
+    """Returns the options that a run saved, for that same run; see `ConfigFile.values`.
 
     What it does not have because it was saved before there was the option is what the run did.
     """
@@ -118,7 +120,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _beside(path: Path, strategy: str) -> str:
-    """A strategy's file that lies beside the configuration `path`; any other name as it is."""
+    """Returns a strategy's file that lies beside the configuration `path`; any other name as it
+    is.
+    """
     reference = parse_reference(strategy)
     if reference is None or not (path.parent / reference.path).is_file():
         return strategy
@@ -128,7 +132,8 @@ def _beside(path: Path, strategy: str) -> str:
 def from_mapping(
     values: Mapping[str, Any], where: str, *, default: TrainConfig | None = None
 ) -> TrainConfig:
-    """The configuration that `to_mapping` gave; ConfigError says what in `where` does not fit.
+    """Returns the configuration that `to_mapping` gave; ConfigError says what in `where` does not
+    fit.
 
     Options that are not there are those of `default`, or else the defaults of `TrainConfig`.
     """
@@ -145,7 +150,7 @@ def from_mapping(
 
 
 def flags_of(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """A nested mapping as command-line flags, so that files and flags are checked alike."""
+    """Returns a nested mapping as command-line flags, so that files and flags are checked alike."""
     flags: list[str] = []
     for key, value in values.items():
         name = f"{prefix}{str(key).replace('_', '-')}"
@@ -163,7 +168,7 @@ def flags_of(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The innermost values of a nested mapping."""
+    """Returns the innermost values of a nested mapping."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}".replace("-", "_")

@@ -11,7 +11,7 @@ _WORLDS = {True: "cameras", False: "none"}
 
 
 def translate_retired_flags(argv: Sequence[str]) -> list[str]:
-    """The arguments with flags that are gone replaced by what means the same now."""
+    """Returns the arguments with flags that are gone replaced by what means the same now."""
     flags = [word.replace("_", "-") for word in argv]
     translated: list[str] = []
     for word, flag, following in zip(argv, flags, [*flags[1:], "-"], strict=False):
@@ -62,6 +62,6 @@ def complete_saved(values: MutableMapping[str, Any]) -> None:
 
 
 def _taken(options: dict[str, Any], name: str) -> Any:
-    """The value of an option, which is removed; None where it is not there."""
+    """Returns the value of an option, which is removed; None where it is not there."""
     value = options.pop(name, None)
     return options.pop(name.replace("_", "-"), None) if value is None else value

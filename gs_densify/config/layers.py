@@ -107,7 +107,9 @@ _BUDGETS: Mapping[PresetName, int] = {
 def evaluation_settings(
     protocol: ProtocolName, scene: str, downscale: int | None
 ) -> dict[str, Any]:
-    """Options by dotted name that a protocol sets to score `scene`; None: the preset's factor."""
+    """Returns options by dotted name that a protocol sets to score `scene`; None: the preset's
+    factor.
+    """
     settings = dict(EVALUATION_PROTOCOLS[protocol])
     source = _IMAGE_SOURCES.get(protocol)
     factor = PRESETS.get(scene, 1) if downscale is None else downscale
@@ -117,7 +119,7 @@ def evaluation_settings(
 
 
 def protocol_name(config: TrainConfig) -> str:
-    """The protocol, and the options of it that `config` has changed.
+    """Returns the protocol, and the options of it that `config` has changed.
 
     Which LPIPS variants are computed does not change the others.
     """
@@ -196,13 +198,15 @@ def _with_preset(config: TrainConfig, preset: PresetName) -> TrainConfig:
 
 
 def full_length(recipe: Mapping[str, Any], protocol: str) -> int:
-    """Steps that a strategy's schedule is made for: those of its recipe, where there are any."""
+    """Returns steps that a strategy's schedule is made for: those of its recipe, where there are
+    any.
+    """
     length = TrainConfig(scene="").steps
     return length if protocol in _FROZEN_LOOPS else recipe.get("steps", length)
 
 
 def strategy_defaults(scene: str, strategy_class: type) -> Any:
-    """The strategy with its defaults, and with what the scene's preset changes of them."""
+    """Returns the strategy with its defaults, and with what the scene's preset changes of them."""
     names = {field.name for field in dataclasses.fields(strategy_class) if field.init}
     preset = STRATEGY_DEFAULTS.get(scene, {})
     return strategy_class(**{name: value for name, value in preset.items() if name in names})

@@ -263,12 +263,14 @@ class TrainConfig:
 
     @property
     def scored_steps(self) -> tuple[int, ...]:
-        """Steps after which held-out views are scored, rising; the last step is one."""
+        """Returns steps after which held-out views are scored, rising; the last step is one."""
         return tuple(sorted({*self.evaluation.steps, self.steps}))
 
     @property
     def stops(self) -> tuple[int, ...]:
-        """Steps after which a checkpoint is saved, rising; all that are scored are among them."""
+        """Returns steps after which a checkpoint is saved, rising; all that are scored are among
+        them.
+        """
         every = self.checkpoint_every or self.steps
         return tuple(sorted({*self.scored_steps, *range(every, self.steps, every)}))
 

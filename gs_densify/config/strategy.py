@@ -25,7 +25,8 @@ def with_fitted_schedule(config: TrainConfig) -> TrainConfig:
 
 
 def schedule_remark(config: TrainConfig) -> str | None:
-    """What becomes of the schedule, in one line, where steps were asked for and no factor was.
+    """Returns what becomes of the schedule, in one line, where steps were asked for and no factor
+    was.
 
     None where the steps are those of the strategy, the scene, the preset or the protocol.
     """
@@ -56,7 +57,7 @@ def _full_length(config: TrainConfig) -> int:
 
 
 def strategy_for(config: TrainConfig) -> Any:
-    """The configured strategy, told of `max_gaussians` and stretched to fit the steps.
+    """Returns the configured strategy, told of `max_gaussians` and stretched to fit the steps.
 
     Raises:
         ConfigError: a `schedule_factor` was asked for, and the strategy cannot be scaled.

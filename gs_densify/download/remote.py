@@ -85,7 +85,7 @@ class RemoteFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Where the next read starts."""
+        """Returns where the next read starts."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -151,7 +151,7 @@ class RemoteFile(io.RawIOBase):
             )
 
     def _read_here(self, wanted: int) -> bytes:
-        """At least one byte from the current position."""
+        """Returns at least one byte from the current position."""
         ahead = self._position - self._response_at
         if self._response is None or not 0 <= ahead <= _LONGEST_SKIP:
             self._drop()
@@ -166,7 +166,7 @@ class RemoteFile(io.RawIOBase):
         return bytes(data)
 
     def _ask(self, byte_range: str | None) -> Any:
-        """An answer about the same file as the first one."""
+        """Returns an answer about the same file as the first one."""
         headers = {"Range": byte_range} if byte_range else {}
         if byte_range and self.validator and not self.validator.startswith("W/"):
             headers["If-Range"] = self.validator
@@ -219,7 +219,7 @@ def _validator_of(answer: Any) -> str | None:
 
 
 def _length_of(answer: Any) -> int:
-    """Bytes of the whole file; -1 where the server does not say."""
+    """Returns bytes of the whole file; -1 where the server does not say."""
     if answer.status == 206:
         text = answer.headers.get("Content-Range", "").rpartition("/")[2]
     else:

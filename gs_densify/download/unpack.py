@@ -27,7 +27,7 @@ class PartialScene:
         self.work = data_root / f".{name}.part"
 
     def lacks(self, folders: Sequence[str]) -> list[str]:
-        """Those of `folders` that are not in their place."""
+        """Returns those of `folders` that are not in their place."""
         return [folder for folder in folders if not (self.final / folder).exists()]
 
     def begin(self, source: str) -> None:
@@ -65,7 +65,7 @@ class PartialScene:
         ]
 
     def _inside(self, member: zipfile.ZipInfo) -> PurePosixPath | None:
-        """Path of a file below the scene's folder, which may itself lie in a folder."""
+        """Returns path of a file below the scene's folder, which may itself lie in a folder."""
         parts = member.filename.split("/")
         if member.is_dir() or self.name not in parts[:-1]:
             return None

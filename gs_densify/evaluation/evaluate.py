@@ -36,7 +36,7 @@ class NamedView(Protocol):
 
     @property
     def name(self) -> str:
-        """The image's name in the COLMAP model."""
+        """Returns the image's name in the COLMAP model."""
         ...
 
 
@@ -136,7 +136,9 @@ class _Prepared:
 def _measure(
     pair: "_Pair", metrics: dict[str, _Prepared], unavailable: dict[str, str], name: str
 ) -> dict[str, float]:
-    """The metrics of the view `name`; the first reason of one that fails goes to `unavailable`."""
+    """Returns the metrics of the view `name`; the first reason of one that fails goes to
+    `unavailable`.
+    """
     values: dict[str, float] = {}
     for metric_name, metric in metrics.items():
         try:
@@ -167,7 +169,7 @@ class _Pair:
             self._plain = torch.where(valid_mask[..., None], self._plain, truth)
 
     def seen_as(self, form: str) -> Tensor:
-        """[H, W, 3], `quantised` or `float`."""
+        """Returns [H, W, 3], `quantised` or `float`."""
         return self._plain if form == "float" else self.picture
 
 
@@ -184,7 +186,7 @@ def mean_scores(views: Sequence[ViewScores]) -> Scores:
 def _prepared(
     names: Sequence[str], setting: Setting
 ) -> tuple[dict[str, _Prepared], dict[str, str]]:
-    """The metrics, and the reasons of those that cannot be computed."""
+    """Returns the metrics, and the reasons of those that cannot be computed."""
     metrics: dict[str, _Prepared] = {}
     unavailable = {name: NOT_ASKED for name in LPIPS if name not in names}
     for name in names:
@@ -198,7 +200,9 @@ def _prepared(
 
 
 def _prepare_offered(metric: Metric, setting: Setting) -> Compute:
-    """The function of another package's metric; its faults cost its scores, not the training."""
+    """Returns the function of another package's metric; its faults cost its scores, not the
+    training.
+    """
     with _as_unavailable():
         compute = metric.prepare(setting)
 

@@ -43,17 +43,17 @@ class Backbone:
 
     @property
     def url(self) -> str:
-        """Where torchvision publishes the weights."""
+        """Returns where torchvision publishes the weights."""
         return f"https://download.pytorch.org/models/{self.torchvision_file}"
 
     @property
     def hash_prefix(self) -> str:
-        """The start of the file's SHA-256, which torchvision puts into its name."""
+        """Returns the start of the file's SHA-256, which torchvision puts into its name."""
         return Path(self.torchvision_file).stem.rpartition("-")[2]
 
     @property
     def convolutions(self) -> list[tuple[int, tuple[int, ...]]]:
-        """Position and row of each layer that has weights."""
+        """Returns position and row of each layer that has weights."""
         return [(i, layer) for i, layer in enumerate(self.layers) if isinstance(layer, tuple)]
 
 
@@ -112,12 +112,12 @@ def find_weights(backbone: str, weights_dir: str | Path | None = None) -> Path:
 
 
 def default_folder() -> Path:
-    """Where torch hub keeps downloads; looked into without being named."""
+    """Returns where torch hub keeps downloads; looked into without being named."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def local_weights(backbone: str, folder: Path) -> Path | None:
-    """The file in `folder` that has the weights of a backbone."""
+    """Returns the file in `folder` that has the weights of a backbone."""
     spec = BACKBONES[backbone]
     paths = (folder / spec.features_file, folder / spec.torchvision_file)
     return next((path for path in paths if path.is_file()), None)
@@ -127,7 +127,9 @@ _failed_downloads: dict[str, str] = {}
 
 
 def _download_once(backbone: str) -> Path:
-    """A download that failed is not tried again by this process: each try may cost a timeout."""
+    """Returns a download that failed is not tried again by this process: each try may cost a
+    timeout.
+    """
     spec = BACKBONES[backbone]
     if backbone not in _failed_downloads:
         try:

@@ -91,7 +91,7 @@ def save_difference(path: str | Path, first: str | Path, second: str | Path) -> 
 
 
 def _photo_and_render(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """[H, W, 3] uint8 each, of a file of `save_comparison`."""
+    """Returns [H, W, 3] uint8 each, of a file of `save_comparison`."""
     try:
         strip = imageio.imread(path)
     except (OSError, ValueError) as error:

@@ -30,5 +30,5 @@ class Scoring:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All metrics that are to be computed."""
+        """Returns all metrics that are to be computed."""
         return (*ALWAYS, *self.lpips, *self.metrics)

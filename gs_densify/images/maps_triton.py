@@ -14,7 +14,7 @@ _BLOCK = 256
 
 @triton.jit
 def _kept(index, size):
-    """The nearest index inside."""
+    """Returns the nearest index inside."""
     return tl.minimum(tl.maximum(index, 0), size - 1)
 
 
@@ -47,7 +47,7 @@ def _blur_rows(a, b, out, width, WINDOW: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def _grey(line, column, width, inside, LUMA: tl.constexpr):
-    """Luma of the pixels in `column` of the row that begins at `line`."""
+    """Returns luma of the pixels in `column` of the row that begins at `line`."""
     pixel = line + 3 * _kept(column, width)
     red = tl.load(pixel, mask=inside, other=0.0)
     green = tl.load(pixel + 1, mask=inside, other=0.0)

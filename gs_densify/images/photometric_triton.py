@@ -49,7 +49,9 @@ def _blur_rows(a, b, out, row, C: tl.constexpr, WINDOW: tl.constexpr, BLOCK: tl.
 def _value_weights(
     weights, height, row, dtype: tl.constexpr, C: tl.constexpr, WINDOW: tl.constexpr
 ):
-    """The weight of each value of this program's image, and of each value whose window fits."""
+    """Returns the weight of each value of this program's image, and of each value whose window
+    fits.
+    """
     weight = tl.load(weights + tl.program_id(0) // height)
     values = (height * row).to(dtype)
     windows = ((height - len(WINDOW) + 1) * (row - (len(WINDOW) - 1) * C)).to(dtype)

@@ -80,7 +80,7 @@ def update(optimizers: Mapping[str, Optimizer], visible: Tensor | None = None) -
 
 
 def _is_plain_adam(optimizer: Optimizer) -> bool:
-    """Whether the kernel gives what `optimizer.step()` would."""
+    """Returns whether the kernel gives what `optimizer.step()` would."""
     if type(optimizer) not in _PLAIN or len(parameters := _parameters(optimizer)) != 1:
         return False
     group, parameter = optimizer.param_groups[0], parameters[0]
@@ -171,7 +171,7 @@ def _align_gradients(optimizer: Optimizer) -> None:
 
 
 def _rows_of(state: Mapping[str, Any], rows: Tensor) -> dict[str, Tensor]:
-    """The given rows of each moment in an optimiser's state of one parameter."""
+    """Returns the given rows of each moment in an optimiser's state of one parameter."""
     return {
         key: value[rows]
         for key, value in state.items()

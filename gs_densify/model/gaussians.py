@@ -36,7 +36,7 @@ class Gaussians(NamedTuple):
 
     @property
     def num(self) -> int:
-        """The number N of Gaussians."""
+        """Returns the number N of Gaussians."""
         return len(self.params["means"])
 
     @property
@@ -46,7 +46,7 @@ class Gaussians(NamedTuple):
 
     @property
     def largest_scales(self) -> Tensor:
-        """The largest of the three scales of each Gaussian, [N], in world units."""
+        """Returns the largest of the three scales of each Gaussian, [N], in world units."""
         return self.params["scales"].detach().amax(dim=-1).exp()
 
     def rows(self, mask: Tensor) -> Tensor:
@@ -239,7 +239,9 @@ class Gaussians(NamedTuple):
 
 
 def _joined(tensor: Tensor, kept: Tensor | None, added: Tensor, *, copies: bool) -> Tensor:
-    """Rows `kept` (None: all) of `tensor`, then rows `added`, or zeros in place of these."""
+    """Returns rows `kept` (None: all) of `tensor`, then rows `added`, or zeros in place of
+    these.
+    """
     num = len(tensor) if kept is None else len(kept)
     new = tensor.new_empty(num + len(added), *tensor.shape[1:])
     if kept is None:
@@ -251,7 +253,7 @@ def _joined(tensor: Tensor, kept: Tensor | None, added: Tensor, *, copies: bool)
 
 
 def _is_moment(entry: object, parameter: Tensor) -> bool:
-    """Whether an entry of an optimiser's state has a row for each of the parameter's."""
+    """Returns whether an entry of an optimiser's state has a row for each of the parameter's."""
     return isinstance(entry, Tensor) and entry.shape == parameter.shape
 
 

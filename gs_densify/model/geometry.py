@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def quats_to_rotmats(quats: Tensor) -> Tensor:
-    """Rotation matrices [..., 3, 3] of quaternions [..., 4] (wxyz, any length but zero)."""
+    """Returns rotation matrices [..., 3, 3] of quaternions [..., 4] (wxyz, any length but zero)."""
     w, x, y, z = torch.nn.functional.normalize(quats, dim=-1).unbind(-1)
     rows = (
         *(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
@@ -16,7 +16,9 @@ def quats_to_rotmats(quats: Tensor) -> Tensor:
 
 
 def covariances(quats: Tensor, scales: Tensor) -> Tensor:
-    """Covariances R diag(s^2) R^T, [..., 3, 3], from quats [..., 4] and linear scales [..., 3]."""
+    """Returns covariances R diag(s^2) R^T, [..., 3, 3], from quats [..., 4] and linear scales [...,
+    3].
+    """
     half = quats_to_rotmats(quats) * scales[..., None, :]
     return half @ half.transpose(-1, -2)
 

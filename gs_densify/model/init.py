@@ -21,7 +21,7 @@ NAMES = ("means", "scales", "quats", "opacities", "sh0", "shN")
 
 
 def sh_degree_of(splats: Splats) -> int:
-    """The highest SH degree that the stored coefficients hold."""
+    """Returns the highest SH degree that the stored coefficients hold."""
     return math.isqrt(splats["sh0"].shape[1] + splats["shN"].shape[1]) - 1
 
 
@@ -74,7 +74,7 @@ def create_splats(
 
 
 def to_parameters(values: Mapping[str, Tensor], device: torch.device) -> torch.nn.ParameterDict:
-    """The trainable form of plain tensors."""
+    """Returns the trainable form of plain tensors."""
     return torch.nn.ParameterDict(
         {
             name: torch.nn.Parameter(value.detach().float().to(device).contiguous())

@@ -38,7 +38,7 @@ def num_sh_bases(degree: int) -> int:
 
 
 def sh_bases(degree: int, dirs: Tensor) -> Tensor:
-    """The basis functions at unit directions: [..., 3] -> [..., (degree + 1)^2]."""
+    """Returns the basis functions at unit directions: [..., 3] -> [..., (degree + 1)^2]."""
     num_sh_bases(degree)
     x, y, z = dirs.unbind(-1)
     bases = [torch.full_like(x, C0)]
@@ -93,12 +93,12 @@ def eval_sh(degree: int, dirs: Tensor, coeffs: Tensor) -> Tensor:
 
 
 def rgb_to_sh0(rgb: Tensor) -> Tensor:
-    """The degree-0 coefficient of a colour in [0, 1], of any shape."""
+    """Returns the degree-0 coefficient of a colour in [0, 1], of any shape."""
     return (rgb - 0.5) / C0
 
 
 def sh0_to_rgb(sh0: Tensor) -> Tensor:
-    """The colour of a degree-0 coefficient, of any shape; not clamped."""
+    """Returns the colour of a degree-0 coefficient, of any shape; not clamped."""
     return sh0 * C0 + 0.5
 
 
@@ -136,7 +136,7 @@ def rotate_sh(coeffs: Tensor, R: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _directions(count: int = 64) -> Tensor:
-    """Unit directions on a Fibonacci lattice, [count, 3] in float64."""
+    """Returns unit directions on a Fibonacci lattice, [count, 3] in float64."""
     index = torch.arange(count, dtype=torch.float64)
     z = 1 - (2 * index + 1) / count
     azimuth = index * math.pi * (3 - math.sqrt(5))

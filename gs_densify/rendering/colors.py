@@ -32,7 +32,7 @@ def view_colors(
     sh_degree: int | None,
     evaluate: Callable[[int, Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """The RGB [C, N, 3] that each camera sees, unclamped above.
+    """Returns the RGB [C, N, 3] that each camera sees, unclamped above.
 
     Args:
         means: [N, 3] centres in world units.
@@ -51,5 +51,7 @@ def view_colors(
 
 
 def append_aux(colors: Tensor, aux: Tensor) -> Tensor:
-    """Colours [C, N, 3] and M more channels [N, M], the same for every camera: [C, N, 3 + M]."""
+    """Returns colours [C, N, 3] and M more channels [N, M], the same for every camera: [C, N, 3 +
+    M].
+    """
     return torch.cat([colors, aux.expand(colors.shape[0], -1, -1)], dim=-1)

@@ -134,7 +134,7 @@ def _check_alike(first: Scored, other: Scored) -> None:
 
 
 def _table(runs: Iterable[Scored]) -> Table:
-    """The runs of one strategy by scene and seed, each scene with the same seeds."""
+    """Returns the runs of one strategy by scene and seed, each scene with the same seeds."""
     table: Table = {}
     for run in runs:
         seeds = table.setdefault(run.scene, {})
@@ -172,7 +172,7 @@ def _check_same_training(first: Scored, other: Scored) -> None:
 
 
 def _trained_with(run: Scored) -> dict[str, Any]:
-    """Options of the training, with what was found for those that were left open.
+    """Returns options of the training, with what was found for those that were left open.
 
     Earlier versions wrote what was found in their place.
     """
@@ -184,7 +184,7 @@ def _trained_with(run: Scored) -> dict[str, Any]:
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Options of the training by dotted name."""
+    """Returns options of the training by dotted name."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
@@ -235,7 +235,7 @@ def _group(
 
 
 def _means(scenes: Iterable[str], wanted: str | None) -> dict[str, list[str]]:
-    """The scenes of each mean that can be formed, or of the one that is wanted."""
+    """Returns the scenes of each mean that can be formed, or of the one that is wanted."""
     known = set(scenes)
     if wanted is not None:
         missing = sorted(NAMED_MEANS[wanted] - known)

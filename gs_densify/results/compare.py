@@ -82,7 +82,7 @@ def compare(first: Scored, second: Scored, *, force: bool = False) -> Comparison
 
 
 def subtract(minuend: Scores, subtrahend: Scores) -> Scores:
-    """The differences of two scores; null where one is, or one lacks the metric."""
+    """Returns the differences of two scores; null where one is, or one lacks the metric."""
     differences: dict[str, float | None] = {}
     for name in {**minuend, **subtrahend}:
         a, b = minuend.get(name), subtrahend.get(name)

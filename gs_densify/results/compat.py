@@ -39,7 +39,9 @@ def save_compat(
 
 
 def gsplat_stats(record: EvaluationRecord) -> dict[str, float | None]:
-    """What gsplat's examples/simple_trainer.py writes after an evaluation, with its keys."""
+    """Returns what gsplat's examples/simple_trainer.py writes after an evaluation, with its
+    keys.
+    """
     scores = record.scores
     return {
         "psnr": scores["psnr"],
@@ -51,12 +53,12 @@ def gsplat_stats(record: EvaluationRecord) -> dict[str, float | None]:
 
 
 def inria_results(records: Sequence[EvaluationRecord]) -> dict[str, dict[str, float | None]]:
-    """What Inria's metrics.py writes as results.json."""
+    """Returns what Inria's metrics.py writes as results.json."""
     return {f"ours_{record.step}": _inria_scores(record.scores) for record in records}
 
 
 def inria_per_view(per_view: PerView) -> dict[str, dict[str, dict[str, float | None]]]:
-    """What Inria's metrics.py writes as per_view.json, with COLMAP's names of the views."""
+    """Returns what Inria's metrics.py writes as per_view.json, with COLMAP's names of the views."""
     rows = {view.name: _inria_scores(view.scores) for view in per_view.views}
     columns = {key: {name: row[key] for name, row in rows.items()} for key in _INRIA}
     return {f"ours_{per_view.step}": columns}

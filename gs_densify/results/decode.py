@@ -124,7 +124,7 @@ def _decode_dict(args: tuple[Any, ...], value: Any, where: str) -> dict[str, Any
 
 
 def _decode_optional(args: tuple[Any, ...], value: Any, where: str) -> Any:
-    """The only unions of the schema are `X | None`."""
+    """Returns the only unions of the schema are `X | None`."""
     (kind,) = (arg for arg in args if arg is not types.NoneType)
     return None if value is None else _decode(kind, value, where)
 

@@ -94,7 +94,7 @@ def read_metrics(path: str | Path) -> list[MetricsRow]:
 
 
 def _read(path: str | Path) -> tuple[list[MetricsRow], bytes]:
-    """The whole lines, and what follows the last of them."""
+    """Returns the whole lines, and what follows the last of them."""
     try:
         *lines, rest = Path(path).read_bytes().split(b"\n")
     except FileNotFoundError as error:

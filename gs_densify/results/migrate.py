@@ -12,7 +12,7 @@ from gs_densify.results.schema import SCHEMA_VERSION, PerView, Results
 
 
 def to_current(kind: Any, value: dict[str, Any], where: str) -> dict[str, Any]:
-    """The plain JSON object of a `kind` as the current schema writes it.
+    """Returns the plain JSON object of a `kind` as the current schema writes it.
 
     Raises:
         ResultError: where what the step needs is missing or of another type.

@@ -147,7 +147,8 @@ _OF_A_SCENE = (
 def protocol_differences(
     first: Protocol, second: Protocol, *, across_scenes: bool = False
 ) -> list[str]:
-    """What forbids to compare scores of the two, `name: first | second` each; [] where nothing.
+    """Returns what forbids to compare scores of the two, `name: first | second` each; [] where
+    nothing.
 
     With `across_scenes`, what belongs to a scene may differ. An LPIPS variant or further metric
     that only one of them has is no contradiction: there is nothing to compare.
@@ -183,7 +184,7 @@ def _difference(name: str, first: Any, second: Any) -> str:
 
 
 def _listed(items: list[Any]) -> str:
-    """The first of what only one of two lists has."""
+    """Returns the first of what only one of two lists has."""
     if not items:
         return "no other"
     more = f" and {len(items) - 3} more" if len(items) > 3 else ""

@@ -28,7 +28,7 @@ class Scored:
 
 
 def is_scored(path: Path) -> bool:
-    """Whether `path` is the folder of a finished run or of an evaluation."""
+    """Returns whether `path` is the folder of a finished run or of an evaluation."""
     return any((path / name).is_file() for name in (RESULTS, EVALUATION))
 
 

@@ -26,23 +26,23 @@ _DAMAGED = (
 
 
 def checkpoint_path(run: Path, step: int) -> Path:
-    """The file of the model after `step` steps."""
+    """Returns the file of the model after `step` steps."""
     return run / "checkpoints" / f"step_{step:06d}.pt"
 
 
 def step_of(path: Path) -> int:
-    """The steps of the model in a file that `checkpoint_path` names."""
+    """Returns the steps of the model in a file that `checkpoint_path` names."""
     return int(path.stem.removeprefix("step_"))
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run, by their steps."""
+    """Returns the checkpoints of a run, by their steps."""
     found = (run / "checkpoints").glob("step_*.pt")
     return sorted((path for path in found if path.stem[5:].isdecimal()), key=step_of)
 
 
 def latest_checkpoint(run: Path) -> Path:
-    """The checkpoint of the most steps; ResultError where there is none."""
+    """Returns the checkpoint of the most steps; ResultError where there is none."""
     found = checkpoints(run)
     if not found:
         raise ResultError(
@@ -74,7 +74,8 @@ def save_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, device: torch.device | str | None) -> dict[str, Any]:
-    """What `save_checkpoint` wrote, on `device`; None: each tensor where it was, if that is there.
+    """Returns what `save_checkpoint` wrote, on `device`; None: each tensor where it was, if that is
+    there.
 
     Raises:
         ResultError: it is damaged or of another version.
@@ -121,7 +122,7 @@ def to_bytes(contents: Mapping[str, Any]) -> bytes:
 
 
 def from_bytes(contents: bytes) -> dict[str, Any]:
-    """What `to_bytes` took, read as a checkpoint is: without running code."""
+    """Returns what `to_bytes` took, read as a checkpoint is: without running code."""
     try:
         return torch.load(io.BytesIO(contents), weights_only=True)
     except _NOT_STORABLE as error:
@@ -141,7 +142,7 @@ def _first_line(error: Exception) -> str:
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """The states of the global random generators, and of the one of a CUDA device."""
+    """Returns the states of the global random generators, and of the one of a CUDA device."""
     version, keys, position, has_gauss, cached = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),

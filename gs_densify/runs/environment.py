@@ -32,7 +32,7 @@ def versions() -> dict[str, str | None]:
 
 
 def hardware(device: torch.device) -> Hardware:
-    """The machine, without its name."""
+    """Returns the machine, without its name."""
     is_gpu = device.type == "cuda"
     return Hardware(
         device=str(device),
@@ -71,8 +71,9 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> PeakMemory:
-    """Largest allocation on the device since it was forgotten, and the process's largest resident
-    set, in bytes."""
+    """Returns largest allocation on the device since it was forgotten, and the process's largest
+    resident set, in bytes.
+    """
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage's unit differs
     return PeakMemory(
         device=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,

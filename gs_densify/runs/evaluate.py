@@ -105,7 +105,7 @@ def _default_folder(model: OpenedModel) -> Path:
 def _in_scene(
     model: OpenedModel, loaded: LoadedScene, device: torch.device
 ) -> torch.nn.ParameterDict:
-    """The Gaussians in the world of the loaded scene.
+    """Returns the Gaussians in the world of the loaded scene.
 
     A PLY is moved, rather than the scene left as it is: the near plane lies at a fixed distance of
     the world that a run was trained and scored in.
@@ -118,7 +118,7 @@ def _in_scene(
 
 
 def _recorded_options(model: OpenedModel) -> dict[str, Any]:
-    """All options of a run; of another model only those that took part."""
+    """Returns all options of a run; of another model only those that took part."""
     options = to_mapping(model.config)
     if model.run is not None:
         return options
@@ -126,7 +126,7 @@ def _recorded_options(model: OpenedModel) -> dict[str, Any]:
 
 
 def stored_comparison(run: Path, results: EvaluationResults) -> str:
-    """How the scores compare with those that the run stored at that step, in one line."""
+    """Returns how the scores compare with those that the run stored at that step, in one line."""
     path = run / run_folder.RESULTS
     if not path.is_file():
         return f"step {results.step} has no stored scores to compare with"

@@ -113,7 +113,7 @@ def _milliseconds(
 
 
 def _trainer(config: TrainConfig, loaded: LoadedScene, count: int, device: torch.device) -> Trainer:
-    """A trainer of `count` Gaussians around the scene's points, under no strategy."""
+    """Returns a trainer of `count` Gaussians around the scene's points, under no strategy."""
     scene, random = loaded.scene, np.random.default_rng(config.seed)
     rows = np.arange(count) % len(scene.points)
     repeats = rows.size - len(scene.points)
@@ -135,7 +135,7 @@ def _trainer(config: TrainConfig, loaded: LoadedScene, count: int, device: torch
 
 
 def forecast_text(found: Forecast) -> str:
-    """The lines that --dry-run prints."""
+    """Returns the lines that --dry-run prints."""
     scene, memory = found.loaded.scene, found.memory
     sizes = ", ".join(f"{width}x{height}" for width, height in scene.image_sizes)
     where = "in host memory" if memory.photos_on_host else f"{memory.photos / 1e9:.2f} GB"

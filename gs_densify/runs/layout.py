@@ -46,7 +46,7 @@ __all__ = [
 
 
 def check_free(out: Path | None) -> None:
-    """ConfigError where something lies in the folder that --out names."""
+    """Raises ConfigError where something lies in the folder that --out names."""
     if out is None or not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     what = "another run" if (out / CONFIG).exists() else "other files"
@@ -59,7 +59,7 @@ def check_free(out: Path | None) -> None:
 
 
 def check_unfinished(run: Path) -> None:
-    """ConfigError where a run is complete."""
+    """Raises ConfigError where a run is complete."""
     if (run / RESULTS).exists():
         raise ConfigError(f"{run}: this run is complete", action="score it again with gs-eval")
 
@@ -110,12 +110,12 @@ def _make_new(folder: Path) -> Path:
 
 
 def time_stamp() -> str:
-    """The time as part of a folder's name."""
+    """Returns the time as part of a folder's name."""
     return time.strftime("%Y-%m-%d_%H%M%S")
 
 
 def default_folder(config: TrainConfig) -> Path:
-    """The folder of a run that begins now."""
+    """Returns the folder of a run that begins now."""
     scene = Path(config.scene).resolve().name
     return Path("runs") / scene / Path(config.strategy).stem / time_stamp()
 

@@ -46,13 +46,15 @@ class LoadedScene:
 
     @property
     def found(self) -> Found:
-        """What a run with this scene keeps of it."""
+        """Returns what a run with this scene keeps of it."""
         world = self.scene.normalized_from_colmap.tolist()
         return Found(near_plane=self.near_plane, normalized_from_colmap=world)
 
 
 def find_scene(config: TrainConfig, found: Found = NOTHING_FOUND) -> Scene:
-    """The scene of a configuration: poses and points, no pixels; in the world that was found."""
+    """Returns the scene of a configuration: poses and points, no pixels; in the world that was
+    found.
+    """
     world = found.normalized_from_colmap
     asked = config.data.image_source
     source = resolve_scene(config.scene, data_root=config.data_root, downscale=config.downscale)
@@ -73,7 +75,9 @@ def find_scene(config: TrainConfig, found: Found = NOTHING_FOUND) -> Scene:
 
 
 def near_plane_of(config: TrainConfig, scene: Scene, found: Found = NOTHING_FOUND) -> float:
-    """The depth below which nothing is drawn: that found before, asked for, or else the scene's."""
+    """Returns the depth below which nothing is drawn: that found before, asked for, or else the
+    scene's.
+    """
     for known in (found.near_plane, config.render.near_plane):
         if known is not None:
             return known

@@ -103,7 +103,8 @@ def _of_run(run: Path, checkpoint: Path, config: TrainConfig) -> OpenedModel:
 
 
 def _found(run: Path, path: Path, contents: Mapping[str, Any], config: TrainConfig) -> Found:
-    """What the run keeps of its scene: in its checkpoints, or of an earlier version in its results.
+    """Returns what the run keeps of its scene: in its checkpoints, or of an earlier version in its
+    results.
 
     Raises:
         ResultError: it is damaged.
@@ -117,7 +118,7 @@ def _found(run: Path, path: Path, contents: Mapping[str, Any], config: TrainConf
 
 
 def _run_config(run: Path, request: Request) -> TrainConfig:
-    """The configuration saved in `run`, with what the request replaces."""
+    """Returns the configuration saved in `run`, with what the request replaces."""
     path = run / run_folder.CONFIG
     if not path.is_file():
         raise ResultError(
@@ -171,7 +172,7 @@ def _from_file(path: Path, model_format: ModelFormat, request: Request) -> Opene
 
 
 def _with_request(config: TrainConfig, request: Request) -> TrainConfig:
-    """The scene, then the protocol, then single options."""
+    """Returns the scene, then the protocol, then single options."""
     if request.scene is not None:
         config = dataclasses.replace(config, scene=request.scene)
     if request.protocol is not None:
@@ -182,7 +183,7 @@ def _with_request(config: TrainConfig, request: Request) -> TrainConfig:
 
 
 def _refuse(request: Request, path: Path, reason: str, **given: Any) -> None:
-    """ConfigError where an option was given that has no effect on a model of this kind."""
+    """Raises ConfigError where an option was given that has no effect on a model of this kind."""
     for name, value in given.items():
         if value is not None:
             raise ConfigError(f"has no effect on {path}: {reason}", option=name.replace("_", "-"))

@@ -63,7 +63,7 @@ def _larger(first: int | None, second: int | None) -> int | None:
 
 
 def state_in(checkpoint: Mapping[str, Any], path: Path) -> RunState:
-    """The state that a checkpoint holds.
+    """Returns the state that a checkpoint holds.
 
     Raises:
         ResultError: it holds none, or its run cannot go on.
@@ -92,7 +92,9 @@ def digest(scene: Scene) -> str:
 
 
 def require_same(state: RunState, folder: Path, *, config: Mapping[str, Any], device: str) -> None:
-    """ConfigError where options or the kind of device are not those that the run began with."""
+    """Raises ConfigError where options or the kind of device are not those that the run began
+    with.
+    """
     then, now = by_dotted_name(state.config), by_dotted_name(config)
     for name in sorted(then.keys() | now.keys()):
         if name not in _MAY_CHANGE and then.get(name) != now.get(name):
@@ -111,7 +113,7 @@ def require_same(state: RunState, folder: Path, *, config: Mapping[str, Any], de
 
 
 def require_same_scene(state: RunState, folder: Path, scene: Scene) -> None:
-    """ConfigError where photos, split or points are not those that the run began with."""
+    """Raises ConfigError where photos, split or points are not those that the run began with."""
     if state.scene != digest(scene):
         raise ConfigError(
             f"{folder}: the scene {scene.name} now has {len(scene.views)} photos and"

@@ -77,7 +77,7 @@ class RunProcess:
         self.outputs = outputs_of(facts, resumed_at=max(state.resumed_at, default=0))
 
     def make_trainer(self, strategy: Any) -> Trainer:
-        """A trainer at step 0."""
+        """Returns a trainer at step 0."""
         config, scene = self.config, self.loaded.scene
         for output in self.outputs:
             output.loaded()
@@ -202,7 +202,7 @@ class RunProcess:
                 path.unlink()
 
     def _storable(self, state_dict: dict[str, Any]) -> dict[str, Any]:
-        """The trainer's state; without the strategy's where that cannot be stored.
+        """Returns the trainer's state; without the strategy's where that cannot be stored.
 
         Raises:
             StrategyError: it cannot be stored, and --checkpoint-every asks for runs to go on from.
@@ -259,7 +259,7 @@ class RunProcess:
         return evaluation
 
     def _write(self, trainer: Trainer, evaluation: Evaluation) -> Results:
-        """The files of a run that is done; results.json, which says so, comes last."""
+        """Returns the files of a run that is done; results.json, which says so, comes last."""
         results = self._results(trainer, evaluation)
         per_view = self._per_view(evaluation)
         save_json(self.folder / run_folder.PER_VIEW, per_view)
@@ -333,7 +333,9 @@ class RunProcess:
 
 
 def _taken(photos: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """The photos, each let go of when the next is asked for: the host never holds them twice."""
+    """Yields the photos, each let go of when the next is asked for: the host never holds them
+    twice.
+    """
     while photos:
         yield photos.pop(0)
 

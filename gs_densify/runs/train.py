@@ -107,7 +107,9 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
 
 
 def _checked_device(config: TrainConfig) -> torch.device:
-    """The device; an error now, not after loading, where it or anything asked for is missing."""
+    """Returns the device; an error now, not after loading, where it or anything asked for is
+    missing.
+    """
     device = pick_device(config.device)
     check_further(config.evaluation.metrics)
     record.forget_peak_memory(device)

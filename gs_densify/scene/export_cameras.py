@@ -9,7 +9,8 @@ from gs_densify.scene.scene import Scene
 
 
 def inria_cameras(scene: Scene) -> list[dict[str, Any]]:
-    """The cameras as Inria's `cameras.json` has them, test views first, which SuperSplat imports.
+    """Returns the cameras as Inria's `cameras.json` has them, test views first, which SuperSplat
+    imports.
 
     In COLMAP's frame: `position` is the centre, the columns of `rotation` are the camera's axes (x
     right, y down, z forward). Sizes and focal lengths are in pixels of the photos that were used;

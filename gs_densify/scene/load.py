@@ -140,7 +140,7 @@ def _say_what_is_made(root: Path, source: PhotoSource, views: tuple[View, ...]) 
 
 
 def choose_photos(root: Path, downscale: int, options: PhotoOptions) -> PhotoSource:
-    """The photos that the options ask for; whether they are there is not looked at.
+    """Returns the photos that the options ask for; whether they are there is not looked at.
 
     Raises:
         SceneError: a factor below 1, or an option without an effect.
@@ -172,7 +172,7 @@ def choose_photos(root: Path, downscale: int, options: PhotoOptions) -> PhotoSou
 def _usable_points(
     folder: Path, points: np.ndarray, colors: np.ndarray, poses: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Points and colours that can be used, and the number of those that cannot."""
+    """Returns points and colours that can be used, and the number of those that cannot."""
     usable = is_usable_point(points, camera_centers(poses))
     if not usable.any():
         raise SceneError(
@@ -190,7 +190,7 @@ def _mask_sources(
     headers: list[Header],
     masks: str,
 ) -> dict[str, MaskSource]:
-    """Mask of each photo that has one, as a file or an alpha channel."""
+    """Returns mask of each photo that has one, as a file or an alpha channel."""
     if masks == "none":
         return {}
     folders = [root / f"masks_{downscale}"] * (downscale > 1) + [root / "masks"]
@@ -213,7 +213,9 @@ def _mask_sources(
 
 
 def _view(image: PosedImage, path: Path, size: Size, source: PhotoSource) -> View:
-    """A view in COLMAP's world, at the size that its photo has after resizing and undistorting."""
+    """Returns a view in COLMAP's world, at the size that its photo has after resizing and
+    undistorting.
+    """
     _check_aspect(image, path, size)
     if source.resize_filter is not None:
         size = reduced_size(size, source.factor)

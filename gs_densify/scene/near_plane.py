@@ -20,7 +20,7 @@ _MOST_POINTS = 2000
 
 
 def near_plane(views: Sequence[View], points: np.ndarray) -> float:
-    """Half the depth of the nearest points of any view, and 0.01 to 0.05 camera distances.
+    """Returns half the depth of the nearest points of any view, and 0.01 to 0.05 camera distances.
 
     Those are the mean distance of the cameras to their centre. 3DGS's own renderer stops at 0.2 in
     COLMAP's units, which is 0.054 of them in bonsai; gsplat at 0.01 in a world of about that unit.
@@ -41,7 +41,9 @@ def near_plane(views: Sequence[View], points: np.ndarray) -> float:
 
 
 def _nearest_depth(view: View, points: np.ndarray) -> float:
-    """Depth of the nearest points [P, 3] in the picture, but for a few; infinite without any."""
+    """Returns depth of the nearest points [P, 3] in the picture, but for a few; infinite without
+    any.
+    """
     positions = transform_points(view.cam_from_world, points)
     in_front = positions[positions[:, 2] > 0]
     pixels = (in_front @ view.K.T)[:, :2] / in_front[:, 2:]

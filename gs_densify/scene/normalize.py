@@ -57,7 +57,7 @@ def camera_centers(cam_from_world: np.ndarray) -> np.ndarray:
 
 
 def scene_extent(centers: np.ndarray, points: np.ndarray) -> float:
-    """Largest distance of the camera centres [N, 3] to their mean.
+    """Returns largest distance of the camera centres [N, 3] to their mean.
 
     Where the centres coincide: the median distance of ``points`` [P, 3] to them, or else 1.
     """
@@ -66,7 +66,9 @@ def scene_extent(centers: np.ndarray, points: np.ndarray) -> float:
 
 
 def camera_distance(centers: np.ndarray, points: np.ndarray) -> float:
-    """Mean distance of the camera centres [N, 3] to their mean; as `scene_extent` without one."""
+    """Returns mean distance of the camera centres [N, 3] to their mean; as `scene_extent` without
+    one.
+    """
     origin = centers.mean(axis=0)
     return _length(_distances(centers, origin), _distances(points, origin), np.mean)
 
@@ -87,7 +89,8 @@ def normalizing_transform(
 
 
 def mean_up(cam_from_world: np.ndarray) -> np.ndarray:
-    """Mean of the cameras' up directions (minus y), a unit vector; the first's where they cancel.
+    """Returns mean of the cameras' up directions (minus y), a unit vector; the first's where they
+    cancel.
 
     Args:
         cam_from_world: rigid poses [N, 4, 4], N >= 1.
@@ -99,7 +102,7 @@ def mean_up(cam_from_world: np.ndarray) -> np.ndarray:
 
 
 def transform_points(similarity: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points [P, 3] taken through a similarity [4, 4]."""
+    """Returns points [P, 3] taken through a similarity [4, 4]."""
     return points @ similarity[:3, :3].T + similarity[:3, 3]
 
 
@@ -115,7 +118,9 @@ def transform_poses(similarity: np.ndarray, cam_from_world: np.ndarray) -> np.nd
 
 
 def is_usable_point(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Mask [P] of the points [P, 3] that are finite and away from every camera centre [N, 3]."""
+    """Returns mask [P] of the points [P, 3] that are finite and away from every camera centre [N,
+    3].
+    """
     usable = (np.abs(points) < LARGEST_COORDINATE).all(axis=1)  # False for NaN
     finite = points[usable]
     nearest, _ = cKDTree(centers).query(finite, workers=-1)
@@ -128,7 +133,9 @@ def _distances(points: np.ndarray, origin: np.ndarray) -> np.ndarray:
 
 
 def _length(cameras: np.ndarray, points: np.ndarray, reduce: _Reduce) -> float:
-    """A length scale from distances of cameras; from those of points where cameras coincide."""
+    """Returns a length scale from distances of cameras; from those of points where cameras
+    coincide.
+    """
     by_points = float(np.median(points)) if len(points) else 0.0
     by_cameras = float(reduce(cameras))
     if by_cameras > _NEGLIGIBLE * by_points:
@@ -159,7 +166,7 @@ def _to_focus(cam_from_world: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _similarity(scale: float, rotation: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """The map x -> scale rotation (x - origin), [4, 4]."""
+    """Returns the map x -> scale rotation (x - origin), [4, 4]."""
     transform = np.eye(4)
     transform[:3, :3] = scale * rotation
     transform[:3, 3] = -scale * rotation @ origin
@@ -167,7 +174,9 @@ def _similarity(scale: float, rotation: np.ndarray, origin: np.ndarray) -> np.nd
 
 
 def _upright(up: np.ndarray) -> np.ndarray:
-    """The shortest rotation [3, 3] that takes the unit vector ``up`` to -y (Rodrigues' formula)."""
+    """Returns the shortest rotation [3, 3] that takes the unit vector ``up`` to -y (Rodrigues'
+    formula).
+    """
     down = np.array([0.0, -1.0, 0.0])
     cosine = up @ down
     if cosine < -1 + 1e-12:
@@ -178,7 +187,7 @@ def _upright(up: np.ndarray) -> np.ndarray:
 
 
 def _principal_axes(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Rows x, y, z of a rotation [3, 3] from points and camera centres about one origin."""
+    """Returns rows x, y, z of a rotation [3, 3] from points and camera centres about one origin."""
     spread = points - points.mean(axis=0) if len(points) else points
     _, axes = np.linalg.eigh(spread.T @ spread)  # from the least variance to the largest
     heights = points @ axes[:, 0]
@@ -191,7 +200,9 @@ def _principal_axes(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
 def _horizontal_axis(
     z: np.ndarray, cam_from_world: np.ndarray, centers: np.ndarray, points: np.ndarray
 ) -> np.ndarray:
-    """Unit vector orthogonal to ``z``: where the points spread, or else a camera's direction."""
+    """Returns unit vector orthogonal to ``z``: where the points spread, or else a camera's
+    direction.
+    """
     offsets = [*centers, *cam_from_world[:, 2, :3]]
     axis = _principal_axis(z, points)
     if axis is None:
@@ -207,7 +218,9 @@ def _towards(axis: np.ndarray, offsets: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _principal_axis(z: np.ndarray, points: np.ndarray) -> np.ndarray | None:
-    """Direction of largest weighted variance orthogonal to ``z``; None where there is none."""
+    """Returns direction of largest weighted variance orthogonal to ``z``; None where there is
+    none.
+    """
     u = _first_direction(z, np.eye(3))
     v = np.cross(z, u)
     weights = 1.0 / (1.0 + np.square(points).sum(axis=1))
@@ -222,7 +235,9 @@ def _principal_axis(z: np.ndarray, points: np.ndarray) -> np.ndarray | None:
 
 
 def _first_direction(z: np.ndarray, candidates: Iterable[np.ndarray]) -> np.ndarray:
-    """First candidate that is not parallel to ``z``, made orthogonal to it, as a unit vector."""
+    """Returns first candidate that is not parallel to ``z``, made orthogonal to it, as a unit
+    vector.
+    """
     for candidate in candidates:
         flat = candidate - (candidate @ z) * z
         length = np.linalg.norm(flat)

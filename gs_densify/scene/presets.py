@@ -92,7 +92,9 @@ def _known() -> str:
 
 
 def find_data_root(given: Path | None) -> Path | None:
-    """Folder of the preset scenes: the one given, or the environment variable ``GS_DATA``."""
+    """Returns folder of the preset scenes: the one given, or the environment variable
+    ``GS_DATA``.
+    """
     from_environment = os.environ.get("GS_DATA")
     if given is not None:
         return Path(given).expanduser()
@@ -100,14 +102,16 @@ def find_data_root(given: Path | None) -> Path | None:
 
 
 def _candidates(scene: str, data_root: Path | None) -> list[Path]:
-    """Folders to look at, in order. A preset's name means the preset, never a local folder."""
+    """Returns folders to look at, in order. A preset's name means the preset, never a local
+    folder.
+    """
     path = Path(scene).expanduser()
     in_data_root = [data_root / path] if data_root else []
     return in_data_root if scene in PRESETS else [path, *in_data_root]
 
 
 def _dataset_root(folder: Path) -> Path:
-    """The data set of ``folder``, which may also be its ``sparse`` or ``sparse/0``."""
+    """Returns the data set of ``folder``, which may also be its ``sparse`` or ``sparse/0``."""
     absolute = Path(os.path.abspath(folder))  # unlike resolve(), this keeps the names of links
     if absolute.name == "0" and absolute.parent.name == "sparse":
         return absolute.parent.parent

@@ -108,7 +108,7 @@ class Scene:
 
     @property
     def train_views(self) -> tuple[View, ...]:
-        """Views to train on, sorted by name."""
+        """Returns views to train on, sorted by name."""
         return tuple(v for i, v in enumerate(self.views) if not is_test_index(i, self.test_every))
 
     @property
@@ -118,7 +118,7 @@ class Scene:
 
     @property
     def scene_scale(self) -> float:
-        """Largest distance of a camera centre to their mean, in the normalised world.
+        """Returns largest distance of a camera centre to their mean, in the normalised world.
 
         Where all cameras share one centre, the median distance of the points to it instead.
         """
@@ -127,10 +127,10 @@ class Scene:
 
     @property
     def image_sizes(self) -> tuple[Size, ...]:
-        """Distinct sizes of the views, sorted."""
+        """Returns distinct sizes of the views, sorted."""
         return tuple(sorted({(v.width, v.height) for v in self.views}))
 
     @property
     def colmap_sizes(self) -> tuple[Size, ...]:
-        """Distinct sizes that COLMAP's cameras have, sorted."""
+        """Returns distinct sizes that COLMAP's cameras have, sorted."""
         return tuple(sorted({v.colmap_size or (v.width, v.height) for v in self.views}))

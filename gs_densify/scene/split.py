@@ -7,7 +7,9 @@ from gs_densify.errors import SceneError
 
 
 def is_test_index(index: int, test_every: int) -> bool:
-    """Whether the ``index``-th name in sorted order is held out; never when ``test_every`` is 0."""
+    """Returns whether the ``index``-th name in sorted order is held out; never when ``test_every``
+    is 0.
+    """
     return test_every > 0 and index % test_every == 0
 
 

@@ -42,7 +42,7 @@ class FileReference(NamedTuple):
 
 
 def parse_reference(name: str) -> FileReference | None:
-    """What `path.py` or `path.py:ClassName` refers to; None for the name of a strategy."""
+    """Returns what `path.py` or `path.py:ClassName` refers to; None for the name of a strategy."""
     head, colon, tail = name.rpartition(".py:")
     if colon:
         return FileReference(Path(f"{head}.py"), tail)
@@ -50,7 +50,7 @@ def parse_reference(name: str) -> FileReference | None:
 
 
 def load_from_file(reference: FileReference) -> type:
-    """The strategy class in a file, checked."""
+    """Returns the strategy class in a file, checked."""
     path = reference.path.expanduser()
     if not path.is_file():
         raise ConfigError(
@@ -71,7 +71,9 @@ def load_from_file(reference: FileReference) -> type:
 
 
 def load_from_package(name: str) -> type | None:
-    """The strategy class that an installed package offers as `name`, checked; None without one."""
+    """Returns the strategy class that an installed package offers as `name`, checked; None without
+    one.
+    """
     found = load_offered(GROUP, _KIND, name)
     if found is None:
         return None
@@ -108,7 +110,9 @@ def check_class(cls: type, where: str) -> None:
 
 
 def _is_dataclass_itself(cls: type) -> bool:
-    """Whether its own fields are options: a subclass without any may leave out the decorator."""
+    """Returns whether its own fields are options: a subclass without any may leave out the
+    decorator.
+    """
     if not dataclasses.is_dataclass(cls):
         return False
     is_decorated = "__dataclass_fields__" in vars(cls)
@@ -143,7 +147,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value survives the way into a YAML file and back through a flag."""
+    """Returns whether a value survives the way into a YAML file and back through a flag."""
     if isinstance(value, tuple | list):
         return all(isinstance(item, _PLAIN) for item in value)
     return isinstance(value, _PLAIN)
@@ -164,7 +168,9 @@ def _is_plain_type(hint: Any) -> bool:
 
 @lru_cache(maxsize=32)
 def _module_of(path: Path, version: tuple[int, int]) -> types.ModuleType:
-    """The executed file; once for each version of it, so that its classes keep their identity."""
+    """Returns the executed file; once for each version of it, so that its classes keep their
+    identity.
+    """
     del version
     # The folder is in the name: two files of one name must not replace one another.
     name = f"gs_densify_strategy_file_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
@@ -184,7 +190,7 @@ def _module_of(path: Path, version: tuple[int, int]) -> types.ModuleType:
 
 
 def _line_of(error: BaseException, path: Path) -> int | str:
-    """The line of the file at which importing it went wrong."""
+    """Returns the line of the file at which importing it went wrong."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno or "?"
     frames = traceback.extract_tb(error.__traceback__)

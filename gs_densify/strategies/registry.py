@@ -76,7 +76,7 @@ BUILTIN = {
 
 
 def load_strategy_class(name: str) -> type:
-    """The class called `name`; ConfigError lists the known names."""
+    """Returns the class called `name`; ConfigError lists the known names."""
     reference = plugin.parse_reference(name)
     if reference is not None:
         return plugin.load_from_file(reference)
@@ -95,13 +95,13 @@ def load_strategy_class(name: str) -> type:
 
 
 def known_names() -> list[str]:
-    """Built-in names, then those that installed packages offer."""
+    """Returns built-in names, then those that installed packages offer."""
     offered = {entry.name for entry in entry_points(plugin.GROUP)}
     return [*BUILTIN, *sorted(offered - set(BUILTIN))]
 
 
 def recipe_of(name: str, cls: type) -> Mapping[str, Any]:
-    """The trainer settings that the strategy brings, by dotted option name."""
+    """Returns the trainer settings that the strategy brings, by dotted option name."""
     own = getattr(cls, "recipe", None)
     if own is None:
         return BUILTIN[name].recipe if name in BUILTIN else {}
@@ -115,7 +115,9 @@ def recipe_of(name: str, cls: type) -> Mapping[str, Any]:
 
 
 def build_strategy(name: str, options: dict[str, Any]) -> Any:
-    """The strategy `name` with its options; unknown ones are refused with the known ones."""
+    """Returns the strategy `name` with its options; unknown ones are refused with the known
+    ones.
+    """
     cls = load_strategy_class(name)
     known = [field.name for field in dataclasses.fields(cls) if field.init]
     unknown = sorted(set(options) - set(known))
@@ -136,13 +138,13 @@ def build_strategy(name: str, options: dict[str, Any]) -> Any:
 
 
 def options_of(strategy: Any) -> dict[str, Any]:
-    """What `build_strategy` needs to build an equal strategy."""
+    """Returns what `build_strategy` needs to build an equal strategy."""
     fields = dataclasses.fields(strategy)
     return {field.name: getattr(strategy, field.name) for field in fields if field.init}
 
 
 def require_device(name: str, device_type: str) -> None:
-    """BackendError where the strategy calls CUDA code and the run is on another device."""
+    """Raises BackendError where the strategy calls CUDA code and the run is on another device."""
     if name in BUILTIN and BUILTIN[name].needs_cuda and device_type != "cuda":
         raise BackendError(
             f"strategy '{name}' calls gsplat's CUDA code, and this run is on the {device_type}",

@@ -10,7 +10,7 @@ _SCALED = ("refine_start_iter", "refine_stop_iter", "refine_scale2d_stop_iter")
 
 
 def can_be_scaled(cls: type) -> bool:
-    """Whether a strategy of this class can run on a shorter or longer schedule."""
+    """Returns whether a strategy of this class can run on a shorter or longer schedule."""
     fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
     has_gsplat_steps = any(field.init and field.name == "refine_every" for field in fields)
     return has_gsplat_steps or hasattr(cls, "scaled")

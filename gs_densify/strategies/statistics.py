@@ -27,7 +27,7 @@ def _gradients(info: StepInfo, absolute: bool) -> Tensor:
 
 
 def _to_half_images(info: StepInfo) -> tuple[float, float]:
-    """Plain numbers, since a tensor made of them would wait for the GPU at every step."""
+    """Returns plain numbers, since a tensor made of them would wait for the GPU at every step."""
     return info["n_cameras"] * info["width"] / 2.0, info["n_cameras"] * info["height"] / 2.0
 
 
@@ -105,7 +105,9 @@ def accumulate_gradients(
 
 
 def _fit_the_kernel(grads: Tensor, count: int, *statistics: Tensor | None) -> bool:
-    """Whether the kernel, which reads and writes plain rows of float32, gives what torch would."""
+    """Returns whether the kernel, which reads and writes plain rows of float32, gives what torch
+    would.
+    """
     return (
         (HAS_TRITON and grads.is_cuda and grads.dtype == torch.float32)
         and grads.shape[1] == count

@@ -31,7 +31,7 @@ class Batch:
 
     @property
     def indices(self) -> list[int]:
-        """The indices of all C views."""
+        """Returns the indices of all C views."""
         return [index for views in self.steps for index in views]
 
     @property
@@ -85,7 +85,7 @@ def _valid_share(masks: Tensor) -> Tensor:
 
 
 def _blocks(pixels: Tensor, side: int) -> Tensor:
-    """Pixels [C,H,W,D] in square blocks, [C,H/side,side,W/side,side,D]."""
+    """Returns pixels [C,H,W,D] in square blocks, [C,H/side,side,W/side,side,D]."""
     height, width = (size // side * side for size in pixels.shape[1:3])
     inside = pixels[:, :height, :width]
     return inside.unflatten(2, (-1, side)).unflatten(1, (-1, side))
@@ -225,7 +225,7 @@ class BatchSampler:
         return batches
 
     def state_dict(self) -> dict[str, Any]:
-        """The random state and what is left of the epoch."""
+        """Returns the random state and what is left of the epoch."""
         return {"random": self._random.getstate(), "queue": [list(batch) for batch in self._queue]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ def build_trainer(
     device: torch.device,
     masks: Sequence[np.ndarray | None] = (),
 ) -> Trainer:
-    """A seeded trainer at step 0.
+    """Returns a seeded trainer at step 0.
 
     Args:
         config: the run's configuration.

@@ -38,7 +38,9 @@ class HostMemory:
         self._ahead = list(indices), copies, self._stream.record_event()
 
     def fetch(self, indices: list[int]) -> list[Tensor]:
-        """The tensors `indices` on the GPU, whose current stream waits for those on their way."""
+        """Returns the tensors `indices` on the GPU, whose current stream waits for those on their
+        way.
+        """
         if self._ahead is None or self._ahead[0] != indices:
             return self._copies(indices)
         _, copies, done = self._ahead

@@ -29,12 +29,12 @@ class ResolutionSchedule:
         """Steps before which a factor holds, and the factor."""
 
     def reduction(self, step: int) -> int:
-        """The factor at `step`; 1: full size."""
+        """Returns the factor at `step`; 1: full size."""
         return next((factor for bound, factor in self._bounds if step < bound), 1)
 
 
 def possible_reductions(sizes: Iterable[tuple[int, int]]) -> tuple[int, ...]:
-    """The factors, falling, by which photos of all `sizes` (W, H) can be reduced.
+    """Returns the factors, falling, by which photos of all `sizes` (W, H) can be reduced.
 
     Raises:
         ConfigError: where the smallest photo is too small to be reduced at all.
@@ -53,7 +53,8 @@ def possible_reductions(sizes: Iterable[tuple[int, int]]) -> tuple[int, ...]:
 def coarse_to_fine(
     photos: Iterable[Tensor], sizes: Iterable[tuple[int, int]], until: float
 ) -> ResolutionSchedule:
-    """The schedule for photos [H,W,3] with values in [0,1], some of those of `sizes` (W, H).
+    """Returns the schedule for photos [H,W,3] with values in [0,1], some of those of `sizes` (W,
+    H).
 
     `until` is the step by which the whole spectrum is seen; 0: from the first step on, and the
     photos are not looked at.

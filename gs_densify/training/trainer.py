@@ -108,7 +108,7 @@ class Trainer:
 
     @property
     def splats(self) -> Params:
-        """The model's parameters."""
+        """Returns the model's parameters."""
         return self.gaussians.params
 
     @property
@@ -387,7 +387,7 @@ class Trainer:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """All that changes while training."""
+        """Returns all that changes while training."""
         return {
             "step": self.progress.step,
             "train_seconds": self.progress.train_seconds,

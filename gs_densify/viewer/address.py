@@ -18,7 +18,7 @@ class Address:
 
 
 def free_address(host: str, port: int) -> Address:
-    """The first address of `host`, IPv4 before IPv6, once `port` is known to be free on it.
+    """Returns the first address of `host`, IPv4 before IPv6, once `port` is known to be free on it.
 
     One address, since of the two that "localhost" mostly has a machine may lack one. Port 0 means
     any that is free.

@@ -41,7 +41,7 @@ class Camera:
 
 
 def camera_of(view: View) -> Camera:
-    """The camera of a photo, as if its principal point were in the middle."""
+    """Returns the camera of a photo, as if its principal point were in the middle."""
     x, y, z, w = Rotation.from_matrix(view.cam_from_world[:3, :3].T).as_quat()
     px, py, pz = camera_centers(view.cam_from_world[None])[0]
     half_width, half_height = view.width / (2 * view.K[0, 0]), view.height / (2 * view.K[1, 1])
@@ -54,6 +54,8 @@ def camera_of(view: View) -> Camera:
 
 
 def fov_that_shows(camera: Camera, aspect: float) -> float:
-    """The vertical field of view with which a window of `aspect` shows all that `camera` sees."""
+    """Returns the vertical field of view with which a window of `aspect` shows all that `camera`
+    sees.
+    """
     half = math.tan(camera.fov / 2)
     return 2 * math.atan(half * max(1.0, camera.aspect / aspect))

@@ -82,7 +82,7 @@ def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
 
 
 def _up(world: World, scene: Scene | None) -> Direction:
-    """The direction that a window shows upwards in a run's world."""
+    """Returns the direction that a window shows upwards in a run's world."""
     if world == "none":
         return COLMAP_UP
     if world == "cameras" or scene is None:
@@ -92,7 +92,7 @@ def _up(world: World, scene: Scene | None) -> Direction:
 
 
 def _near_plane(opened: model_file.OpenedModel, scene: Scene | None) -> float:
-    """The run's own; where that is not known its scene's, or else gsplat's."""
+    """Returns the run's own; where that is not known its scene's, or else gsplat's."""
     if scene is not None:
         return near_plane_of(opened.config, scene, opened.found)
     return opened.found.near_plane or opened.config.render.near_plane or GSPLAT_NEAR_PLANE
@@ -107,7 +107,9 @@ class StartingPoint:
 
 
 def starting_point(model: Model) -> StartingPoint:
-    """The first training view, turning about the middle of the Gaussians; or from beside them."""
+    """Returns the first training view, turning about the middle of the Gaussians; or from beside
+    them.
+    """
     means = model.splats["means"].double()
     middle = means.median(dim=0).values.numpy()
     radius = float((means - torch.from_numpy(middle)).norm(dim=1).median()) or 1.0

@@ -14,7 +14,7 @@ class Pace:
         self.pixels = max(pixels, FEWEST)
 
     def fit(self, width: int, height: int) -> tuple[int, int]:
-        """The largest size of the same shape, up to width x height, that fits."""
+        """Returns the largest size of the same shape, up to width x height, that fits."""
         scale = min(1.0, math.sqrt(self.pixels / (width * height)))
         return max(1, round(width * scale)), max(1, round(height * scale))
 

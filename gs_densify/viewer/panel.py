@@ -49,7 +49,7 @@ class Panel:
         return gui.add_slider("SH degree", 0, most, 1, most) if most else None
 
     def look(self) -> Look:
-        """What the window shows now."""
+        """Returns what the window shows now."""
         red, green, blue = self._background.value
         return Look(
             sh_degree=int(self._degree.value) if self._degree else 0,

@@ -6,7 +6,7 @@ from gs_densify.viewer.camera import Camera, fov_that_shows
 
 
 def camera_seen(handle: viser.CameraHandle) -> Camera:
-    """Where the window looks from now; it must have pixels."""
+    """Returns where the window looks from now; it must have pixels."""
     w, x, y, z = map(float, handle.wxyz)
     px, py, pz = map(float, handle.position)
     return Camera((w, x, y, z), (px, py, pz), float(handle.fov), float(handle.aspect))

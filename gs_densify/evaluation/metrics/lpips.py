@@ -215,7 +215,7 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def _load_heads(spec: Backbone) -> list[Tensor]:
-    """Weights [C] of each tap's channels."""
+    """Returns weights [C] of each tap's channels."""
     path = _heads_folder() / spec.head_file
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -227,7 +227,7 @@ def _load_heads(spec: Backbone) -> list[Tensor]:
 
 
 def _heads_folder() -> Path:
-    """Where torchmetrics' wheels put the heads, beside its own LPIPS."""
+    """Returns where torchmetrics' wheels put the heads, beside its own LPIPS."""
     package = find_spec("torchmetrics")  # looks for the package, and runs nothing of it
     if package is None or package.origin is None:
         raise LpipsUnavailable("torchmetrics, which has its heads, is missing; install it again")

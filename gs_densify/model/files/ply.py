@@ -118,7 +118,7 @@ class PlyFormat:
 
 
 def _columns(splats: Splats) -> list[Tensor]:
-    """The parameters in the order of the file, each [N, properties] in float32."""
+    """Returns the parameters in the order of the file, each [N, properties] in float32."""
     values = {name: value.detach().float() for name, value in splats.items()}
     count = len(values["means"])
     return [
@@ -273,7 +273,9 @@ def _read_rows(where: str, file: BinaryIO, header: _Header) -> np.ndarray:
 
 
 def _count_rest(where: str, names: tuple[str, ...]) -> int:
-    """The number of f_rest properties, once all that a Gaussian needs are known to be there."""
+    """Returns the number of f_rest properties, once all that a Gaussian needs are known to be
+    there.
+    """
     rest = sum(name.startswith("f_rest_") for name in names)
     wanted = (*POSITION, *DIFFUSE, *OPACITY, *SCALE, *ROTATION, *_rest_names(rest))
     missing = [name for name in wanted if name not in names]
@@ -316,7 +318,7 @@ def _take(rows: np.ndarray, names: tuple[str, ...]) -> Tensor:
 
 
 def _read_comments(comments: tuple[str, ...]) -> tuple[bool | None, tuple[str, ...]]:
-    """Whether the file says that it is antialiased (the last word counts), and the rest."""
+    """Returns whether the file says that it is antialiased (the last word counts), and the rest."""
     antialiased: bool | None = None
     others = []
     for comment in comments:

@@ -60,7 +60,7 @@ class Rows(NamedTuple):
 
 
 def top_contributors(info: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """The Gaussian of the largest blending weight at each pixel, and that weight.
+    """Returns the Gaussian of the largest blending weight at each pixel, and that weight.
 
     Returns:
         ids [C, H, W] int64, -1 where nothing is drawn, and weights [C, H, W].
@@ -90,7 +90,8 @@ def contributions(
 
 
 def largest_areas(ids: Tensor, count: int) -> Tensor:
-    """Pixels [C, N] of each image in which a Gaussian is the top contributor, from ids [C, H, W].
+    """Returns pixels [C, N] of each image in which a Gaussian is the top contributor, from ids [C,
+    H, W].
 
     Does not wait for the GPU.
     """
@@ -109,7 +110,7 @@ def contributors_torch(
     with_sums: bool = False,
     pixel_map: Tensor | None = None,
 ) -> Found:
-    """The top contributors and their weights on any device, tile by tile.
+    """Returns the top contributors and their weights on any device, tile by tile.
 
     `with_sums` adds the sums of weights and pixels, `pixel_map` [C, H, W] (which needs them) those
     of distances and of the map.
@@ -189,7 +190,7 @@ def _gaussians_of(flat: Tensor, info: Mapping[str, Any]) -> Tensor:
 
 
 def _by_image(values: Tensor, info: Mapping[str, Any], count: int) -> Tensor:
-    """Values [R] of rows as [C, N]."""
+    """Returns values [R] of rows as [C, N]."""
     n_images = info["n_cameras"]
     if not _is_packed(info):
         return values.view(n_images, count)
@@ -199,7 +200,7 @@ def _by_image(values: Tensor, info: Mapping[str, Any], count: int) -> Tensor:
 
 
 def _inside(tiles: TileLists, width: int, height: int, device: torch.device) -> Tensor:
-    """Which pixels of an image's tiles exist, bool [tiles, S * S]."""
+    """Returns which pixels of an image's tiles exist, bool [tiles, S * S]."""
     side = tiles.tile_size
     x = torch.arange(tiles.tile_width * side, device=device) < width
     y = torch.arange(tiles.tile_height * side, device=device) < height
@@ -208,7 +209,9 @@ def _inside(tiles: TileLists, width: int, height: int, device: torch.device) -> 
 
 
 def _distances(centres: Tensor, chosen: Tensor, tiles: TileLists) -> Tensor:
-    """Distances [T, S * S, K] of the pixels of tiles `chosen` [T] from centres [T, K, 2]."""
+    """Returns distances [T, S * S, K] of the pixels of tiles `chosen` [T] from centres [T, K,
+    2].
+    """
     side = tiles.tile_size
     place = chosen % (tiles.tile_width * tiles.tile_height)
     column, row = place % tiles.tile_width, place // tiles.tile_width
@@ -219,7 +222,7 @@ def _distances(centres: Tensor, chosen: Tensor, tiles: TileLists) -> Tensor:
 
 
 def _tiled(image: Tensor, tiles: TileLists) -> Tensor:
-    """[C, H, W] -> [C * tiles, S * S], with zeros beyond the image."""
+    """Returns [C, H, W] -> [C * tiles, S * S], with zeros beyond the image."""
     side = tiles.tile_size
     right = tiles.tile_width * side - image.shape[2]
     below = tiles.tile_height * side - image.shape[1]
@@ -229,7 +232,7 @@ def _tiled(image: Tensor, tiles: TileLists) -> Tensor:
 
 
 def _image_of(values: Tensor, tiles: TileLists, width: int, height: int) -> Tensor:
-    """[C * tiles, S * S] -> [C, H, W], cropped."""
+    """Returns [C * tiles, S * S] -> [C, H, W], cropped."""
     side = tiles.tile_size
     grid = values.view(-1, tiles.tile_height, tiles.tile_width, side, side).transpose(2, 3)
     image = grid.reshape(-1, tiles.tile_height * side, tiles.tile_width * side)

@@ -18,7 +18,7 @@ def pixel_rays(viewmat: Tensor, K: Tensor, pixels: Tensor, width: int) -> tuple[
 def ray_peaks(
     origin: Tensor, directions: Tensor, means: Tensor, quats: Tensor, scales: Tensor
 ) -> Tensor:
-    """The t [P] at which Gaussian p is densest on the ray origin + t * direction.
+    """Returns the t [P] at which Gaussian p is densest on the ray origin + t * direction.
 
     That is the middle of every chord which the ray has in common with one of its ellipsoids.
     """

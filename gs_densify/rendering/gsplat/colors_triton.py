@@ -30,7 +30,7 @@ C3_3 = tl.constexpr(sh.C3_3)
 
 @triton.jit
 def _direction(means, centre, rows, mask):
-    """Unit direction from the camera's centre, and one over the distance."""
+    """Returns unit direction from the camera's centre, and one over the distance."""
     x = tl.load(means + 3 * rows, mask=mask, other=0.0) - tl.load(centre)
     y = tl.load(means + 3 * rows + 1, mask=mask, other=0.0) - tl.load(centre + 1)
     z = tl.load(means + 3 * rows + 2, mask=mask, other=0.0) - tl.load(centre + 2)
@@ -50,7 +50,9 @@ def _term(r, g, b, basis, row, K: tl.constexpr, mask):
 
 @triton.jit
 def _pull(vx, vy, vz, dx, dy, dz, vr, vg, vb, row, K: tl.constexpr, mask):
-    """Gradient of the direction plus (dx, dy, dz), the K-th basis' own, times its weight."""
+    """Returns gradient of the direction plus (dx, dy, dz), the K-th basis' own, times its
+    weight.
+    """
     weight = vr * tl.load(row + 3 * K, mask=mask, other=0.0)
     weight += vg * tl.load(row + 3 * K + 1, mask=mask, other=0.0)
     weight += vb * tl.load(row + 3 * K + 2, mask=mask, other=0.0)
@@ -104,7 +106,9 @@ def _colors(
 
 @triton.jit
 def _basis_of(k, x, y, z, DEGREE: tl.constexpr):
-    """The basis function that multiplies coefficient k [1, J] of shN, at directions [BLOCK, 1]."""
+    """Returns the basis function that multiplies coefficient k [1, J] of shN, at directions [BLOCK,
+    1].
+    """
     value = tl.where(k == 0, -C1 * y, tl.where(k == 1, C1 * z, -C1 * x))
     if DEGREE >= 2:
         value = tl.where(k == 3, C2_2 * x * y, value)
@@ -125,7 +129,7 @@ def _basis_of(k, x, y, z, DEGREE: tl.constexpr):
 
 @triton.jit
 def _pulled(x, y, z, vr, vg, vb, row, mask, DEGREE: tl.constexpr):
-    """Gradient of the unit direction."""
+    """Returns gradient of the unit direction."""
     o = tl.zeros_like(x)
     vx, vy, vz = _pull(o, o, o, o, o - C1, o, vr, vg, vb, row, 0, mask)
     vx, vy, vz = _pull(vx, vy, vz, o, o, o + C1, vr, vg, vb, row, 1, mask)
@@ -243,7 +247,7 @@ class ViewColors(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
-        """Gradients of means, sh0 and shN."""
+        """Returns gradients of means, sh0 and shN."""
         means, sh0, shN, centres, radii, colors = ctx.saved_tensors
         v_means, v_sh0, v_shN = (torch.empty_like(value) for value in (means, sh0, shN))
         count, stride = len(means), 3 * shN.shape[1]

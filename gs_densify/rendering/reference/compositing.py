@@ -70,7 +70,7 @@ def composite(
 def blending_weights(
     means2d: Tensor, conics: Tensor, opacities: Tensor, tiles: TileLists
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """The weights w that `composite` gives, for one batch of tiles after another.
+    """Yields the weights w that `composite` gives, for one batch of tiles after another.
 
     Yields the tiles [T] of a batch, their Gaussians [T, K] front to back as indices into the C * N
     rows, and w [T, S * S, K] at the pixels of each tile, row by row; w is 0 where a list is padded.
@@ -145,7 +145,9 @@ class _Batch:
 
 
 def _rows(means2d: Tensor, conics: Tensor, opacities: Tensor, colors: Tensor) -> Tensor:
-    """All that compositing reads of a Gaussian in one row, so that one gather fetches it."""
+    """Returns all that compositing reads of a Gaussian in one row, so that one gather fetches
+    it.
+    """
     return torch.cat([means2d, conics, opacities[..., None], colors], dim=-1).flatten(0, 1)
 
 
@@ -224,7 +226,7 @@ def _weights(alphas: Tensor, behind: Tensor) -> Tensor:
 
 
 def _end(behind: Tensor) -> Tensor:
-    """The transmittance left behind a pixel's last contribution [T, P]."""
+    """Returns the transmittance left behind a pixel's last contribution [T, P]."""
     return F.threshold(behind, TRANSMITTANCE_MIN, 1.0).amin(-1)
 
 
@@ -235,7 +237,7 @@ def _where_above(values: Tensor, test: Tensor, bound: float) -> Tensor:
 
 
 def _batch_gradient(batch: _Batch, v_image: Tensor, v_alpha: Tensor, absgrad: bool) -> Tensor:
-    """Gradient of each row of the batch: [T, K, 2 + 3 + 1 + 2 + D].
+    """Returns gradient of each row of the batch: [T, K, 2 + 3 + 1 + 2 + D].
 
     In order: mean, conic, opacity, absolute gradient of the mean, channels. `v_image` [T, P, D]
     and `v_alpha` [T, P, 1] are the gradients of the channels and of the accumulated alpha.
@@ -260,7 +262,8 @@ def _batch_gradient(batch: _Batch, v_image: Tensor, v_alpha: Tensor, absgrad: bo
 
 
 def _shape_gradient(batch: _Batch, slope: Tensor, absgrad: bool) -> Tensor:
-    """Gradient of mean, conic, opacity and the absolute one: [T, K, 8] from -dL/dsigma [T, P, K].
+    """Returns gradient of mean, conic, opacity and the absolute one: [T, K, 8] from -dL/dsigma [T,
+    P, K].
 
     All but the absolute one are moments of the slope over the tile, shifted to the mean.
     """
@@ -289,14 +292,14 @@ def _shape_gradient(batch: _Batch, slope: Tensor, absgrad: bool) -> Tensor:
 
 
 def _from_tiles(values: Tensor, tiles: TileLists, size: tuple[int, int]) -> Tensor:
-    """[C * tiles, S * S, D] -> [C, H, W, D], cropped."""
+    """Returns [C * tiles, S * S, D] -> [C, H, W, D], cropped."""
     side, channels = tiles.tile_size, values.shape[-1]
     grid = values.view(-1, tiles.tile_height, tiles.tile_width, side, side, channels)
     return grid.transpose(2, 3).flatten(3, 4).flatten(1, 2)[:, : size[1], : size[0]].contiguous()
 
 
 def _to_tiles(image: Tensor, tiles: TileLists) -> Tensor:
-    """[C, H, W, D] -> [C * tiles, S * S, D], zero beyond the image's edge."""
+    """Returns [C, H, W, D] -> [C * tiles, S * S, D], zero beyond the image's edge."""
     side = tiles.tile_size
     missing = (
         tiles.tile_width * side - image.shape[2],

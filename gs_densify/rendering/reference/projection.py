@@ -101,7 +101,7 @@ def _limit_slopes(slopes: Tensor, focal: Tensor, centre: Tensor, width: int, hei
 
 
 def _projected_axes(axes: Tensor, slopes: Tensor, zoom: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of (Jacobian x scaled axes): the covariance's entries are their dot products.
+    """Returns rows of (Jacobian x scaled axes): the covariance's entries are their dot products.
 
     `axes` [C, N, 3, 3] has the scaled principal axes as columns in camera coordinates.
     """
@@ -110,7 +110,9 @@ def _projected_axes(axes: Tensor, slopes: Tensor, zoom: Tensor) -> tuple[Tensor,
 
 
 def _radii(xx: Tensor, yy: Tensor, opacities: Tensor) -> Tensor:
-    """Half sizes [C, N, 2] of the box outside which alpha < 1/255 (Radl et al. 2024, sec. B.2)."""
+    """Returns half sizes [C, N, 2] of the box outside which alpha < 1/255 (Radl et al. 2024, sec.
+    B.2).
+    """
     extent = torch.sqrt(2 * torch.log((opacities / ALPHA_MIN).clamp_min(1.0)))
     extent = extent.clamp_max(_MAX_EXTENT)
     return torch.ceil(extent[..., None] * torch.stack([xx, yy], dim=-1).sqrt())

@@ -37,12 +37,12 @@ class Header(NamedTuple):
 
 
 def read_header(path: Path) -> Header:
-    """Size and transparency of a photo; decodes only those that have an alpha channel."""
+    """Returns size and transparency of a photo; decodes only those that have an alpha channel."""
     return _read(path, _header, is_header=True)
 
 
 def is_turned_by_exif(path: Path) -> bool:
-    """Whether the EXIF orientation asks viewers to show the photo turned by 90 degrees."""
+    """Returns whether the EXIF orientation asks viewers to show the photo turned by 90 degrees."""
     turned = (5, 6, 7, 8)
     return _read(path, lambda im: im.getexif().get(_EXIF_ORIENTATION) in turned, is_header=True)
 
@@ -90,7 +90,9 @@ def _header(image: Image.Image) -> Header:
 
 
 def _opaque(image: Image.Image) -> np.ndarray | None:
-    """Mask [H, W] bool of an alpha channel; None without one, and where it is opaque throughout."""
+    """Returns mask [H, W] bool of an alpha channel; None without one, and where it is opaque
+    throughout.
+    """
     if not _has_alpha(image):
         return None
     alpha = np.asarray(image.convert("RGBA").getchannel("A"))
@@ -102,7 +104,7 @@ def _has_alpha(image: Image.Image) -> bool:
 
 
 def _rgb(image: Image.Image, path: Path) -> np.ndarray:
-    """[H, W, 3] uint8 of an opened image."""
+    """Returns [H, W, 3] uint8 of an opened image."""
     is_deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     if is_deep:
         # 65535 = 257 * 255, so dividing by 257 takes white to white.

@@ -75,7 +75,7 @@ def check_missing(
 
 
 def find_masks(folders: Sequence[Path], names: Sequence[str]) -> dict[str, Path]:
-    """Mask files of the photos ``names`` in the first of ``folders`` that exists.
+    """Returns mask files of the photos ``names`` in the first of ``folders`` that exists.
 
     A mask has the photo's name, with the same or another suffix, or with ``.png`` added to it (as
     COLMAP has it). Photos without one are left out, with a warning.
@@ -110,7 +110,7 @@ def find_masks(folders: Sequence[Path], names: Sequence[str]) -> dict[str, Path]
 
 
 def _similar(folder: Path, names: Sequence[str], taken: set[Path]) -> dict[str, Path]:
-    """The only file for each name, but for case and suffix, among those not yet taken."""
+    """Returns the only file for each name, but for case and suffix, among those not yet taken."""
     index = _index(folder)
     similar: dict[str, Path] = {}
     for name in names:

@@ -23,7 +23,7 @@ _LEAST_VALID = 0.2
 
 
 def lens_of(camera: "pycolmap.Camera") -> Lens | None:
-    """The lens of a camera; None for a pinhole, also one with all coefficients zero."""
+    """Returns the lens of a camera; None for a pinhole, also one with all coefficients zero."""
     lens = Lens(
         camera.model.name, camera.width, camera.height, tuple(float(p) for p in camera.params)
     )
@@ -32,7 +32,7 @@ def lens_of(camera: "pycolmap.Camera") -> Lens | None:
 
 @lru_cache(maxsize=4096)
 def undistortion(lens: Lens, size: Size) -> "Undistortion":
-    """The undistortion of photos of ``size`` (width, height) taken through ``lens``.
+    """Returns the undistortion of photos of ``size`` (width, height) taken through ``lens``.
 
     Raises:
         SceneError: a lens that no pinhole image of reasonable size can show.
@@ -70,22 +70,24 @@ class Undistortion:
 
     @property
     def valid(self) -> np.ndarray:
-        """[H, W] bool: pixels that the photo shows."""
+        """Returns [H, W] bool: pixels that the photo shows."""
         return _valid_pixels(self)
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """The photo [H, W, 3] or [H, W] uint8, undistorted with bilinear interpolation."""
+        """Returns the photo [H, W, 3] or [H, W] uint8, undistorted with bilinear interpolation."""
         source = pycolmap.Bitmap.from_array(pixels)
         result, _ = pycolmap.undistort_image(self._options, source, self._camera)
         return np.asarray(result.to_array()).reshape(*self.size[::-1], *pixels.shape[2:])
 
     def apply_mask(self, counts: np.ndarray) -> np.ndarray:
-        """The mask [H, W] bool, undistorted: a pixel counts only if all of its source does."""
+        """Returns the mask [H, W] bool, undistorted: a pixel counts only if all of its source
+        does.
+        """
         # 254.5 and more round to 255: a masked neighbour of less than 0.2 % weight is no source.
         return (self.apply(np.where(counts, 255, 0).astype(np.uint8)) == 255) & self.valid
 
     def is_valid(self, xy: np.ndarray) -> np.ndarray:
-        """Whether pinhole pixels [P, 2] have a source: within the photo, and only one."""
+        """Returns whether pinhole pixels [P, 2] have a source: within the photo, and only one."""
         rays = (xy - self.K[:2, 2]) / [self.K[0, 0], self.K[1, 1]]
         distorted = self._camera.img_from_cam(np.column_stack([rays, np.ones(len(rays))]))
         limit = np.array([self._camera.width, self._camera.height]) - 0.5
@@ -106,7 +108,7 @@ def _valid_pixels(undone: Undistortion) -> np.ndarray:
 
 
 def _is_pinhole(camera: "pycolmap.Camera") -> bool:
-    """Whether rays through the photo land where a pinhole has them, to 0.001 pixels."""
+    """Returns whether rays through the photo land where a pinhole has them, to 0.001 pixels."""
     K = np.array(camera.calibration_matrix())
     x, y = np.meshgrid(np.linspace(0, camera.width, 9), np.linspace(0, camera.height, 9))
     xy = np.stack([x.ravel(), y.ravel()], axis=1)
@@ -115,7 +117,7 @@ def _is_pinhole(camera: "pycolmap.Camera") -> bool:
 
 
 def _resized(lens: Lens, size: Size) -> "pycolmap.Camera":
-    """The camera of the same photo at another size; axes are scaled on their own."""
+    """Returns the camera of the same photo at another size; axes are scaled on their own."""
     model, params = lens.model, list(lens.params)
     if model in _TWO_FOCAL_LENGTHS:
         model, params = _TWO_FOCAL_LENGTHS[model], [params[0], *params]

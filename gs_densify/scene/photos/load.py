@@ -41,17 +41,17 @@ def load_photos(
 def load_images(
     views: Sequence[View], *, workers: int | None = None, progress: bool = True
 ) -> list[np.ndarray]:
-    """The pixels alone of ``load_photos``."""
+    """Returns the pixels alone of ``load_photos``."""
     return [photo.pixels for photo in load_photos(views, workers=workers, progress=progress)]
 
 
 def read_headers(paths: Sequence[Path], *, workers: int | None = None) -> list[Header]:
-    """Sizes and transparency of photos; ``SceneError`` names one that is none."""
+    """Returns sizes and transparency of photos; ``SceneError`` names one that is none."""
     return _in_threads(read_header, paths, "headers", workers, False)
 
 
 def read_sizes(paths: Sequence[Path], *, workers: int | None = None) -> list[Size]:
-    """Sizes (width, height) of photos."""
+    """Returns sizes (width, height) of photos."""
     return [header.size for header in read_headers(paths, workers=workers)]
 
 

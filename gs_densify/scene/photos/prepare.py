@@ -30,7 +30,7 @@ _VERSION = 2
 
 
 def read_view(view: View) -> Photo:
-    """Pixels and mask of a view.
+    """Returns pixels and mask of a view.
 
     Raises:
         SceneError: a photo or mask that cannot be used, or a cache that cannot be written.
@@ -50,13 +50,13 @@ def read_view(view: View) -> Photo:
 
 
 def cache_path(view: View) -> Path:
-    """Where the prepared photo of a view is kept."""
+    """Returns where the prepared photo of a view is kept."""
     digest = hashlib.sha256(json.dumps(_inputs(view), sort_keys=True).encode()).hexdigest()
     return photo_cache() / digest[:2] / f"{digest[2:34]}.png"
 
 
 def photo_cache() -> Path:
-    """Folder of all prepared photos; it may be removed while no run is loading."""
+    """Returns folder of all prepared photos; it may be removed while no run is loading."""
     return default_cache() / "photos"
 
 
@@ -89,7 +89,7 @@ def _carry_out(recipe: Recipe, photo: Photo) -> Photo:
 
 
 def _masked_photo(view: View) -> Photo:
-    """The photo as it is on disk, with the mask that its source gives."""
+    """Returns the photo as it is on disk, with the mask that its source gives."""
     source = view.mask
     photo = read_photo(view.path, use_alpha=source is not None)
     if source is None:
@@ -106,7 +106,7 @@ def _masked_photo(view: View) -> Photo:
 
 
 def _mask_file(path: Path, size: Size, *, invert: bool) -> np.ndarray:
-    """The mask in a file, at the size of the photo."""
+    """Returns the mask in a file, at the size of the photo."""
     counts = read_mask(path) != invert
     height, width = counts.shape
     if not is_resized((width, height), size):

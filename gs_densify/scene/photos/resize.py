@@ -17,7 +17,7 @@ _FILTERS = {
 
 
 def is_resized(size: Size, original: Size) -> bool:
-    """Whether ``size`` has the aspect ratio of ``original`` but for rounding to pixels."""
+    """Returns whether ``size`` has the aspect ratio of ``original`` but for rounding to pixels."""
     error_x = abs(size[0] - size[1] * original[0] / original[1])
     error_y = abs(size[1] - size[0] * original[1] / original[0])
     return min(error_x, error_y) <= 1.5 or error_x <= 0.01 * size[0]
@@ -29,13 +29,15 @@ def reduced_size(size: Size, factor: int) -> Size:
 
 
 def resize_photo(pixels: np.ndarray, size: Size, filter_name: str) -> np.ndarray:
-    """The photo [H, W, 3] uint8 at ``size`` (width, height)."""
+    """Returns the photo [H, W, 3] uint8 at ``size`` (width, height)."""
     kernel, _ = _FILTERS[filter_name]
     return np.array(Image.fromarray(pixels).resize(size, kernel))
 
 
 def resize_mask(counts: np.ndarray, size: Size, filter_name: str = "area") -> np.ndarray:
-    """The mask [H, W] bool at ``size``: a pixel counts only if all that the filter sees does."""
+    """Returns the mask [H, W] bool at ``size``: a pixel counts only if all that the filter sees
+    does.
+    """
     height, width = counts.shape
     if (width, height) == size:
         return counts

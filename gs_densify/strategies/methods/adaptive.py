@@ -159,7 +159,7 @@ class AdaptiveStrategy(Strategy):
             self.edge_weight = 0.0  # edges enter through the error map alone
 
     def scaled(self, factor: float) -> "AdaptiveStrategy":
-        """The same method in `factor` times as many steps.
+        """Returns the same method in `factor` times as many steps.
 
         Refinements become fewer rather than closer, as long as growth has `MIN_REFINEMENTS`.
         """
@@ -171,17 +171,17 @@ class AdaptiveStrategy(Strategy):
         return replace(scaled, refine_every=every, recovery=recovery, late_sum=late_sum)
 
     def needs_absgrad(self, step: int) -> bool:
-        """At the steps of growth that are observed."""
+        """Returns at the steps of growth that are observed."""
         every = self.refine_every
         is_observed = step % every * self.observations % every < self.observations
         return step < self.refine_stop_iter and is_observed
 
     def num_attributed_maps(self, step: int) -> int:
-        """Error and plain weight, at the steps that are observed."""
+        """Returns error and plain weight, at the steps that are observed."""
         return 2 if self.use_error and self.needs_absgrad(step) else 0
 
     def attributed_maps(self, step: int, info: StepInfo) -> Tensor:
-        """The weighted error map and ones, [C,H,W,2]."""
+        """Returns the weighted error map and ones, [C,H,W,2]."""
         error = error_weights(info["render"].detach(), info["image"], self.edge_weight)
         return torch.stack([error, torch.ones_like(error)], dim=-1)
 
@@ -192,7 +192,7 @@ class AdaptiveStrategy(Strategy):
         return self.late_sum if step < 1.5 * self.refine_stop_iter else 4 * self.late_sum
 
     def steps_together(self, step: int) -> int:
-        """Up to 5 of the steps whose gradients are summed anyway."""
+        """Returns up to 5 of the steps whose gradients are summed anyway."""
         return min(5, self.update_every(step))
 
     @torch.no_grad()
@@ -341,7 +341,7 @@ class AdaptiveStrategy(Strategy):
 
 
 def error_weights(render: Tensor, image: Tensor, edge_weight: float) -> Tensor:
-    """Error maps [C,H,W] with mean 1 in each photo, raised at the photo's edges."""
+    """Returns error maps [C,H,W] with mean 1 in each photo, raised at the photo's edges."""
     if edge_weight == 0:
         return _over_mean(scores.error_map(render, image))
     error, edges = scores.error_and_edges(render, image)
@@ -349,7 +349,7 @@ def error_weights(render: Tensor, image: Tensor, edge_weight: float) -> Tensor:
 
 
 def _over_mean(maps: Tensor) -> Tensor:
-    """Maps [C,H,W] scaled to mean 1 in each photo; zeros stay."""
+    """Returns maps [C,H,W] scaled to mean 1 in each photo; zeros stay."""
     return maps / maps.mean(dim=(1, 2), keepdim=True).clamp_min(1e-12)
 
 
@@ -359,7 +359,7 @@ def blended(total: Tensor, largest: Tensor, seen: Tensor, max_blend: float) -> T
 
 
 def upper_quarter(values: Tensor, is_seen: Tensor) -> Tensor:
-    """Per view the value [C,1] (packed: []) above which a quarter of the seen values lies.
+    """Returns per view the value [C,1] (packed: []) above which a quarter of the seen values lies.
 
     From every k-th of them, at most about ten thousand, so that no step sorts a million values.
     """
@@ -372,14 +372,16 @@ def upper_quarter(values: Tensor, is_seen: Tensor) -> Tensor:
 
 
 def above_percentile(values: Tensor, is_member: Tensor, percentile: float) -> Tensor:
-    """Which members [N] are above the percentile of the members' values; all where it is 0."""
+    """Returns which members [N] are above the percentile of the members' values; all where it
+    is 0.
+    """
     if percentile == 0 or not bool(is_member.any()):
         return is_member
     return is_member & (values > ops.quantile(values[is_member], percentile))
 
 
 def target_count(start: int, budget: int, progress: float, reduction: int = 1) -> int:
-    """The root curve from `start` Gaussians at progress 0 to `budget` at 1 (2508.12313).
+    """Returns the root curve from `start` Gaussians at progress 0 to `budget` at 1 (2508.12313).
 
     While photos are reduced by a factor, fewer are needed (2503.18402, its r^(2 - progress)).
     """

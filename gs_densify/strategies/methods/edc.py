@@ -148,7 +148,7 @@ class EDCStrategy(Strategy):
         )
 
     def needs_absgrad(self, step: int) -> bool:
-        """Whether gradients are gathered at this step."""
+        """Returns whether gradients are gathered at this step."""
         return self.absgrad and self._is_observed(step)
 
     def update_every(self, step: int) -> int:
@@ -206,7 +206,7 @@ class EDCStrategy(Strategy):
         )
 
     def _since_reset(self, step: int) -> int | None:
-        """Steps since the last reset, while its recovery is watched."""
+        """Returns steps since the last reset, while its recovery is watched."""
         is_watched = self.reset_every < step < self.recovery_stop_iter
         return step % self.reset_every if is_watched else None
 
@@ -256,7 +256,9 @@ class EDCStrategy(Strategy):
         return total / len(views)
 
     def _scored_views(self, state: State, step: int, num_views: int) -> list[int]:
-        """The next views of the order in `state`, or all at the refinement due after a reset."""
+        """Returns the next views of the order in `state`, or all at the refinement due after a
+        reset.
+        """
         order = state.setdefault("view_order", scores.random_views(num_views, num_views))
         since = self._since_reset(step)
         first = self.all_views_delay

@@ -230,11 +230,11 @@ class TamingStrategy(Strategy):
 
     @property
     def _num_refinements(self) -> int:
-        """The n of the count schedule."""
+        """Returns the n of the count schedule."""
         return max(1, (self.refine_stop_iter - self.refine_start_iter) // self.refine_every)
 
     def _refinement(self, step: int) -> int:
-        """The number x of the refinement at `step`, from 1."""
+        """Returns the number x of the refinement at `step`, from 1."""
         return step // self.refine_every - self.refine_start_iter // self.refine_every
 
     def _target(self, step: int, state: State, budget: int) -> int:
@@ -287,7 +287,9 @@ class TamingStrategy(Strategy):
         return total
 
     def _pixel_map(self, image: Tensor, render: Tensor) -> Tensor:
-        """The map [1,H,W] of the loss term, from the photo and what was rendered [1,H,W,3]."""
+        """Returns the map [1,H,W] of the loss term, from the photo and what was rendered
+        [1,H,W,3].
+        """
         edges = scores.min_max_normalized(scores.find_edges_map(image))
         errors = scores.min_max_normalized((render - image).abs().mean(dim=-1))
         return self.edge_weight * edges + self.mse_weight * errors

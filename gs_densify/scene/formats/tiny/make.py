@@ -54,7 +54,7 @@ def make_tiny(out: Path) -> None:
 
 
 def ensure_tiny(cache_dir: Path) -> Path:
-    """Folder of the tiny scene below ``cache_dir``, generated on first use.
+    """Returns folder of the tiny scene below ``cache_dir``, generated on first use.
 
     It appears complete or not at all, also when several processes start at once: each generates
     into a folder of its own, and the first to rename it wins.
@@ -81,7 +81,7 @@ def ensure_tiny(cache_dir: Path) -> Path:
 
 
 def tiny_world() -> World:
-    """The room, a glossy sphere, a matt sphere and a cube."""
+    """Returns the room, a glossy sphere, a matt sphere and a cube."""
     return World(
         surfaces=(
             Box((0.0, 0.0, 1.5), (3.0, 3.0, 1.5), _room_pattern, inside=True),
@@ -169,7 +169,7 @@ def _sample_points(
 def _reconstruction(
     poses: np.ndarray, points: np.ndarray, colors: np.ndarray
 ) -> "pycolmap.Reconstruction":
-    """A COLMAP model without observations; its points are given, not triangulated."""
+    """Returns a COLMAP model without observations; its points are given, not triangulated."""
     model = pycolmap.Reconstruction()
     params = [FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2]
     camera = pycolmap.Camera(model="PINHOLE", width=WIDTH, height=HEIGHT, params=params)
@@ -213,7 +213,7 @@ def _step(signed: np.ndarray, width: float) -> np.ndarray:
 
 
 def _room_pattern(p: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """A checked floor, a plain ceiling, and walls of four colours with a darker base."""
+    """Returns a checked floor, a plain ceiling, and walls of four colours with a darker base."""
     x, y, z = p.T
     checks = _step(np.sin(np.pi * x / 1.5) * np.sin(np.pi * y / 1.5), 0.25)
     floor = _mix(checks, [0.80, 0.72, 0.60], [0.50, 0.40, 0.36])

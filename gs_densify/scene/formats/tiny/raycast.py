@@ -26,7 +26,9 @@ class Sphere:
     gloss: float = 0.0
 
     def intersect(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Distance [R] to the first hit in front of each unit ray [R, 3]; inf for a miss."""
+        """Returns distance [R] to the first hit in front of each unit ray [R, 3]; inf for a
+        miss.
+        """
         to_origin = self.local(origins)
         b = np.einsum("rc,rc->r", to_origin, directions)
         c = np.einsum("rc,rc->r", to_origin, to_origin) - self.radius**2
@@ -39,7 +41,7 @@ class Sphere:
         return self.local(points) / self.radius
 
     def local(self, points: np.ndarray) -> np.ndarray:
-        """Points [R, 3] relative to the centre."""
+        """Returns points [R, 3] relative to the centre."""
         return points - np.asarray(self.center)
 
 
@@ -54,7 +56,9 @@ class Box:
     gloss: float = 0.0
 
     def intersect(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Distance [R] to the first hit in front of each unit ray [R, 3]; inf for a miss."""
+        """Returns distance [R] to the first hit in front of each unit ray [R, 3]; inf for a
+        miss.
+        """
         # A zero component would divide zero by zero on a face; a tiny one gives the right slab.
         safe = np.where(np.abs(directions) < 1e-12, 1e-12, directions)
         first = (-np.asarray(self.half) - self.local(origins)) / safe
@@ -66,14 +70,14 @@ class Box:
         return np.where((enter < leave) & (enter > _NEAR), enter, np.inf)
 
     def normals(self, points: np.ndarray) -> np.ndarray:
-        """Unit normals [R, 3] at surface points [R, 3], on the side that rays come from."""
+        """Returns unit normals [R, 3] at surface points [R, 3], on the side that rays come from."""
         relative = self.local(points) / np.asarray(self.half)
         face = np.abs(relative).argmax(axis=1)[:, None] == np.arange(3)
         outward = np.where(face, np.sign(relative), 0.0)
         return -outward if self.inside else outward
 
     def local(self, points: np.ndarray) -> np.ndarray:
-        """Points [R, 3] relative to the centre."""
+        """Returns points [R, 3] relative to the centre."""
         return points - np.asarray(self.center)
 
 
@@ -90,7 +94,7 @@ class World:
     shininess: float = 12.0
 
     def hit(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distance [R] to the nearest surface along unit rays [R, 3], and its index [R]."""
+        """Returns distance [R] to the nearest surface along unit rays [R, 3], and its index [R]."""
         distances = np.stack([s.intersect(origins, directions) for s in self.surfaces])
         nearest = distances.argmin(axis=0)
         return np.take_along_axis(distances, nearest[None], axis=0)[0], nearest
