@@ -38,7 +38,9 @@ def load_offered(group: str, kind: str, name: str) -> tuple[Any, metadata.EntryP
     if len(offers) > 1:
         origins = " and by ".join(sorted(map(origin, offers)))
         raise ConfigError(
-            f"{kind} '{name}' is offered by {origins}; names must differ: uninstall one of them"
+            f"{kind} '{name}' is offered by {origins}",
+            expected="names must differ",
+            action="uninstall one of them",
         )
     try:
         return offers[0].load(), offers[0]
@@ -53,8 +55,8 @@ def refuse_clash(group: str, kind: str, name: str) -> None:
     for entry in entry_points(group):
         if entry.name == name:
             raise ConfigError(
-                f"{kind} '{name}' is built in, and {origin(entry)} offers another of this name;"
-                " rename that entry point or uninstall the package"
+                f"{kind} '{name}' is built in, and {origin(entry)} offers another of this name",
+                action="rename that entry point or uninstall the package",
             )
 
 

@@ -46,10 +46,12 @@ class Registry(Generic[E]):
         for position, name in enumerate(names):
             if name not in self.names():
                 raise ConfigError(
-                    f"{option} has '{name}'; known: {', '.join(self.names()) or 'none'}"
+                    f"has '{name}'",
+                    expected=f"known: {', '.join(self.names()) or 'none'}",
+                    option=option,
                 )
             if name in names[:position]:
-                raise ConfigError(f"{option} has '{name}' twice; once is enough")
+                raise ConfigError(f"has '{name}' twice", action="once is enough", option=option)
 
     def load(self, name: str) -> Any:
         """Imports and returns the part called `name`.
@@ -64,6 +66,7 @@ class Registry(Generic[E]):
         offered = load_offered(self.group, self.kind, name)
         if offered is None:
             raise ConfigError(
-                f"there is no {self.kind} '{name}'; known: {', '.join(self.names()) or 'none'}"
+                f"there is no {self.kind} '{name}'",
+                expected=f"known: {', '.join(self.names()) or 'none'}",
             )
         return offered[0]

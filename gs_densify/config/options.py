@@ -227,7 +227,7 @@ class TrainConfig:
             (MODULES, "modules", self.modules),
             (FORMATS, "export", self.export),
         ):
-            registry.require(names, f"--{option}")
+            registry.require(names, option)
         if self.lr.visible_only and self.render.packed:
             raise ConfigError(
                 "does not go with --render.packed, which does not say for every Gaussian whether it"

@@ -228,7 +228,7 @@ def _as_unavailable() -> Iterator[None]:
 
 def _check(views: Sequence[Any], images: Sequence[Any], masks: Sequence[Any]) -> None:
     if not views:
-        raise ResultError("there is no test view to evaluate; lower --test-every.")
+        raise ResultError("there is no test view to evaluate", action="lower --test-every")
     if not len(views) == len(images) == len(masks):
         raise ValueError(f"{len(views)} views, but {len(images)} images and {len(masks)} masks")
 
@@ -264,7 +264,8 @@ def _finite(image: Tensor, name: str, truth: Tensor) -> Tensor:
     bad = int((~image.isfinite()).any(-1).sum())
     if bad:
         raise ResultError(
-            f"view {name}: {bad} of {image[..., 0].numel()} pixels of the render are not finite; "
-            "the model has diverged: lower its learning rates, or go back to a checkpoint."
+            f"view {name}: {bad} of {image[..., 0].numel()} pixels of the render are not finite;"
+            " the model has diverged",
+            action="lower its learning rates, or go back to a checkpoint",
         )
     return image

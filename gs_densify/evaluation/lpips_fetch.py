@@ -94,14 +94,16 @@ def fetch_backbones(
             _fetch(missing, folder, source, say)
     except LpipsUnavailable as error:
         raise DownloadError(
-            f"the LPIPS backbones could not be had: {error}; expected the weights of"
-            f" {' and '.join(BACKBONES)}; remove a damaged file, try another --source, or copy the"
-            " files from a machine that has them."
+            f"the LPIPS backbones could not be had: {error}",
+            expected=f"expected the weights of {' and '.join(BACKBONES)}",
+            action="remove a damaged file, try another --source, or copy the files from a machine"
+            " that has them",
         ) from None
     except OSError as error:
         raise DownloadError(
-            f"{folder} cannot be written ({error.strerror}); expected a folder for about 70 MB of"
-            " weights; name another one with --out."
+            f"{folder} cannot be written ({error.strerror})",
+            expected="expected a folder for about 70 MB of weights",
+            action="name another one with --out",
         ) from None
     return [path for name in BACKBONES if (path := local_weights(name, folder)) is not None]
 

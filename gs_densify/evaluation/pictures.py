@@ -95,9 +95,9 @@ def _photo_and_render(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         strip = imageio.imread(path)
     except (OSError, ValueError) as error:
-        raise ResultError(f"{path}: cannot be read as a picture ({error}).") from error
+        raise ResultError(f"{path}: cannot be read as a picture ({error})") from error
     if strip.ndim != 3 or strip.shape[1] % 3:
-        raise ResultError(f"{path}: {list(strip.shape)} is no picture 'photo, render, error'.")
+        raise ResultError(f"{path}: {list(strip.shape)} is no picture 'photo, render, error'")
     photo, render, _ = np.split(strip[..., :3], 3, axis=1)
     return photo, render
 

@@ -20,8 +20,10 @@ def pick_device(name: str) -> torch.device:
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
         raise BackendError(
-            "--device cuda: torch sees no CUDA GPU here; check the driver (nvidia-smi) and that"
-            f" torch is a CUDA build (this is {torch.__version__}), or use --device cpu"
+            "cuda: torch sees no CUDA GPU here",
+            action="check the driver (nvidia-smi) and that torch is a CUDA build (this is"
+            f" {torch.__version__}), or use --device cpu",
+            option="device",
         )
     if has_gpu and not any(name in os.environ for name in _ALLOCATOR):
         # Tensors grow by a little at every refinement, so that freed blocks do not fit again:

@@ -57,14 +57,16 @@ def rasterizer_for(device: torch.device, name: str = AUTO) -> Rasterizer:
     chosen = next(_able(device), None) if name == AUTO else name
     if chosen is None:
         raise BackendError(
-            f"Device {str(device)!r} has no rasteriser; expected cuda or cpu; pick one of them."
+            f"Device {str(device)!r} has no rasteriser",
+            expected="expected cuda or cpu",
+            action="pick one of them",
         )
     devices = RASTERIZERS.load(chosen).devices
     if device.type not in devices:
         raise BackendError(
-            f"Rasteriser {name!r} runs on {_any_of(devices)}, and the device is the {device.type};"
-            f" expected {_any_of([AUTO, *_able(device)])} there; pick one of them, or another"
-            " --device."
+            f"Rasteriser {name!r} runs on {_any_of(devices)}, and the device is the {device.type}",
+            expected=f"expected {_any_of([AUTO, *_able(device)])} there",
+            action="pick one of them, or another --device",
         )
     return make_rasterizer(chosen)
 

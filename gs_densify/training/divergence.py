@@ -83,7 +83,8 @@ def divergence_error(
     rates = ", ".join(f"{name} {rate:.3g}" for name, rate in _rates(optimizers).items())
     return DivergenceError(
         f"training diverged, seen after step {step}: {'; '.join(parts)}; the learning rates were"
-        f" {rates}; lower the largest (--lr.NAME), or a weight of the loss (--loss.NAME)"
+        f" {rates}",
+        action="lower the largest (--lr.NAME), or a weight of the loss (--loss.NAME)",
     )
 
 

@@ -65,7 +65,8 @@ def _lock_pages(block: Tensor, *, owner: object) -> None:
     except torch.cuda.CudaError as error:
         raise BackendError(
             f"{block.numel() / 2**30:.1f} GiB of photos cannot be page-locked in host memory"
-            f" ({' '.join(str(error).split())}); free host memory, use a larger --downscale, or"
-            " let the GPU hold them (--data.image-budget)"
+            f" ({' '.join(str(error).split())})",
+            action="free host memory, use a larger --downscale, or let the GPU hold them"
+            " (--data.image-budget)",
         ) from None
     weakref.finalize(owner, runtime.cudaHostUnregister, block.data_ptr()).atexit = False

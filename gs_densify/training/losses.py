@@ -36,8 +36,8 @@ def photometric_loss(
     height, width = render.shape[1:3]
     if min(height, width) < TAPS:
         raise ConfigError(
-            f"photos of {width}x{height} are smaller than SSIM's {TAPS}x{TAPS} window; use a"
-            " smaller --downscale, or --loss.ssim 0"
+            f"photos of {width}x{height} are smaller than SSIM's {TAPS}x{TAPS} window",
+            action="use a smaller --downscale, or --loss.ssim 0",
         )
     fused = render.is_cuda and HAS_TRITON
     loss_of = _fused_loss if fused else _plain_loss

@@ -43,9 +43,10 @@ def possible_reductions(sizes: Iterable[tuple[int, int]]) -> tuple[int, ...]:
     factors = tuple(range(min(MAX_REDUCTION, smallest // SMALLEST_SIDE), 1, -1))
     if not factors:
         raise ConfigError(
-            "--render.coarse-until (--preset fast and balanced set it) has no effect: a photo has a"
-            f" side of {smallest} px, and {2 * SMALLEST_SIDE} are needed to halve it; give"
-            " --render.coarse-until 0"
+            f"(--preset fast and balanced set it) has no effect: a photo has a side of {smallest}"
+            f" px, and {2 * SMALLEST_SIDE} are needed to halve it",
+            action="give --render.coarse-until 0",
+            option="render.coarse-until",
         )
     return factors
 

@@ -27,13 +27,16 @@ def free_address(host: str, port: int) -> Address:
         ConfigError: for a host that is not this machine, a port that is taken or out of range.
     """
     if not 0 <= port <= 65535:
-        raise ConfigError(f"--port is {port}; it must be between 0 and 65535 (0: any free one)")
+        raise ConfigError(
+            f"is {port}", expected="it must be between 0 and 65535 (0: any free one)", option="port"
+        )
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise ConfigError(
-            f"--host {host!r} has no address ({error}); use localhost, 0.0.0.0 for every network,"
-            " or an address of this machine"
+            f"{host!r} has no address ({error})",
+            action="use localhost, 0.0.0.0 for every network, or an address of this machine",
+            option="host",
         ) from None
     family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     with socket.socket(family, kind, protocol) as probe:
@@ -43,8 +46,9 @@ def free_address(host: str, port: int) -> Address:
             probe.bind(address)
         except OSError as error:
             raise ConfigError(
-                f"--host {host} --port {port}: cannot listen there ({error.strerror}); choose"
-                " another port, or 0 for any that is free"
+                f"{host} --port {port}: cannot listen there ({error.strerror})",
+                action="choose another port, or 0 for any that is free",
+                option="host",
             ) from None
         number, port = probe.getsockname()[:2]
     return Address(number, port, f"http://{_in_browser(host)}:{port}")

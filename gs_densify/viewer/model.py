@@ -49,11 +49,12 @@ def open_model(path: Path, *, step: int | None = None, data_root: Path | None = 
         return _open_run(path, step, data_root)
     if not path.exists():
         raise ResultError(
-            f"{path}: there is no such folder or file; give a folder that gs-train wrote, or a PLY"
+            f"{path}: there is no such folder or file",
+            action="give a folder that gs-train wrote, or a PLY",
         )
-    for option, value in (("--step", step), ("--data-root", data_root)):
+    for option, value in (("step", step), ("data-root", data_root)):
         if value is not None:
-            raise ConfigError(f"{option} says something about a run, but {path} is a file")
+            raise ConfigError(f"says something about a run, but {path} is a file", option=option)
     contents = load_model(path)
     settings = RenderSettings(antialiased=bool(contents.antialiased))
     return Model(path.name, contents.splats, settings, COLMAP_UP)

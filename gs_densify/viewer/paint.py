@@ -67,7 +67,8 @@ class Painter:
         except torch.cuda.OutOfMemoryError:
             raise BackendError(
                 f"GPU memory ran out for a picture of {width}x{height} pixels of"
-                f" {len(self.splats['means']):,} Gaussians; free memory, or use --device cpu"
+                f" {len(self.splats['means']):,} Gaussians",
+                action="free memory, or use --device cpu",
             ) from None
         return painted.mul(255).round().byte().cpu().numpy()
 

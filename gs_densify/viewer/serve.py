@@ -15,8 +15,8 @@ try:
     import viser
 except ModuleNotFoundError as error:
     raise BackendError(
-        f"gs-view needs viser, which cannot be imported here ({error}); run"
-        " pip install 'gs-densify[viewer]'"
+        f"gs-view needs viser, which cannot be imported here ({error})",
+        action="run pip install 'gs-densify[viewer]'",
     ) from None
 
 from gs_densify.viewer.address import Address
@@ -72,8 +72,9 @@ def _server(address: Address) -> Iterator[viser.ViserServer]:
     try:
         if server.get_port() != address.port:  # viser goes on to the next one that is free
             raise ConfigError(
-                f"--port {address.port} was taken in the meantime; choose another, or 0 for any"
-                " that is free"
+                f"{address.port} was taken in the meantime",
+                action="choose another, or 0 for any that is free",
+                option="port",
             )
         yield server
     finally:

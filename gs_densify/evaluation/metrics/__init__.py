@@ -107,15 +107,17 @@ def find_metric(name: str) -> Metric:
     if found is None:
         known = ", ".join(known_names()) or "none"
         raise ConfigError(
-            f"--evaluation.metrics has '{name}'; known: {known}; install the package that offers"
-            " it, or leave it out"
+            f"has '{name}'",
+            expected=f"known: {known}",
+            action="install the package that offers it, or leave it out",
+            option="evaluation.metrics",
         )
     metric, entry = found
     where = f"metric '{name}' ({origin(entry)})"
     if not isinstance(metric, Metric):
         raise ConfigError(f"{where}: is no gs_densify.evaluation.metrics.Metric")
     if not re.fullmatch(r"[A-Za-z]\w*", name) or name == NUM_GAUSSIANS:
-        raise ConfigError(f"{where}: cannot have this name; take letters, digits and _")
+        raise ConfigError(f"{where}: cannot have this name", action="take letters, digits and _")
     package = entry.value if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
     return dataclasses.replace(metric, package=package)
 
@@ -125,10 +127,14 @@ def check_further(names: Iterable[str]) -> None:
     for name in names:
         if name in ALWAYS:
             raise ConfigError(
-                f"--evaluation.metrics has '{name}', which is always computed; leave it out"
+                f"has '{name}', which is always computed",
+                action="leave it out",
+                option="evaluation.metrics",
             )
         if name in LPIPS:
             raise ConfigError(
-                f"--evaluation.metrics has '{name}'; LPIPS variants stand in --evaluation.lpips"
+                f"has '{name}'",
+                expected="LPIPS variants stand in --evaluation.lpips",
+                option="evaluation.metrics",
             )
         find_metric(name)

@@ -39,8 +39,9 @@ class GsplatRasterizer:
     def __init__(self) -> None:
         if not torch.cuda.is_available():
             raise BackendError(
-                "Rasteriser 'gsplat' was asked for and torch sees no CUDA device; gsplat runs on "
-                "NVIDIA GPUs only; install a CUDA build of torch on a GPU machine, or use the CPU."
+                "Rasteriser 'gsplat' was asked for and torch sees no CUDA device",
+                expected="gsplat runs on NVIDIA GPUs only",
+                action="install a CUDA build of torch on a GPU machine, or use the CPU",
             )
 
     def __call__(
@@ -69,8 +70,9 @@ class GsplatRasterizer:
         """
         if means.shape[0] == 0:
             raise BackendError(
-                "The scene holds 0 Gaussians; gsplat needs at least 1; "
-                "check that the strategy's pruning leaves some."
+                "The scene holds 0 Gaussians",
+                expected="gsplat needs at least 1",
+                action="check that the strategy's pruning leaves some",
             )
         render = _packed if packed else _unpacked
         image, alpha, info = render(

@@ -59,8 +59,9 @@ class ReferenceRasterizer:
         """
         if packed:
             raise BackendError(
-                "Packed mode was asked of the reference rasteriser; it is gsplat's alone; "
-                "leave packed off, or render with gsplat on a CUDA device."
+                "Packed mode was asked of the reference rasteriser",
+                expected="it is gsplat's alone",
+                action="leave packed off, or render with gsplat on a CUDA device",
             )
         projection = project(
             means,

@@ -59,8 +59,8 @@ class WeightedTerm:
         found = value.shape if isinstance(value, Tensor) else type(value).__name__
         if found != wanted:
             raise ConfigError(
-                f"the term '{self.name}' of the loss gave {found}; a tensor of shape {wanted} is"
-                " needed (of_views says which)"
+                f"the term '{self.name}' of the loss gave {found}",
+                expected=f"a tensor of shape {wanted} is needed (of_views says which)",
             )
         if of_views:
             return self.weight * (inputs.batch.weights * value).sum()
