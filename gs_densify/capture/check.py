@@ -71,7 +71,7 @@ class Capture:
 def check_capture(
     source: SceneSource, options: CheckOptions
 ) -> tuple[CaptureReport, Geometry | None]:
-    """Check the data set at `source.root`.
+    """Checks the data set at `source.root`.
 
     Returns:
         The report, and the cameras and points for a picture where the model gives some.
@@ -206,7 +206,7 @@ def _duplicates(
 def _plan(
     source: SceneSource, capture: Capture, photos: list[PhotoMeasures], options: CheckOptions
 ) -> Plan | None:
-    """Of the views that gs-train makes; where it refuses, of the `photos` as they are."""
+    """Plans the views that gs-train makes; where it refuses, the `photos` as they are."""
     if not photos:
         return None
     resized = capture.source.factor
@@ -236,7 +236,7 @@ def _plan(
 
 
 def _records(capture: Capture) -> tuple[PhotoRecord, ...]:
-    """One for each photo on disk or in the model, by name."""
+    """Returns one for each photo on disk or in the model, by name."""
     measures = {photo.name: photo for photo in capture.photos}
     images = {image.name: image for image in capture.model.images} if capture.model else {}
     has_observations = bool(capture.model and capture.model.track_lengths.any())

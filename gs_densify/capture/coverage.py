@@ -122,7 +122,7 @@ def geometry_of(model: CaptureModel) -> Geometry | None:
 
 
 def coverage_of(geometry: Geometry) -> Coverage:
-    """Measure the coverage."""
+    """Measures the coverage."""
     offsets = geometry.centers - geometry.middle
     distances = np.maximum(geometry.distances, 1e-12)
     typical = float(np.median(distances))

@@ -228,5 +228,5 @@ def _training(report: CaptureReport) -> Iterator[Finding]:
 
 
 def count(items: Sequence[object], noun: str) -> str:
-    """`1 photo`, `2 photos`."""
+    """Returns `1 photo`, `2 photos`."""
     return f"{len(items)} {noun}{'s' * (len(items) != 1)}"

@@ -30,14 +30,14 @@ class GpuMemory:
 
     @property
     def total(self) -> int:
-        """Sum of the parts."""
+        """Returns the sum of the parts."""
         return self.photos + self.model + self.working
 
 
 def gpu_memory(
     sizes: Iterable[Size], gaussians: int, image_budget: float, *, has_masks: bool = False
 ) -> GpuMemory:
-    """Expected memory; see docs/capture.md for the formula and how near it comes.
+    """Returns the expected memory; see docs/capture.md for the formula and how near it comes.
 
     Args:
         sizes: of the photos to train on.

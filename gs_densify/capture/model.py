@@ -67,7 +67,7 @@ class CaptureModel:
 
 
 def read_capture_model(folder: Path) -> CaptureModel:
-    """Read a model folder.
+    """Reads a model folder.
 
     Raises:
         SceneError: files that are damaged or contradictory, a pose that is not finite.

@@ -50,7 +50,7 @@ def list_photos(folder: Path) -> dict[str, Path]:
 def measure_photos(
     files: Mapping[str, Path], *, progress: bool = True
 ) -> tuple[list[PhotoMeasures], dict[str, str]]:
-    """Measure photos, by name, in parallel threads.
+    """Measures photos, by name, in parallel threads.
 
     Returns:
         The measures in the order of `files`, without those that gs-train would refuse too, and
@@ -119,7 +119,7 @@ def _measure(path: Path, name: str) -> PhotoMeasures:
 
 
 def _decode_small(path: Path) -> Image.Image:
-    """Grey, with `LONGEST_SIDE`. JPEG decoders make a small picture at a fraction of the cost."""
+    """Returns it grey, with `LONGEST_SIDE`. JPEG decoders make small pictures cheaply."""
     try:
         with Image.open(path) as opened:
             if opened.format == "JPEG" and opened.mode in ("L", "RGB"):

@@ -55,7 +55,7 @@ class _View:
 
 
 def save_picture(path: Path, geometry: Geometry, title: str, problems: Iterable[str]) -> None:
-    """Write a PNG.
+    """Writes a PNG.
 
     Args:
         path: of the file, which is replaced whole.
@@ -93,7 +93,7 @@ def draw_capture(geometry: Geometry, title: str, problems: set[str]) -> Image.Im
 
 
 def _region(geometry: Geometry) -> tuple[np.ndarray, float]:
-    """Centre and half width of what is shown: every camera, and the points among and near them."""
+    """Returns centre and half width of what is shown: all cameras, and points near them."""
     reach = 2.0 * float(np.linalg.norm(geometry.centers, axis=1).max())
     reach = max(reach, float(np.quantile(np.linalg.norm(geometry.points, axis=1), 0.5)))
     inner = geometry.points[np.linalg.norm(geometry.points, axis=1) <= reach]
@@ -152,7 +152,7 @@ def _draw_frame(draw: ImageDraw.ImageDraw, view: _View) -> None:
 
 
 def _label(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, anchor: str) -> None:
-    """Text on a ground of its own, so that points behind it do not blur it."""
+    """Draws text on a ground of its own, so that points behind it do not blur it."""
     font = _font(16)
     left, top, right, bottom = draw.textbbox(place, text, font=font, anchor=anchor)
     draw.rectangle([left - 8, top - 6, right + 8, bottom + 6], fill=_BACKGROUND)

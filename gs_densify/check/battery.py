@@ -147,7 +147,7 @@ def _survives_one(subject: Subject) -> str | None:
 
 
 def _survives_blindness(subject: Subject) -> str | None:
-    """To prune all that no view sees, or to refuse such a scene in words, is sound too."""
+    """Accepts pruning all that no view sees, or refusing such a scene in words: both are sound."""
     trainer, _ = subject.start(scene=subject.scene.out_of_sight())
     try:
         subject.advance(trainer, SHORT)

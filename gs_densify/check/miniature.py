@@ -40,7 +40,7 @@ class Miniature:
 
 
 def load_miniature() -> Miniature:
-    """Made from the tiny scene, which is generated on first use."""
+    """Makes it from the tiny scene, which is generated on first use."""
     loaded = load(TrainConfig(scene="tiny", device="cpu"))
     scene = loaded.scene
     return Miniature(

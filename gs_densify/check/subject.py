@@ -77,12 +77,12 @@ class Subject:
     def advance(
         self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None] = lambda row: None
     ) -> None:
-        """Train on to step `until`."""
+        """Trains on to step `until`."""
         with contextlib.redirect_stdout(self.printed), tqdm(disable=True) as bar:
             trainer.run(until, on_log, bar)
 
     def carry_out_main_run(self) -> None:
-        """The run that most checks look at; its error is kept, not raised."""
+        """Trains the run that most checks look at; its error is kept, not raised."""
         try:
             trainer, self.adapter = self.start()
             for step in (HALF, SHORT, STEPS):

@@ -16,7 +16,7 @@ from gs_densify.errors import GsDensifyError
 
 
 def run_command(program: str, command: Callable[[Sequence[str]], int | None]) -> None:
-    """Call `command` with the arguments, and exit with what it returns or raises."""
+    """Calls `command` with the arguments, and exits with what it returns or raises."""
     try:
         code = command(sys.argv[1:]) or 0
         sys.stdout.flush()
@@ -35,7 +35,7 @@ def run_command(program: str, command: Callable[[Sequence[str]], int | None]) ->
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Keep the garbage collector away from what is imported, which is no garbage.
+    """Keeps the garbage collector away from what is imported, which is no garbage.
 
     It would look through torch's modules again and again, and for up to a second at the end of the
     process. What is imported later it has to collect: Triton complains of objects that are left.

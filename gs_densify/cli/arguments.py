@@ -219,7 +219,7 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
 
 
 def _without_state(cls: type) -> type:
-    """`cls`, of which tyro does not show the fields with `init=False`: they are no options."""
+    """Returns `cls`, of which tyro shows no fields with `init=False`: they are no options."""
     own = [
         (
             one.name,

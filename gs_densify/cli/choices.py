@@ -177,7 +177,7 @@ def check_not_taken_back(
     given: Mapping[str, str],
     strategy_class: type,
 ) -> None:
-    """Refuse a --protocol or --preset of the command line of which a file takes a setting back.
+    """Refuses a --protocol or --preset of the command line of which a file takes a setting back.
 
     Args:
         file: what is taken over of it.
@@ -209,7 +209,7 @@ def check_not_taken_back(
 
 
 def _whole(text: str | None) -> int | None:
-    """`text` as a number; None where it is none, which is for the parser to say."""
+    """Returns `text` as a number; None where it is none, which is for the parser to say."""
     return int(text) if text and text.isascii() and text.isdigit() else None
 
 

@@ -88,7 +88,7 @@ _MODES = {
 
 
 def command(argv: Sequence[str]) -> None:
-    """Parse, and do the one thing that is asked for."""
+    """Parses, and dos the one thing that is asked for."""
     arguments: EvalArguments = parse(EvalArguments, argv, program=PROGRAM)
     mode = _mode(arguments)
     {"model": _score, "compare": _compare, "aggregate": _aggregate}[mode](
@@ -230,7 +230,7 @@ def _own_name(option: str) -> str:
 
 
 def main() -> None:
-    """Entry point of gs-eval."""
+    """Runs gs-eval."""
     run_command(PROGRAM, command)
 
 

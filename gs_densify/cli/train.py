@@ -9,7 +9,7 @@ from gs_densify.rendering import cuda_driver
 
 
 def command(argv: Sequence[str], started: float | None = None) -> None:
-    """Parse, train, and say where the files are; the clock runs since `started`."""
+    """Parses, trains, and says where the files are; the clock runs since `started`."""
     from gs_densify.cli import arguments
     from gs_densify.cli.app import importing
 
@@ -39,7 +39,7 @@ def command(argv: Sequence[str], started: float | None = None) -> None:
 
 
 def main() -> None:
-    """Entry point of gs-train."""
+    """Runs gs-train."""
     started = time.perf_counter()  # before tyro, and later torch, are imported
     if not {"-h", "--help", "--device=cpu", "cpu"} & {*sys.argv}:  # it would start in vain
         cuda_driver.begin_to_start()

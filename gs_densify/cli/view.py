@@ -33,7 +33,7 @@ class ViewArguments:
 
 
 def command(argv: Sequence[str]) -> None:
-    """Parse, load, serve until interrupted."""
+    """Parses, loads, serves until interrupted."""
     arguments: ViewArguments = parse(ViewArguments, argv, program=PROGRAM)
     from gs_densify.model.init import to_parameters
     from gs_densify.rendering.device import pick_device
@@ -55,7 +55,7 @@ def command(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Entry point of gs-view."""
+    """Runs gs-view."""
     run_command(PROGRAM, command)
 
 

@@ -49,7 +49,7 @@ class ConfigFile:
 
 
 def to_mapping(config: TrainConfig) -> dict[str, Any]:
-    """Plain, nested values; paths as text, `strategy` holding name and options together."""
+    """Returns plain, nested values; paths as text, `strategy` holding name and options together."""
     values = _plain(dataclasses.asdict(config))
     options = values.pop("strategy_options")
     values["strategy"] = {"name": values["strategy"], **options}
@@ -57,7 +57,7 @@ def to_mapping(config: TrainConfig) -> dict[str, Any]:
 
 
 def save_config(config: TrainConfig, path: Path) -> None:
-    """Write `config` so that `--config PATH` makes the same run, in another folder."""
+    """Writes `config` so that `--config PATH` makes the same run, in another folder."""
     values = {name: value for name, value in to_mapping(config).items() if name != "out"}
     values = {"format": FORMAT, **values}
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
@@ -66,7 +66,7 @@ def save_config(config: TrainConfig, path: Path) -> None:
 
 
 def read_config(path: Path) -> ConfigFile:
-    """Read a YAML file of options.
+    """Reads a YAML file of options.
 
     Raises:
         ConfigError: it cannot be read, holds something else, or an option that is gone.
@@ -177,7 +177,7 @@ def by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any
 
 
 def with_overrides(config: TrainConfig, overrides: Mapping[str, Any]) -> TrainConfig:
-    """`config` with values replaced by dotted name, e.g. {"init.opacity": 0.5}."""
+    """Returns `config` with values replaced by dotted name, e.g. {"init.opacity": 0.5}."""
     for dotted, value in overrides.items():
         config = _replaced(config, dotted.split("."), value)
     return config

@@ -15,12 +15,12 @@ _BOX = "│╭╮╰╯─"
 
 
 def one_line(text: str) -> str:
-    """`text` with every run of white space as one blank."""
+    """Returns `text` with every run of white space as one blank."""
     return " ".join(text.split())
 
 
 def parse(form: Callable[..., T] | Any, argv: Sequence[str], *, program: str, **options: Any) -> T:
-    """`tyro.cli`, whose complaint becomes a ConfigError of one line."""
+    """Calls `tyro.cli`, whose complaint becomes a ConfigError of one line."""
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):

@@ -25,7 +25,7 @@ def translate_retired_flags(argv: Sequence[str]) -> list[str]:
 
 
 def translate_retired(values: MutableMapping[str, Any], where: str) -> None:
-    """Replace options that are gone by what means the same now, in place.
+    """Replaces options that are gone by what means the same now, in place.
 
     Raises:
         ConfigError: one that nothing means any more.

@@ -13,7 +13,7 @@ BUDGET_OPTIONS = ("max_gaussians", "cap_max")  # ours, and that of gsplat's MCMC
 
 
 def with_fitted_schedule(config: TrainConfig) -> TrainConfig:
-    """`config` with the `schedule_factor` that fits its strategy's schedule to its steps.
+    """Returns `config` with the `schedule_factor` that fits its strategy's schedule to its steps.
 
     A factor that was asked for stays. It is 1 for a strategy that cannot be scaled.
     """

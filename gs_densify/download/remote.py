@@ -40,7 +40,7 @@ class RemoteFile(io.RawIOBase):
     """
 
     def __init__(self, url: str, *, pause: float = 1.0) -> None:
-        """Ask for the first byte, to learn the size and whether the server gives ranges.
+        """Asks for the first byte, to learn the size and whether the server gives ranges.
 
         Args:
             url: http or https.
@@ -77,11 +77,11 @@ class RemoteFile(io.RawIOBase):
             )
 
     def readable(self) -> bool:
-        """True."""
+        """Returns True."""
         return True
 
     def seekable(self) -> bool:
-        """True."""
+        """Returns True."""
         return True
 
     def tell(self) -> int:
@@ -89,7 +89,7 @@ class RemoteFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a byte; nothing is asked of the server."""
+        """Moves to a byte; nothing is asked of the server."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.length}[whence]
         if base + offset < 0:
             raise ValueError(f"position {base + offset} is before the file")
@@ -97,7 +97,7 @@ class RemoteFile(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Read up to `len(buffer)` bytes; 0 at the end of the file.
+        """Reads up to `len(buffer)` bytes; 0 at the end of the file.
 
         Raises:
             DownloadError: no byte after all tries, or the file changed in the meantime.
@@ -112,12 +112,12 @@ class RemoteFile(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Drops the connection."""
         self._drop()
         super().close()
 
     def save_whole(self, path: Path, on_bytes: Callable[[int], object] = lambda _: None) -> None:
-        """Write the whole file, for a server without ranges: each try starts at the first byte.
+        """Writes the whole file, for a server without ranges: each try starts at the first byte.
 
         Args:
             path: of the file to write.
@@ -228,7 +228,7 @@ def _length_of(answer: Any) -> int:
 
 
 def _md5_of(answer: Any) -> bytes | None:
-    """MD5 of the file as Google's storage announces it; it does so for most files."""
+    """Returns the MD5 of the file as Google's storage announces it; it does so for most files."""
     hashes = ",".join(answer.headers.get_all("x-goog-hash", []))
     for one in hashes.split(","):
         kind, _, value = one.strip().partition("=")

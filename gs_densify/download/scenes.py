@@ -47,7 +47,7 @@ def download_scenes(
     options: DownloadOptions,
     say: Callable[[str], None] = print,
 ) -> list[Path]:
-    """Fetch scenes into `data_root/NAME`; folders that are there stay as they are.
+    """Fetches scenes into `data_root/NAME`; folders that are there stay as they are.
 
     Args:
         names: scenes of Mip-NeRF 360.
@@ -124,7 +124,7 @@ def _fetch(
 def _opened(
     url: str, data_root: Path, options: DownloadOptions, say: Callable[[str], None]
 ) -> Iterator[tuple[BinaryIO, str]]:
-    """The archive as a seekable file, and what tells it from another version of it."""
+    """Returns the archive as a seekable file, and what tells it from another version of it."""
     with RemoteFile(url, pause=options.pause) as remote:
         source = f"{url} {remote.validator} {remote.length}"
         if remote.has_ranges:

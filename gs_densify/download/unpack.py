@@ -21,7 +21,7 @@ class PartialScene:
     """The folder in which a scene is put together."""
 
     def __init__(self, data_root: Path, name: str) -> None:
-        """For the scene `data_root/name`; nothing is written yet."""
+        """Prepares for the scene `data_root/name`; nothing is written yet."""
         self.name = name
         self.final = data_root / name
         self.work = data_root / f".{name}.part"
@@ -31,7 +31,7 @@ class PartialScene:
         return [folder for folder in folders if not (self.final / folder).exists()]
 
     def begin(self, source: str) -> None:
-        """Keep what was unpacked from the same `source` before, and nothing else."""
+        """Keeps what was unpacked from the same `source` before, and nothing else."""
         mark = self.work / _SOURCE
         if not (mark.is_file() and mark.read_text() == source):
             shutil.rmtree(self.work, ignore_errors=True)
@@ -79,7 +79,7 @@ class PartialScene:
         return PurePosixPath(*inside)
 
     def finish(self, folders: Sequence[str]) -> None:
-        """Move complete folders to their place."""
+        """Moves complete folders to their place."""
         for other in self.work.iterdir():  # of an earlier try, for other folders
             if other.is_dir() and other.name not in folders:
                 shutil.rmtree(other)
@@ -98,7 +98,7 @@ def unpack_member(
     path: Path,
     on_bytes: Callable[[int], object],
 ) -> None:
-    """Write one file whole, its CRC checked.
+    """Writes one file whole, its CRC checked.
 
     Raises:
         DownloadError: a damaged member.

@@ -75,7 +75,7 @@ def evaluate_views(
     progress: bool = False,
     on_view: Callable[[View, Tensor, Tensor], None] | None = None,
 ) -> Evaluation:
-    """Render every view and compare it with its photo.
+    """Renders every view and compares it with its photo.
 
     A metric sees the render as `scoring` quantises it, or as it left the rasteriser, clamped to
     [0, 1], as its `sees` says. A masked pixel of the render becomes the photo's; PSNR and SSIM
@@ -174,7 +174,7 @@ class _Pair:
 
 
 def mean_scores(views: Sequence[ViewScores]) -> Scores:
-    """Return the mean of each metric over the views; null where a view lacks it."""
+    """Returns the mean of each metric over the views; null where a view lacks it."""
     means: dict[str, float | None] = {}
     for name in dict.fromkeys(name for view in views for name in view.scores):
         values = [view.scores.get(name) for view in views]

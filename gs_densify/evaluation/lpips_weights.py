@@ -97,7 +97,7 @@ BACKBONES = {
 
 
 def find_weights(backbone: str, weights_dir: str | Path | None = None) -> Path:
-    """Return the file with the weights of a backbone, downloading it where need be.
+    """Returns the file with the weights of a backbone, downloading it where need be.
 
     Raises:
         LpipsUnavailable: where it can be had nowhere, or the folder given does not exist.
@@ -144,7 +144,7 @@ def _download_once(backbone: str) -> Path:
 
 
 def download_weights(backbone: str, folder: Path) -> Path:
-    """Download torchvision's file of a backbone, check the hash in its name, and return its path.
+    """Downloads torchvision's file of a backbone, checks the hash in its name; returns its path.
 
     Raises:
         LpipsUnavailable: where it cannot be had.
@@ -163,7 +163,7 @@ def download_weights(backbone: str, folder: Path) -> Path:
 
 @contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """torch.hub has no timeout of its own and may wait for ever behind a firewall."""
+    """Sets a timeout: torch.hub has none of its own and may wait for ever behind a firewall."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -173,7 +173,7 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 
 
 def load_weights(backbone: str, path: Path) -> dict[str, Tensor]:
-    """Read the state dict of a backbone's layers: keys `0.weight`, `0.bias`, ...
+    """Reads the state dict of a backbone's layers: keys `0.weight`, `0.bias`, ...
 
     Raises:
         LpipsUnavailable: for a file that is damaged or holds something else.
@@ -190,7 +190,7 @@ def load_weights(backbone: str, path: Path) -> dict[str, Tensor]:
 
 
 def require_shapes(backbone: str, weights: Mapping[str, Tensor], source: str) -> None:
-    """Refuse what does not fit the layers of a backbone, with a LpipsUnavailable."""
+    """Refuses what does not fit the layers of a backbone, with a LpipsUnavailable."""
     expected: dict[str, tuple[int, ...]] = {}
     for i, layer in BACKBONES[backbone].convolutions:
         channels_in, channels_out, kernel = layer[:3]

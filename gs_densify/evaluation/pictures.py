@@ -21,7 +21,7 @@ def picture_writer(
     names: set[str] | None = None,
     start: Callable[..., object] = lambda function, *arguments: function(*arguments),
 ) -> Callable[[NamedView, Tensor, Tensor], None]:
-    """Return an `on_view` for `evaluate_views` that writes the pictures of these views, or all.
+    """Returns an `on_view` for `evaluate_views` that writes the pictures of these views, or all.
 
     Args:
         folder: for the pictures.
@@ -37,7 +37,7 @@ def picture_writer(
 
 
 def save_comparison(path: str | Path, truth: Tensor, rendered: Tensor) -> None:
-    """Write `photo | render | absolute error` [H, 3W, 3] as a PNG, making its folder.
+    """Writes `photo | render | absolute error` [H, 3W, 3] as a PNG, making its folder.
 
     Args:
         path: the file.
@@ -52,7 +52,7 @@ def save_comparison(path: str | Path, truth: Tensor, rendered: Tensor) -> None:
 
 
 def save_differences(folder: Path, first: Path, second: Path, view_names: Iterable[str]) -> int:
-    """`save_difference` of the views of which both evaluations have a picture; returns how many.
+    """Calls `save_difference` for the views that both have pictures of; returns how many.
 
     Args:
         folder: for the pictures.
@@ -69,7 +69,7 @@ def save_differences(folder: Path, first: Path, second: Path, view_names: Iterab
 
 
 def save_difference(path: str | Path, first: str | Path, second: str | Path) -> bool:
-    """Write `photo | first | second | which is nearer` of two files of `save_comparison`.
+    """Writes `photo | first | second | which is nearer` of two files of `save_comparison`.
 
     The last part is the change of the absolute error, four times enlarged: green where the second
     render is nearer to the photo than the first, red where it is farther. Returns False, and writes
@@ -109,7 +109,7 @@ def _write(path: str | Path, pixels: np.ndarray) -> None:
 
 
 def picture_name(view_name: str) -> str:
-    """Return a file name for a view: one component, and another one for every other view.
+    """Returns a file name for a view: one component, and another one for every other view.
 
     A name of plain characters keeps them: `DSC01.JPG` gives `DSC01.JPG.png`. Anything else, such as
     a sub-folder, becomes `_` and a short hash of the whole name tells such names apart.

@@ -14,7 +14,7 @@ from gs_densify.scene.scene import Scene
 def build_protocol(
     scene: Scene, scoring: Scoring, *, name: str, is_official: bool, conditions: Conditions
 ) -> Protocol:
-    """Describe how `scene` is scored.
+    """Describes how `scene` is scored.
 
     Args:
         scene: the scene as it was loaded.

@@ -6,7 +6,7 @@ from gs_densify.results import Quantisation
 
 
 def quantize(image: Tensor, how: Quantisation = "uint8-round") -> Tensor:
-    """Clamp to [0, 1] and give what a saved 8-bit picture would be read back as.
+    """Clamps to [0, 1] and gives what a saved 8-bit picture would be read back as.
 
     `uint8-round` takes the nearest of 256 levels, `uint8-truncate` the level below (numpy's
     `astype`), and `float` leaves the values as they are.

@@ -23,7 +23,7 @@ class Scoring:
     """Further metrics, of `metrics.known_names`."""
 
     def __post_init__(self) -> None:
-        """Refuse an LPIPS variant that there is not."""
+        """Refuses an LPIPS variant that there is not."""
         unknown = [name for name in self.lpips if name not in LPIPS]
         if unknown:
             raise ValueError(f"unknown LPIPS {unknown}; known: {list(LPIPS)}")

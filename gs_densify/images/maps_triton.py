@@ -60,7 +60,7 @@ def _maps(
     rows, a, b, out, height, width, SSIM_WEIGHT: tl.constexpr, C1: tl.constexpr, C2: tl.constexpr,
     LUMA: tl.constexpr, WINDOW: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The photometric error of a by b, and Sobel's magnitude of b: out [2, C*H, W]."""
+    """Computes the photometric error of a by b, and Sobel's magnitude of b: out [2, C*H, W]."""
     row = 3 * width
     y = tl.program_id(0) % height
     first = (tl.program_id(0) - y).to(tl.int64)  # of the image's rows

@@ -64,7 +64,7 @@ def _loss_of_blurred(
     SSIM_WEIGHT: tl.constexpr, NEEDS_GRAD: tl.constexpr, C: tl.constexpr, WINDOW: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Each program's share of L1, of 1 - SSIM and of the loss: partials [3, programs].
+    """Computes each program's share of L1, of 1 - SSIM and of the loss: partials [3, programs].
 
     derivatives [B*H, 3, row_out]: of SSIM by the blurred a, a*a and a*b.
     """
@@ -112,7 +112,7 @@ def _loss_of_blurred(
 def _spread_columns(
     derivatives, out, height, row, C: tl.constexpr, WINDOW: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """The transposed blur down the columns: out [B*H, 3, row_out]."""
+    """Applies the transposed blur down the columns: out [B*H, 3, row_out]."""
     y = tl.program_id(0).to(tl.int64)
     x = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     row_out = row - (len(WINDOW) - 1) * C
@@ -137,7 +137,7 @@ def _gradient(
     spread, a, b, weights, grad_loss, out, height, row, SSIM_WEIGHT: tl.constexpr, C: tl.constexpr,
     WINDOW: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The transposed blur along the rows, and the gradient of the loss by a."""
+    """Applies the transposed blur along the rows, and the gradient of the loss by a."""
     y = tl.program_id(0).to(tl.int64)
     x = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     row_out = row - (len(WINDOW) - 1) * C
@@ -203,7 +203,7 @@ class PhotometricLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Spread the derivatives over the pixels under each window."""
+        """Spreads the derivatives over the pixels under each window."""
         if grads[0] is None:
             return (None,) * 7
         a, b, weights, derivatives = ctx.saved_tensors

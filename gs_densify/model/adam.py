@@ -58,7 +58,7 @@ class _Step(NamedTuple):
 
 @torch.no_grad()
 def update(optimizers: Mapping[str, Optimizer], visible: Tensor | None = None) -> None:
-    """Step every optimiser and set the gradients to None; without a gradient nothing is stepped.
+    """Steps every optimiser and sets the gradients to None; without a gradient nothing is stepped.
 
     Where `visible` [N] (bool) is given, only these rows of the parameters [N,...] are updated;
     other rows and their moments stay as they are (Taming 3DGS, arXiv 2406.15643). The bias
@@ -102,7 +102,7 @@ def _runs_kernels(parameter: Tensor) -> bool:
 
 
 def _step_with_kernel(optimizers: Sequence[Optimizer], visible: Tensor | None) -> None:
-    """One launch, or one for each number of rows and betas where optimisers differ in them."""
+    """Makes one launch, or one for each number of rows and betas where optimisers differ."""
     launches: dict[tuple[int, tuple[float, float]], list[_Step]] = defaultdict(list)
     for optimizer in optimizers:
         group = optimizer.param_groups[0]
@@ -118,7 +118,7 @@ def _step_with_kernel(optimizers: Sequence[Optimizer], visible: Tensor | None) -
 
 
 def _next_step(parameter: Tensor, group: dict[str, Any], state: dict[str, Any]) -> _Step:
-    """Count the step in `state`, which is made where it is empty."""
+    """Counts the step in `state`, which is made where it is empty."""
     if not state:
         state["step"] = torch.tensor(0.0)
         state["exp_avg"], state["exp_avg_sq"] = (torch.zeros_like(parameter) for _ in range(2))
@@ -162,7 +162,7 @@ def _step_with_torch(optimizer: Optimizer, visible: Tensor | None) -> None:
 
 
 def _align_gradients(optimizer: Optimizer) -> None:
-    """Give gradients the strides of their parameters; torch 2.13 fused on a CPU takes them so."""
+    """Gives gradients the strides of their parameters; torch 2.13 fused on a CPU takes them so."""
     for parameter in _parameters(optimizer):
         grad = parameter.grad
         if grad is None or grad.is_sparse or grad.stride() == parameter.stride():

@@ -24,7 +24,7 @@ def covariances(quats: Tensor, scales: Tensor) -> Tensor:
 
 
 def rotate(quats: Tensor, vectors: Tensor) -> Tensor:
-    """R v [..., 3] of unit quaternions [..., 4] (wxyz) and vectors [..., 3].
+    """Returns R v [..., 3] of unit quaternions [..., 4] (wxyz) and vectors [..., 3].
 
     Without the matrices, whose products are slow for millions of them; a quaternion with its w
     negated turns back.

@@ -26,7 +26,7 @@ def sh_degree_of(splats: Splats) -> int:
 
 
 def neighbour_distances(points: np.ndarray, *, floor: float) -> np.ndarray:
-    """Root mean squared distance [P] to the 3 nearest other points, at least `floor`.
+    """Returns the root mean squared distance [P] to the 3 nearest other points, at least `floor`.
 
     The floor keeps the log-scale of duplicated points finite (Inria's code clamps likewise).
     """
@@ -48,7 +48,7 @@ def create_splats(
     init_scale: float,
     device: torch.device,
 ) -> torch.nn.ParameterDict:
-    """Isotropic Gaussians at the SfM points [P,3] with colours [P,3] uint8 (3DGS, section 5).
+    """Creates isotropic Gaussians at SfM points [P,3] with colours [P,3] uint8 (3DGS, section 5).
 
     `init_scale` multiplies the distance to the 3 nearest neighbours, `init_opacity` is in (0, 1).
     """
@@ -90,7 +90,7 @@ def create_optimizers(
     batch_size: int = 1,
     weight_decay: float = 0.0,
 ) -> dict[str, torch.optim.Optimizer]:
-    """One Adam for each parameter, in one group each, as gsplat's operations expect.
+    """Creates one Adam for each parameter, in one group each, as gsplat's operations expect.
 
     With several views a step, learning rates grow with the square root of the batch and the
     moments' decay is set so that they span the same number of views

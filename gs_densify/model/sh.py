@@ -67,7 +67,7 @@ def sh_bases(degree: int, dirs: Tensor) -> Tensor:
 
 
 def eval_sh(degree: int, dirs: Tensor, coeffs: Tensor) -> Tensor:
-    """Sum of the coefficients times their basis functions, without the +0.5 offset of colours.
+    """Returns the sum of coefficients times basis functions, without the +0.5 offset of colours.
 
     Args:
         degree: 0 to 3.

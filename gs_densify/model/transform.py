@@ -13,7 +13,7 @@ from gs_densify.model.types import Splats
 
 
 def transform_splats(splats: Splats, transform: Tensor | np.ndarray) -> dict[str, Tensor]:
-    """Return the Gaussians moved by a similarity x -> s R x + t.
+    """Returns the Gaussians moved by a similarity x -> s R x + t.
 
     A covariance becomes s^2 R S R^T and the colour seen along R d is the one that was seen along d.
     Other entries than the six parameters are left out.
@@ -47,7 +47,7 @@ def transform_splats(splats: Splats, transform: Tensor | np.ndarray) -> dict[str
 def _split_similarity(
     transform: Tensor | np.ndarray,
 ) -> tuple[Tensor, float, Tensor]:
-    """Return R [3, 3], s and t [3] in float64 on the CPU."""
+    """Returns R [3, 3], s and t [3] in float64 on the CPU."""
     matrix = torch.as_tensor(transform).detach().to("cpu", torch.float64)
     if matrix.shape != (4, 4) or not bool(matrix.isfinite().all()):
         raise ConfigError(
@@ -71,7 +71,7 @@ def _split_similarity(
 
 
 def _multiply_quats(left: Tensor, right: Tensor) -> Tensor:
-    """Hamilton product of wxyz quaternions, [4] and [N, 4]."""
+    """Returns the Hamilton product of wxyz quaternions, [4] and [N, 4]."""
     w, v = left[0], left[1:]
     real, imaginary = right[:, :1], right[:, 1:]
     cross = torch.linalg.cross(v.expand_as(imaginary), imaginary)

@@ -12,7 +12,7 @@ Colors = Tensor | tuple[Tensor, Tensor]
 
 
 def in_one(colors: Colors) -> Tensor:
-    """SH coefficients in one tensor."""
+    """Returns SH coefficients in one tensor."""
     return torch.cat(colors, dim=1) if isinstance(colors, tuple) else colors
 
 

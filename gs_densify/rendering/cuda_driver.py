@@ -8,7 +8,7 @@ LIBRARY = "libcuda.so.1"
 
 
 def begin_to_start() -> None:
-    """Start the driver in a thread beside the import of torch; without a driver nothing happens.
+    """Starts the driver in a thread beside the import of torch; without a driver nothing happens.
 
     It asks every GPU of the host, which takes up to seconds, and does so without Python's lock. At
     the end of the process the thread is waited for: the driver must not end while it starts.

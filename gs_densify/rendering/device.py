@@ -16,7 +16,7 @@ _ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` takes a GPU when there is one; `cuda` without one is an error."""
+    """Takes a GPU for `auto` when there is one; `cuda` without one is an error."""
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
         raise BackendError(
@@ -35,7 +35,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def suit_threads(device: torch.device, views: Iterable[View]) -> None:
-    """Use one thread for views that are small, on a CPU.
+    """Uses one thread for views that are small, on a CPU.
 
     Several save a fifth of the time on a machine of their own, and wait for one another for many
     times that beside another job. OMP_NUM_THREADS, where it is set, counts for more.
@@ -46,14 +46,14 @@ def suit_threads(device: torch.device, views: Iterable[View]) -> None:
 
 
 def wait_for(device: torch.device) -> None:
-    """Return when the GPU has done all it was asked for; at once on a CPU."""
+    """Returns when the GPU has done all it was asked for; at once on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 @contextmanager
 def memory_shortage(say: Callable[[], str]) -> Iterator[None]:
-    """Make torch's error of a full GPU a BackendError: that memory ran out, and what `say` adds."""
+    """Makes torch's error of a full GPU a BackendError: memory ran out, and what `say` adds."""
     try:
         yield
     except torch.cuda.OutOfMemoryError:

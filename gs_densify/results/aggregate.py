@@ -85,7 +85,7 @@ class Aggregate:
 
 
 def aggregate(runs: Sequence[Scored], *, mean: str | None = None) -> Aggregate:
-    """Average runs over scenes and seeds, for each strategy.
+    """Averages runs over scenes and seeds, for each strategy.
 
     Args:
         runs: one for each strategy, scene and seed.
@@ -159,7 +159,7 @@ def _table(runs: Iterable[Scored]) -> Table:
 
 
 def _check_same_training(first: Scored, other: Scored) -> None:
-    """A spread over seeds is of runs that differ in nothing else.
+    """Refuses runs that differ in more than the seed, over which a spread is taken.
 
     An option that only one of them has came with a later release, whose default is what was before.
     """
@@ -251,7 +251,7 @@ def _means(scenes: Iterable[str], wanted: str | None) -> dict[str, list[str]]:
 
 
 def _spreads(quantities: Sequence[str], seeds: Sequence[Sequence[Scored]]) -> dict[str, Spread]:
-    """For each quantity the mean over the runs of a seed, over the seeds."""
+    """Returns for each quantity the mean over the runs of a seed, over the seeds."""
     return {name: _spread([_mean(name, runs) for runs in seeds]) for name in quantities}
 
 

@@ -47,7 +47,7 @@ class Comparison:
 
 
 def compare(first: Scored, second: Scored, *, force: bool = False) -> Comparison:
-    """Compare two models; with `force` also under different protocols, on the views of both.
+    """Compares two models; with `force` also under different protocols, on the views of both.
 
     Raises:
         ResultError: where the protocols differ and it is not forced, or no view is common.

@@ -18,7 +18,7 @@ _INRIA = {"SSIM": "ssim", "PSNR": "psnr", "LPIPS": "lpips_vgg_01"}
 def save_compat(
     folder: Path, results: Results, per_view: PerView, cameras: Sequence[dict[str, Any]]
 ) -> None:
-    """Write the files of other trainers into `folder`.
+    """Writes the files of other trainers into `folder`.
 
     Args:
         folder: gets `gsplat/stats/val_step{N-1}.json` for each evaluation, `inria/results.json`,

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def decode(kind: type[T], value: Any, where: str) -> T:
-    """Build a `kind` (a dataclass of the schema) from what `json.loads` returned.
+    """Builds a `kind` (a dataclass of the schema) from what `json.loads` returned.
 
     Integers pass for floats; nothing else is converted. An unknown key is refused, since it means
     that the file holds something that this version cannot keep.

@@ -25,7 +25,7 @@ T = TypeVar("T", Results, PerView, EvaluationResults)
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a binary file that becomes `path` when the block ends without an exception.
+    """Opens a binary file that becomes `path` when the block ends without an exception.
 
     Raises:
         ResultError: when the folder cannot be written to.
@@ -52,7 +52,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def save_json(path: str | Path, value: Any) -> None:
-    """Write a dataclass of the schema, or a plain JSON value, atomically and indented.
+    """Writes a dataclass of the schema, or a plain JSON value, atomically and indented.
 
     Raises:
         ResultError: for NaN or an infinity anywhere inside, naming the place.
@@ -63,7 +63,7 @@ def save_json(path: str | Path, value: Any) -> None:
 
 
 def to_json(value: Any, *, where: str, indent: int | None = None) -> str:
-    """Return `value` as JSON text; paths become text.
+    """Returns `value` as JSON text; paths become text.
 
     Raises:
         ResultError: for NaN or an infinity; the message starts with `where` and names the key.
@@ -91,7 +91,7 @@ def _non_finite(value: Any, place: str = "") -> Iterator[str]:
 
 
 def load_json(path: str | Path) -> Any:
-    """Return the value that a JSON file holds.
+    """Returns the value that a JSON file holds.
 
     Raises:
         ResultError: when the file is missing, unreadable or no JSON.
@@ -116,7 +116,7 @@ def _refuse_constant(name: str) -> float:
 
 
 def load_results(path: str | Path) -> Results:
-    """Read `results.json`, of this schema version or an older one.
+    """Reads `results.json`, of this schema version or an older one.
 
     Raises:
         ResultError: for a file that is missing, damaged, or of a later schema version.
@@ -125,7 +125,7 @@ def load_results(path: str | Path) -> Results:
 
 
 def load_per_view(path: str | Path) -> PerView:
-    """Read `per_view.json`, of this schema version or an older one.
+    """Reads `per_view.json`, of this schema version or an older one.
 
     Raises:
         ResultError: for a file that is missing, damaged, or of a later schema version.
@@ -134,7 +134,7 @@ def load_per_view(path: str | Path) -> PerView:
 
 
 def load_evaluation(path: str | Path) -> EvaluationResults:
-    """Read `evaluation.json`.
+    """Reads `evaluation.json`.
 
     Raises:
         ResultError: for a file that is missing, damaged, or of a later schema version.

@@ -14,7 +14,7 @@ class MetricsLog:
     """Appends rows; each is on disk as a whole line when `append` returns."""
 
     def __init__(self, path: str | Path, *, resume_step: int | None = None) -> None:
-        """Open `path` for appending, making its folder where needed.
+        """Opens `path` for appending, making its folder where needed.
 
         With `resume_step`, for a run that goes on from a checkpoint of that step, the rows of later
         steps are removed first, and so is a last line that was cut off.
@@ -37,7 +37,7 @@ class MetricsLog:
             raise
 
     def _check_end(self) -> None:
-        """A line glued to half of another would damage both."""
+        """Refuses a file that ends amid a line: one glued to half of another would damage both."""
         if self._file.tell() == 0:
             return
         self._file.seek(-1, 2)
@@ -48,7 +48,7 @@ class MetricsLog:
             )
 
     def append(self, row: MetricsRow) -> None:
-        """Write one line and flush it.
+        """Writes one line and flushes it.
 
         Raises:
             ResultError: for NaN or an infinity, and when the disk refuses the line.
@@ -61,11 +61,11 @@ class MetricsLog:
             raise ResultError(f"{self.path}: cannot be written ({error.strerror}).") from error
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
         self._file.close()
 
     def __enter__(self) -> "MetricsLog":
-        """Return self."""
+        """Returns self."""
         return self
 
     def __exit__(
@@ -74,12 +74,12 @@ class MetricsLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the file."""
+        """Closes the file."""
         self.close()
 
 
 def read_metrics(path: str | Path) -> list[MetricsRow]:
-    """Read every line of `metrics.jsonl`.
+    """Reads every line of `metrics.jsonl`.
 
     Raises:
         ResultError: for a missing file, or the first damaged line, with its number.

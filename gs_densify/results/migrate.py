@@ -29,7 +29,7 @@ def to_current(kind: Any, value: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _results_from_1(value: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 had one way of scoring, and kept the conditions outside of the protocol."""
+    """Converts version 1: one way of scoring, and conditions outside of the protocol."""
     config = value["config"]
     conditions = {
         "seed": value["seed"],

@@ -27,7 +27,7 @@ class ImageSize:
     count: int
 
     def __str__(self) -> str:
-        """Return e.g. `185 of 1297x840`."""
+        """Returns e.g. `185 of 1297x840`."""
         return f"{self.count} of {self.width}x{self.height}"
 
 
@@ -59,7 +59,7 @@ class MetricRecord:
     """Whose code it was, with its version."""
 
     def __post_init__(self) -> None:
-        """Refuse a format that is none, and a render that there is not."""
+        """Refuses a format that is none, and a render that there is not."""
         if not re.fullmatch(r",?\.[0-9][efg%]", self.format):
             raise ValueError(f"format {self.format!r} is not like '.3f'")
         if self.sees not in ("quantised", "float"):

@@ -35,7 +35,7 @@ class Scores(dict[str, float | None]):
         values: Mapping[str, float | None] | Iterable[tuple[str, float | None]] = (),
         **named: float | None,
     ) -> None:
-        """Take values by name, as `dict` does."""
+        """Takes values by name, as `dict` does."""
         super().__init__({**dict.fromkeys(STANDARD_METRICS), **dict(values), **named})
 
     def missing(self) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ class Results:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        """Refuse a null score without a reason, a reason for a score that is there, and a score
+        """Refuses a null score without a reason, a reason for a score that is there, and a score
         that the protocol does not describe."""
         _check_scores(self.scores, self.unavailable, self.protocol)
 
@@ -171,7 +171,7 @@ class EvaluationResults:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        """Refuse a null score without a reason, a reason for a score that is there, and a score
+        """Refuses a null score without a reason, a reason for a score that is there, and a score
         that the protocol does not describe."""
         _check_scores(self.scores, self.unavailable, self.protocol)
 
@@ -238,7 +238,7 @@ class MetricsRow:
     """Decibel, mean over the test views; null on lines without an evaluation."""
 
     def __post_init__(self) -> None:
-        """Add the terms that every line has; refuse one with the name of another figure."""
+        """Adds the terms that every line has; refuses one with the name of another figure."""
         taken = {item.name for item in fields(self) if not is_flat(item)} & self.terms.keys()
         if taken:
             raise ValueError(f"a term of the loss cannot be named {min(taken)!r}")

@@ -33,7 +33,7 @@ def is_scored(path: Path) -> bool:
 
 
 def load_scored(folder: Path) -> Scored:
-    """Read what gs-train left in `folder` at its end, or what gs-eval wrote.
+    """Reads what gs-train left in `folder` at its end, or what gs-eval wrote.
 
     Raises:
         ResultError: where there is neither, or the files are damaged or do not belong together.

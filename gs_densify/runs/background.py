@@ -23,7 +23,7 @@ class Background:
         return self
 
     def start(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Begin `function(*arguments)`; where four calls are not done yet, wait for the first.
+        """Begins `function(*arguments)`; where four calls are not done yet, waits for the first.
 
         So the arguments, which may be large, do not pile up.
         """
@@ -32,7 +32,7 @@ class Background:
         self._begun.append(self._pool.submit(function, *arguments))
 
     def wait(self) -> None:
-        """Return when every call is done.
+        """Returns when every call is done.
 
         Raises:
             Exception: the first that a call raised, in the order in which they were begun.

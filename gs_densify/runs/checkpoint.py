@@ -53,13 +53,13 @@ def latest_checkpoint(run: Path) -> Path:
 
 
 def remove_unfinished(run: Path) -> None:
-    """Remove what a process left that was killed while it wrote a checkpoint."""
+    """Removes what a process left that was killed while it wrote a checkpoint."""
     for path in (run / "checkpoints").glob(".step_*.pt.*"):
         path.unlink()
 
 
 def save_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
-    """Write `contents` atomically: the file appears whole, and on the disk, or not at all.
+    """Writes `contents` atomically: the file appears whole, and on the disk, or not at all.
 
     Raises:
         ResultError: it cannot be written.
@@ -107,12 +107,12 @@ def load_checkpoint(path: Path, device: torch.device | str | None) -> dict[str, 
 
 
 def _where_it_was(storage: Any, location: str) -> Any:
-    """For torch.load: None lets it take the place that a tensor had."""
+    """Is for torch.load: None lets it take the place that a tensor had."""
     return None if torch.cuda.is_available() or location == "cpu" else storage
 
 
 def to_bytes(contents: Mapping[str, Any]) -> bytes:
-    """`contents` as a checkpoint holds them; StrategyError where it cannot."""
+    """Returns `contents` as a checkpoint holds them; StrategyError where it cannot."""
     buffer = io.BytesIO()
     try:
         torch.save(dict(contents), buffer)
@@ -153,7 +153,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """Undo everything drawn since `random_state` was taken."""
+    """Undoes everything drawn since `random_state` was taken."""
     torch.set_rng_state(state["torch"].cpu())
     if device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)

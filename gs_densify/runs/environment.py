@@ -64,7 +64,7 @@ def conditions(
 
 
 def forget_peak_memory(device: torch.device) -> None:
-    """Count the device's peak from now on: of several runs in a process each has its own."""
+    """Counts the device's peak from now on: of several runs in a process each has its own."""
     gc.collect()  # a trainer and its probe refer to each other
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -33,7 +33,7 @@ _SCORING_OPTIONS = ("scene", "data_root", "downscale", "protocol", "render", "da
 def evaluate_model(
     model: OpenedModel, out: Path | None, command: Sequence[str]
 ) -> tuple[EvaluationResults, Path]:
-    """Score `model` and write the files into `out`; returns the results and the folder.
+    """Scores `model` and writes the files into `out`; returns the results and the folder.
 
     Without `out` the folder is `evaluations/TIME` in the run, or `evaluations/NAME_TIME` beside a
     PLY.

@@ -50,7 +50,7 @@ class Forecast:
 
 
 def forecast(config: TrainConfig) -> Forecast:
-    """Load the scene, and time some steps at the first and the last number of Gaussians."""
+    """Loads the scene, and times some steps at the first and the last number of Gaussians."""
     check_further(config.evaluation.metrics)
     device = pick_device(config.device)
     require_device(config.strategy, device.type)
@@ -91,7 +91,7 @@ def _limit(config: TrainConfig, strategy: Any) -> int | None:
 
 
 def _seconds(config: TrainConfig, strategy: Any, at_first: float, at_last: float) -> float:
-    """Growth takes until refinement stops, or half of the steps where a strategy does not say."""
+    """Returns the seconds; growth ends with refinement, or half-way where nothing is said."""
     growth = min(config.steps, getattr(strategy, "refine_stop_iter", config.steps // 2))
     return 1e-3 * (growth * (at_first + at_last) / 2 + (config.steps - growth) * at_last)
 

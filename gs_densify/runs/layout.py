@@ -66,7 +66,7 @@ def check_unfinished(run: Path) -> None:
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Keep other processes from training in a run's folder; ConfigError where one does."""
+    """Keeps other processes from training in a run's folder; ConfigError where one does."""
     descriptor = os.open(run, os.O_RDONLY)
     try:
         try:
@@ -81,7 +81,7 @@ def locked(run: Path) -> Iterator[None]:
 
 
 def create_folder(out: Path | None, default: Path) -> Path:
-    """Make `out`, or else `default`, with a number behind it where it is taken.
+    """Makes `out`, or else `default`, with a number behind it where it is taken.
 
     Commands that begin at the same time have a folder each.
 

@@ -87,7 +87,7 @@ def near_plane_of(config: TrainConfig, scene: Scene, found: Found = NOTHING_FOUN
 def load(
     config: TrainConfig, *, test_only: bool = False, found: Found = NOTHING_FOUND
 ) -> LoadedScene:
-    """Read the scene of a configuration.
+    """Reads the scene of a configuration.
 
     Args:
         config: the configuration.

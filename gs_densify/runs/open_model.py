@@ -52,7 +52,7 @@ class OpenedModel:
 
 
 def open_model(path: Path, request: Request) -> OpenedModel:
-    """Read a model.
+    """Reads a model.
 
     Raises:
         ResultError: where there is none, or it is damaged.

@@ -51,7 +51,7 @@ class RunState:
     """Steps from which another process went on."""
 
     def note_memory(self, now: PeakMemory) -> None:
-        """Keep the larger of two peaks, part by part."""
+        """Keeps the larger of two peaks, part by part."""
         self.peak_memory = PeakMemory(
             device=_larger(self.peak_memory.device, now.device),
             host=_larger(self.peak_memory.host, now.host),
@@ -85,7 +85,7 @@ def state_in(checkpoint: Mapping[str, Any], path: Path) -> RunState:
 
 
 def digest(scene: Scene) -> str:
-    """Of the names, sizes and split of a scene's photos and the number of its points."""
+    """Returns one of the names, sizes and split of a scene's photos and its number of points."""
     held_out = {view.name for view in scene.test_views}
     views = [(view.name, view.width, view.height, view.name in held_out) for view in scene.views]
     return hashlib.sha256(repr((views, len(scene.points))).encode()).hexdigest()

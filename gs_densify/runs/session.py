@@ -69,7 +69,7 @@ class RunProcess:
         state: RunState,
         clock: Stopwatch,
     ) -> None:
-        """`clock` runs since the process was asked to begin."""
+        """Takes a `clock` that runs since the process was asked to begin."""
         self.config, self.folder, self.loaded, self.device = config, folder, loaded, device
         self.state, self.clock, self.writing = state, clock, Background()
         self.before = dataclasses.replace(state)
@@ -99,7 +99,7 @@ class RunProcess:
         return trainer
 
     def finish(self, trainer: Trainer) -> Results:
-        """Train to the last step and write the files."""
+        """Trains to the last step and writes the files."""
         shortage = memory_shortage(
             lambda: (
                 f"after step {trainer.progress.step} with {len(trainer.splats['means']):,}"
@@ -123,7 +123,7 @@ class RunProcess:
             raise
 
     def _train_and_evaluate(self, trainer: Trainer) -> Evaluation:
-        """To the last step, with a checkpoint at every stop; the last evaluation.
+        """Trains to the last step, with a checkpoint at every stop; the last evaluation.
 
         What is checkpointed and what is scored at a step is the same model: files are written while
         it is scored, and it is trained on when both are done. A run that goes on from a checkpoint
@@ -172,7 +172,7 @@ class RunProcess:
     def _train(
         self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm
     ) -> None:
-        """Train to step `until`, and trace the steps that --profile names among them."""
+        """Trains to step `until`, and traces the steps that --profile names among them."""
         first, last = self.config.profile or (until, until)
         first, last = max(first, trainer.progress.step), min(last, until)
         if first < last:
@@ -185,7 +185,7 @@ class RunProcess:
         self.clock.lap("train")
 
     def _save(self, trainer: Trainer) -> None:
-        """Begin to write a checkpoint; those before that were not scored go when it is there."""
+        """Begins to write a checkpoint; those before that were not scored go when it is there."""
         self._update_state(trainer)
         contents = {
             **self._storable(trainer.state_dict()),

@@ -36,7 +36,7 @@ _FREE = "before the first step; free the GPU of what else runs there, and resume
 def train(
     config: TrainConfig, command: Sequence[str], started: float | None = None
 ) -> tuple[Results, Path]:
-    """Train, evaluate, and write every file of the run; returns the results and the folder.
+    """Trains, evaluates, and writes every file of the run; returns the results and the folder.
 
     `started` is when the command began, of `time.perf_counter`; None: now.
     """
@@ -67,7 +67,7 @@ def train(
 
 
 def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, Path]:
-    """Go on with the run in the folder `config.out` from its last checkpoint, and finish it.
+    """Goes on with the run in the folder `config.out` from its last checkpoint, and finishes it.
 
     On a CPU its results are those of a run that was never interrupted.
 

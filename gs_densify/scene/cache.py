@@ -8,7 +8,7 @@ from gs_densify.results.files import atomic_write
 
 
 def default_cache() -> Path:
-    """``$GS_CACHE``, or else ``gs_densify`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    """Returns ``$GS_CACHE``, or else ``gs_densify`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     if own := os.environ.get("GS_CACHE"):
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
@@ -16,7 +16,7 @@ def default_cache() -> Path:
 
 
 def store(path: Path, content: bytes) -> None:
-    """Write a file of the cache whole; of several that write it at once, any one stays."""
+    """Writes a file of the cache whole; of several that write it at once, any one stays."""
     try:
         with atomic_write(path) as file:
             file.write(content)

@@ -67,7 +67,7 @@ def load_scene(
     normalized_from_colmap: np.ndarray | None = None,
     photos: PhotoOptions | None = None,
 ) -> Scene:
-    """Load a COLMAP data set: poses, points and where the photos are, but no pixels yet.
+    """Loads a COLMAP data set: poses, points and where the photos are, but no pixels yet.
 
     Args:
         root: folder that holds ``sparse/`` and ``images/`` or ``images_N/``.
@@ -247,7 +247,7 @@ def _has_mask(view: View) -> bool:
 
 
 def _check_aspect(image: PosedImage, path: Path, size: Size) -> None:
-    """Refuse a photo that is cropped or rotated; rounding each side to pixels is fine."""
+    """Refuses a photo that is cropped or rotated; rounding each side to pixels is fine."""
     expected = (image.width, image.height)
     if is_resized(size, expected):
         return

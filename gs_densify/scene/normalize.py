@@ -76,7 +76,7 @@ def camera_distance(centers: np.ndarray, points: np.ndarray) -> float:
 def normalizing_transform(
     cam_from_world: np.ndarray, points: np.ndarray, world: World = "cameras"
 ) -> np.ndarray:
-    """Similarity [4, 4] that takes the given world to one of those described above.
+    """Returns the similarity [4, 4] that takes the given world to one of those described above.
 
     Args:
         cam_from_world: rigid poses [N, 4, 4], N >= 1, in the order that decides signs.
@@ -107,7 +107,7 @@ def transform_points(similarity: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def transform_poses(similarity: np.ndarray, cam_from_world: np.ndarray) -> np.ndarray:
-    """Rigid poses [N, 4, 4] of the same cameras in the world after ``similarity`` [4, 4].
+    """Returns rigid poses [N, 4, 4] of the same cameras in the world after ``similarity`` [4, 4].
 
     Camera coordinates grow by the scale of the similarity; projections stay the same.
     """
@@ -211,7 +211,7 @@ def _horizontal_axis(
 
 
 def _towards(axis: np.ndarray, offsets: Iterable[np.ndarray]) -> np.ndarray:
-    """``axis`` or its opposite: the one on whose side the first offset is that is off its plane."""
+    """Returns ``axis`` or its opposite: the side of the first offset that is off its plane."""
     sides = (float(offset @ axis) for offset in offsets)
     side = next((s for s in sides if abs(s) > 1e-3), 1.0)
     return axis if side > 0 else -axis

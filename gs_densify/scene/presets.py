@@ -48,7 +48,7 @@ def resolve_scene(
     downscale: int | None = None,
     cache: Path | None = None,
 ) -> SceneSource:
-    """Find a scene by preset name, ``tiny``, or path.
+    """Finds a scene by preset name, ``tiny``, or path.
 
     Args:
         scene: a Mip-NeRF 360 name, found at ``data_root/NAME``; ``tiny``; or the path of a COLMAP

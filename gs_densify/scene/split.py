@@ -14,7 +14,7 @@ def is_test_index(index: int, test_every: int) -> bool:
 
 
 def check_split(num_views: int, test_every: int, *, scene: str) -> None:
-    """Refuse a split that makes no sense or leaves nothing to train on (``SceneError``)."""
+    """Refuses a split that makes no sense or leaves nothing to train on (``SceneError``)."""
     if test_every < 0:
         raise SceneError(
             f"scene {scene}: test_every is {test_every}",

@@ -88,7 +88,7 @@ def load_from_package(name: str) -> type | None:
 
 
 def check_class(cls: type, where: str) -> None:
-    """Refuse a class that the trainer cannot configure, with `where` before the reason."""
+    """Refuses a class that the trainer cannot configure, with `where` before the reason."""
     name = cls.__name__
     if not callable(getattr(cls, HOOK, None)):
         raise ConfigError(f"{where}: {name} has no method {HOOK}; it is no strategy")

@@ -17,7 +17,7 @@ def can_be_scaled(cls: type) -> bool:
 
 
 def scaled_steps(strategy: Any, factor: float) -> Any:
-    """`strategy`, a dataclass with gsplat's step options, on a schedule `factor` times as long.
+    """Returns `strategy`, with gsplat's step options, on a schedule `factor` times as long.
 
     As many refinements as before lie between two opacity resets. None where it has no such options.
     """

@@ -44,7 +44,7 @@ def accumulate(
     seen: Tensor,
     largest: Tensor | None,
 ) -> None:
-    """`statistics.accumulate_gradients` of gradients and radii [C,N,2] that are not packed."""
+    """Is `statistics.accumulate_gradients` of gradients and radii [C,N,2] that are not packed."""
     n_cameras, count = grads.shape[:2]
     _accumulate[(triton.cdiv(count, _BLOCK),)](
         grads.contiguous(), radii.contiguous(), total, seen, largest, *to_half_images,

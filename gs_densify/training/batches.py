@@ -229,7 +229,7 @@ class BatchSampler:
         return {"random": self._random.getstate(), "queue": [list(batch) for batch in self._queue]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
+        """Continues where `state_dict` was taken."""
         version, numbers, gauss = state["random"]
         self._random.setstate((version, tuple(numbers), gauss))
         self._queue = [list(batch) for batch in state["queue"]]

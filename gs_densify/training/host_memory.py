@@ -32,7 +32,7 @@ class HostMemory:
         self._ahead: tuple[list[int], list[Tensor], torch.cuda.Event] | None = None
 
     def prefetch(self, indices: list[int]) -> None:
-        """Begin to copy the tensors `indices`."""
+        """Begins to copy the tensors `indices`."""
         with torch.cuda.stream(self._stream):
             copies = self._copies(indices)
         self._ahead = list(indices), copies, self._stream.record_event()
@@ -56,7 +56,7 @@ class HostMemory:
 
 
 def _lock_pages(block: Tensor, *, owner: object) -> None:
-    """Page-lock host memory as long as `owner` lives, which makes copies from it asynchronous."""
+    """Page-locks host memory as long as `owner` lives, which makes copies from it asynchronous."""
     if block.numel() == 0:
         return
     runtime = torch.cuda.cudart()

@@ -2,10 +2,10 @@
 
 
 def means_lr(initial: float, final_share: float, step: int, steps: int) -> float:
-    """Exponential decay from `initial` at step 0 to `initial * final_share` after `steps` steps."""
+    """Returns the exponential decay from `initial` at step 0 to its `final_share` after `steps`."""
     return initial * final_share ** (step / steps)
 
 
 def sh_degree(step: int, *, every: int, highest: int) -> int:
-    """0 at first, one more every `every` steps, up to `highest`."""
+    """Returns 0 at first, one more every `every` steps, up to `highest`."""
     return min(highest, step // every)

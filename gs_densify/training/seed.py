@@ -7,7 +7,7 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Seed python, numpy and torch on every device."""
+    """Seeds python, numpy and torch on every device."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

@@ -401,7 +401,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken, in place."""
+        """Goes on where `state_dict` was taken, in place."""
         self.gaussians.load_state_dict(state)
         drawn, step = state["drawn"], state["step"]
         self._visible = None if drawn is None else drawn.to(self.splats["means"].device)

@@ -15,7 +15,7 @@ LINE = 2.0
 
 
 def add_frusta(client: viser.ClientHandle, scene: Scene) -> None:
-    """Show the scene's cameras; a click takes the window to where the photo was taken."""
+    """Shows the scene's cameras; a click takes the window to where the photo was taken."""
     root = client.scene.add_frame("/cameras", show_axes=False)
     size = SIZE * scene.scene_scale
     for kind, color in (("train", TRAINING), ("test", HELD_OUT)):

@@ -19,6 +19,6 @@ class Pace:
         return max(1, round(width * scale)), max(1, round(height * scale))
 
     def learn(self, pixels: int, seconds: float) -> None:
-        """A picture of so many pixels took so long; one outlier changes the size by 2 at most."""
+        """Learns how long so many pixels took; one outlier changes the size by 2 at most."""
         ratio = self.seconds / max(seconds, 1e-9)
         self.pixels = max(pixels * min(max(ratio, 0.25), 2.0), FEWEST)

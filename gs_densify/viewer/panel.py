@@ -45,7 +45,7 @@ class Panel:
 
     @staticmethod
     def _degree_slider(gui: viser.GuiApi, most: int) -> Any:
-        """None for a model whose colours do not depend on the direction."""
+        """Returns None for a model whose colours do not depend on the direction."""
         return gui.add_slider("SH degree", 0, most, 1, most) if most else None
 
     def look(self) -> Look:
@@ -60,7 +60,7 @@ class Panel:
         )
 
     def drawn(self, width: int, height: int) -> None:
-        """Say the size of the picture that is shown."""
+        """Says the size of the picture that is shown."""
         self._size.content = f"{width} x {height} pixels"
 
 

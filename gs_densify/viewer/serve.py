@@ -37,7 +37,7 @@ _Failures: TypeAlias = "queue.SimpleQueue[Exception]"
 
 
 def serve(model: Model, painter: Painter, address: Address) -> NoReturn:
-    """Show `model` to every browser that connects, until a signal ends the process.
+    """Shows `model` to every browser that connects, until a signal ends the process.
 
     Raises:
         KeyboardInterrupt: on SIGINT.
@@ -66,7 +66,7 @@ def _terminate(number: int, _: object) -> NoReturn:
 
 @contextlib.contextmanager
 def _server(address: Address) -> Iterator[viser.ViserServer]:
-    """A running server; what viser prints about its addresses is left out, we print ours."""
+    """Yields a running server; what viser prints about its addresses is left out, we print ours."""
     with contextlib.redirect_stdout(io.StringIO()):
         server = viser.ViserServer(address.number, address.port, label="gs-view", verbose=False)
     try:
@@ -83,7 +83,7 @@ def _server(address: Address) -> Iterator[viser.ViserServer]:
 
 
 def _prepare(server: viser.ViserServer, model: Model) -> None:
-    """What all windows have in common."""
+    """Sets what all windows have in common."""
     # A public address at a third party is not ours to offer.
     server.gui.configure_theme(show_logo=False, show_share_button=False)
     server.scene.set_up_direction(model.up)
@@ -100,7 +100,7 @@ class _Windows:
         self._sessions: dict[int, Session] = {}
 
     async def open(self, client: viser.ClientHandle) -> None:
-        """A browser has connected and said where its camera is."""
+        """Is called when a browser has connected and said where its camera is."""
 
         def show(image: np.ndarray, moving: bool) -> None:
             quality = MOVING_QUALITY if moving else RESTING_QUALITY
@@ -122,13 +122,13 @@ class _Windows:
         session.start()
 
     async def close(self, client: viser.ClientHandle) -> None:
-        """A browser has gone."""
+        """Is called when a browser has gone."""
         session = self._sessions.pop(client.client_id, None)
         if session is not None:
             session.close()
 
     def close_all(self) -> None:
-        """Wait for the pictures that are being drawn."""
+        """Waits for the pictures that are being drawn."""
         sessions = list(self._sessions.values())
         for session in sessions:
             session.close()

@@ -50,26 +50,26 @@ class Session:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Draw from now on."""
+        """Draws from now on."""
         self._thread.start()
 
     def move(self, camera: Camera, width: int, height: int) -> None:
-        """The window now looks through `camera` and has width x height pixels."""
+        """Is told that the window looks through `camera` and has width x height pixels."""
         if (camera, width, height) != self._aim:
             self._aim = (camera, width, height)
             self._changed.set()
 
     def redraw(self) -> None:
-        """The look has changed."""
+        """Draws again: the look has changed."""
         self._changed.set()
 
     def close(self) -> None:
-        """Draw no more once the present picture is done."""
+        """Draws no more once the present picture is done."""
         self._closed = True
         self._changed.set()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the last picture; says whether it came within `timeout` seconds."""
+        """Waits for the last picture; says whether it came within `timeout` seconds."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -91,7 +91,7 @@ class Session:
                 is_sharp = self._draw(*self._aim, moving)
 
     def _draw(self, camera: Camera, width: int, height: int, moving: bool) -> bool:
-        """Draw one picture; says whether another one at rest would be no larger."""
+        """Draws one picture; says whether another one at rest would be no larger."""
         pace = self._paces[moving]
         size = pace.fit(width, height)
         started = time.perf_counter()

@@ -13,7 +13,7 @@ def camera_seen(handle: viser.CameraHandle) -> Camera:
 
 
 def go_to(client: viser.ClientHandle, camera: Camera) -> None:
-    """Take the window to `camera`, and show all that it sees."""
+    """Takes the window to `camera`, and shows all that it sees."""
     fov = fov_that_shows(camera, client.camera.aspect)
     with client.atomic():
         client.camera.position = camera.position
@@ -22,5 +22,5 @@ def go_to(client: viser.ClientHandle, camera: Camera) -> None:
 
 
 def level(client: viser.ClientHandle) -> None:
-    """Make the up of the picture the direction that the window orbits about."""
+    """Makes the up of the picture the direction that the window orbits about."""
     client.camera.up_direction = -camera_seen(client.camera).viewmat()[1, :3]

@@ -14,7 +14,7 @@ from gs_densify.evaluation.metrics.metric import MetricUnavailable
 
 @contextmanager
 def exact_convolutions() -> Iterator[None]:
-    """Run convolutions in full float32 with algorithms that give the same bits every time.
+    """Runs convolutions in full float32 with algorithms that give the same bits every time.
 
     By default CUDA rounds the inputs of a convolution to TF32 (10 bits of mantissa) and may pick
     another algorithm on every run.
@@ -26,13 +26,13 @@ def exact_convolutions() -> Iterator[None]:
 
 
 def require_valid(valid_mask: Tensor) -> None:
-    """Raise MetricUnavailable where valid_mask bool [H, W] excludes every pixel."""
+    """Raises MetricUnavailable where valid_mask bool [H, W] excludes every pixel."""
     if not bool(valid_mask.any()):
         raise MetricUnavailable("the mask excludes every pixel")
 
 
 def require_size(image: Tensor, smallest: int, what: str) -> None:
-    """Raise MetricUnavailable where a side of `image` has fewer than `smallest` pixels."""
+    """Raises MetricUnavailable where a side of `image` has fewer than `smallest` pixels."""
     height, width = image.shape[:2]
     if min(height, width) < smallest:
         raise MetricUnavailable(
@@ -41,7 +41,7 @@ def require_size(image: Tensor, smallest: int, what: str) -> None:
 
 
 def check_pair(image: Tensor, target: Tensor) -> None:
-    """Raise ValueError unless both are [H, W, 3] of one size."""
+    """Raises ValueError unless both are [H, W, 3] of one size."""
     if image.shape != target.shape or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
             f"images are {list(image.shape)} and {list(target.shape)}; expected [H, W, 3] twice"

@@ -83,7 +83,7 @@ make_vgg_01 = partial(_make, "lpips_vgg_01")
 
 
 def lpips_record(name: str) -> LpipsRecord:
-    """Say how the variant `name` is computed, for the protocol of a result file."""
+    """Says how the variant `name` is computed, for the protocol of a result file."""
     variant = VARIANTS[name]
     return LpipsRecord(
         network=variant.backbone,
@@ -105,7 +105,7 @@ class Lpips(nn.Module):
     def __init__(
         self, backbone: Backbone, weights: Mapping[str, Tensor], heads: list[Tensor]
     ) -> None:
-        """Build the network.
+        """Builds the network.
 
         Args:
             backbone: its layers.
@@ -126,7 +126,7 @@ class Lpips(nn.Module):
 
     @classmethod
     def load(cls, backbone: str, weights_dir: str | Path | None, device: torch.device) -> "Lpips":
-        """Build the network of that name with its published weights.
+        """Builds the network of that name with its published weights.
 
         Raises:
             LpipsUnavailable: where the weights or the heads cannot be had.
@@ -137,7 +137,7 @@ class Lpips(nn.Module):
 
     @torch.no_grad()
     def forward(self, image: Tensor, target: Tensor, *, signed: bool) -> float:
-        """Return the distance of two images [H, W, 3] in [0, 1] (eq. 1 of the paper).
+        """Returns the distance of two images [H, W, 3] in [0, 1] (eq. 1 of the paper).
 
         Raises:
             MetricUnavailable: where the images are too small for the network.
@@ -164,7 +164,7 @@ class Lpips(nn.Module):
 
 @torch.no_grad()
 def load_kernels(backbone: str, device: torch.device) -> None:
-    """Let CUDA load cuDNN and its kernels for the layers of a backbone, on zeros of a common size.
+    """Lets CUDA load cuDNN and its kernels for the layers of a backbone, on zeros of a common size.
 
     The settings of `exact_convolutions` are given with each call: set for the process, they would
     count for the other threads, too.
@@ -210,7 +210,7 @@ def _without_weights(kind: str) -> nn.Module:
 
 
 def _unit(features: Tensor) -> Tensor:
-    """Scale the channels of each pixel to unit length; the epsilon is torchmetrics'."""
+    """Scales the channels of each pixel to unit length; the epsilon is torchmetrics'."""
     return features / features.square().sum(1, keepdim=True).add(1e-8).sqrt()
 
 

@@ -20,7 +20,7 @@ def make(setting: Setting) -> Compute:
 
 
 def psnr(image: Tensor, target: Tensor, valid_mask: Tensor | None = None) -> float:
-    """Return 10 log10(1 / MSE) in decibel, the MSE over pixels and channels in float64.
+    """Returns 10 log10(1 / MSE) in decibel, the MSE over pixels and channels in float64.
 
     Capped at `MAX_PSNR` (an MSE of 1e-10), which is also the value for equal images: the infinity
     that the formula gives has no place in JSON, and would make every mean infinite.

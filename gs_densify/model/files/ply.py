@@ -65,7 +65,7 @@ def save_ply(
     antialiased: bool = False,
     comments: Iterable[str] = (),
 ) -> None:
-    """Write the Gaussians, atomically.
+    """Writes the Gaussians, atomically.
 
     Args:
         path: the file; its folder is made.
@@ -169,7 +169,7 @@ class _Header:
 
 
 def load_ply(path: str | Path) -> PlySplats:
-    """Read the Gaussians of a binary little-endian PLY file.
+    """Reads the Gaussians of a binary little-endian PLY file.
 
     Properties are found by name, in any order and of any numeric type; others (normals, colours)
     are ignored, and so are elements after the vertices. The SH degree is 0 to 3.

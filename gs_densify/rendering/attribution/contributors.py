@@ -73,7 +73,7 @@ def top_contributors(info: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
 def contributions(
     info: Mapping[str, Any], count: int, pixel_map: Tensor | None = None
 ) -> Contributions:
-    """`top_contributors` and the sums over each image, for a model of `count` Gaussians.
+    """Returns `top_contributors` and the sums over each image, for a model of `count` Gaussians.
 
     With `pixel_map` [C, H, W] the sums include distances and those of the map.
     """

@@ -86,7 +86,7 @@ def contributors_triton(
     with_sums: bool = False,
     pixel_map: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """`contributors.contributors_torch`; the tile's side must be a power of two."""
+    """Is `contributors.contributors_torch`; the tile's side must be a power of two."""
     means2d, conics, opacities = (value.contiguous() for value in rows)
     offsets = tiles.isect_offsets.contiguous()
     n_images = offsets.numel() // (tiles.tile_width * tiles.tile_height)

@@ -7,7 +7,7 @@ from gs_densify.model.geometry import quats_to_rotmats
 
 
 def pixel_rays(viewmat: Tensor, K: Tensor, pixels: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Camera centre [3] and rays [P, 3] of depth 1 through the centres of `pixels` (row-major)."""
+    """Returns the camera's centre [3] and rays [P, 3] of depth 1 through `pixels` (row-major)."""
     rows = torch.div(pixels, width, rounding_mode="floor")
     image = torch.stack([pixels % width, rows, torch.ones_like(rows)], dim=-1) + 0.5
     image[:, 2] = 1.0

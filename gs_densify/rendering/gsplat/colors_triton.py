@@ -41,7 +41,7 @@ def _direction(means, centre, rows, mask):
 
 @triton.jit
 def _term(r, g, b, basis, row, K: tl.constexpr, mask):
-    """Colour plus basis times the K-th coefficient of shN."""
+    """Returns the colour plus basis times the K-th coefficient of shN."""
     r += basis * tl.load(row + 3 * K, mask=mask, other=0.0)
     g += basis * tl.load(row + 3 * K + 1, mask=mask, other=0.0)
     b += basis * tl.load(row + 3 * K + 2, mask=mask, other=0.0)
@@ -71,7 +71,7 @@ def _colors(
     means, centres, sh0, shN, radii, out, count, stride,
     DEGREE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """RGB [C, N, 3], at least 0; 0 where the Gaussian is not drawn."""
+    """Returns RGB [C, N, 3], at least 0; 0 where the Gaussian is not drawn."""
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     camera = tl.program_id(1)
     inside = rows < count
@@ -215,7 +215,7 @@ def _gradients(
 
 
 class ViewColors(torch.autograd.Function):
-    """RGB [C, N, 3] of Gaussians seen from `centres` [C, 3], zero where `radii` [C, N, 2] are."""
+    """Returns RGB [C, N, 3] as seen from `centres` [C, 3], zero where `radii` [C, N, 2] are."""
 
     @staticmethod
     def forward(
@@ -227,7 +227,7 @@ class ViewColors(torch.autograd.Function):
         radii: Tensor,
         degree: int,
     ) -> Tensor:
-        """Evaluate SH of `degree` 1 to 3.
+        """Evaluates SH of `degree` 1 to 3.
 
         Raises:
             ValueError: another degree, or one whose coefficients `shN` does not hold.

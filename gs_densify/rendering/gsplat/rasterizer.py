@@ -193,7 +193,7 @@ def _unpacked(
 def _seen_colors(
     means: Tensor, colors: Colors, viewmats: Tensor, radii: Tensor, sh_degree: int | None
 ) -> Tensor:
-    """RGB [C, N, 3]; anything where a camera does not draw the Gaussian."""
+    """Returns RGB [C, N, 3]; anything where a camera does not draw the Gaussian."""
     if HAS_TRITON and isinstance(colors, tuple) and sh_degree:
         from gs_densify.rendering.gsplat.colors_triton import ViewColors
 

@@ -43,7 +43,7 @@ def composite(
     *,
     absgrad: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Composite N Gaussians into C images of D channels.
+    """Composites N Gaussians into C images of D channels.
 
     Args:
         means2d: [C, N, 2] centres in pixels. With `absgrad`, backward sets `means2d.absgrad`
@@ -152,7 +152,7 @@ def _rows(means2d: Tensor, conics: Tensor, opacities: Tensor, colors: Tensor) ->
 
 
 def _batches(rows: Tensor, tiles: TileLists) -> Iterator[_Batch]:
-    """Group the tiles by the length of their lists and gather each group's Gaussians."""
+    """Groups the tiles by the length of their lists and gathers each group's Gaussians."""
     starts = tiles.isect_offsets.flatten().long()
     counts = torch.diff(starts, append=starts.new_tensor([tiles.flatten_ids.shape[0]]))
     counts, by_count = torch.sort(counts, descending=True)
@@ -182,7 +182,7 @@ def _batches(rows: Tensor, tiles: TileLists) -> Iterator[_Batch]:
 
 
 def _groups(counts: list[int], budget: int) -> Iterator[tuple[int, int, int]]:
-    """Split descending counts into runs (begin, end, longest) that pad little and fit the budget.
+    """Splits descending counts into runs (begin, end, longest) that pad little and fit the budget.
 
     A list shorter than half of the run's longest begins a new run; empty lists are left out.
     """
@@ -198,7 +198,7 @@ def _groups(counts: list[int], budget: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _raw_alphas(batch: _Batch) -> Tensor:
-    """o exp(-sigma) where it counts, else 0: [T, S * S, K], before the clamp at 0.999."""
+    """Returns o exp(-sigma) where it counts, else 0: [T, S * S, K], before the clamp at 0.999."""
     dx = (batch.x[:, None] - batch.steps[:, None])[:, None]  # [T, 1, S, K]
     dy = (batch.y[:, None] - batch.steps[:, None])[:, :, None]  # [T, S, 1, K]
     xx, xy, yy = batch.conics[:, None, None].unbind(-1)
@@ -219,7 +219,7 @@ def _transmittances(raw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _weights(alphas: Tensor, behind: Tensor) -> Tensor:
-    """w [T, P, K]; written over `alphas`."""
+    """Returns w [T, P, K]; written over `alphas`."""
     alphas[..., 1:] *= behind[..., :-1]
     # The transmittance never rises, so the first Gaussian at the bound ends the pixel.
     return _where_above(alphas, behind, TRANSMITTANCE_MIN)
@@ -231,7 +231,7 @@ def _end(behind: Tensor) -> Tensor:
 
 
 def _where_above(values: Tensor, test: Tensor, bound: float) -> Tensor:
-    """`values` where test > bound, else 0; several times faster than a comparison and `where`."""
+    """Returns `values` where test > bound, else 0; several times faster than `where`."""
     masked: Tensor = torch.ops.aten.threshold_backward(values, test, bound)
     return masked
 

@@ -50,7 +50,7 @@ def project(
     height: int,
     settings: RenderSettings,
 ) -> Projection:
-    """Project N Gaussians into C pinhole cameras and cull those that cannot be seen.
+    """Projects N Gaussians into C pinhole cameras and culls those that cannot be seen.
 
     Shapes and settings are those of `rendering.base.Rasterizer`. Differentiable in means, quats,
     scales, viewmats and Ks; the radii and the culling are not.
@@ -90,7 +90,7 @@ def project(
 
 
 def _limit_slopes(slopes: Tensor, focal: Tensor, centre: Tensor, width: int, height: int) -> Tensor:
-    """x/z and y/z held within the field of view and a margin, for the Jacobian only.
+    """Returns x/z and y/z held within the field of view and a margin, for the Jacobian only.
 
     Far outside, the linearisation would stretch Gaussians without bound (3DGS does the same).
     """

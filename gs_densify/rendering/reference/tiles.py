@@ -34,7 +34,7 @@ class TileLists:
 def intersect_tiles(
     means2d: Tensor, radii: Tensor, depths: Tensor, width: int, height: int, tile_size: int
 ) -> TileLists:
-    """List the tiles under each Gaussian's box.
+    """Lists the tiles under each Gaussian's box.
 
     Args:
         means2d: [C, N, 2] centres in pixels.
@@ -86,7 +86,7 @@ def _tile_boxes(
 
 
 def _enumerate(first: Tensor, count: Tensor, tile_width: int) -> tuple[Tensor, Tensor]:
-    """Expand the boxes [G, 2] into pairs: the owner [I] in [0, G) and its row-major tile [I]."""
+    """Expands the boxes [G, 2] into pairs: the owner [I] in [0, G) and its row-major tile [I]."""
     total = count.prod(-1)
     owner = torch.repeat_interleave(total)
     rank = torch.arange(owner.shape[0], device=owner.device)

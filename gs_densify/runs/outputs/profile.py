@@ -17,7 +17,7 @@ ROWS = 60
 
 @contextmanager
 def profiled(trainer: Trainer, folder: Path) -> Iterator[None]:
-    """Write TRACE and TABLE of what the trainer does inside into `folder`.
+    """Writes TRACE and TABLE of what the trainer does inside into `folder`.
 
     The parts of a step (data, render, loss, ...) stand in both under their names. The table is by
     time on the GPU first where there is one, then by time on the CPU. A step that is traced takes

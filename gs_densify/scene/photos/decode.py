@@ -48,7 +48,7 @@ def is_turned_by_exif(path: Path) -> bool:
 
 
 def read_photo(path: Path, *, use_alpha: bool) -> Photo:
-    """Decode a photo.
+    """Decodes a photo.
 
     Grey is repeated; 16-bit grey is rounded to 8 bits; of 16-bit colour Pillow keeps the upper
     byte. With ``use_alpha`` an alpha channel becomes the mask.
@@ -70,7 +70,7 @@ def read_photo(path: Path, *, use_alpha: bool) -> Photo:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Decode a mask file to [H, W] bool: white counts, or opaque where it has transparency.
+    """Decodes a mask file to [H, W] bool: white counts, or opaque where it has transparency.
 
     Raises:
         SceneError: a file that cannot be decoded completely, or is neither grey nor colour.

@@ -20,7 +20,7 @@ _SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
 
 
 def image_folder(root: Path, downscale: int) -> Path:
-    """``images`` for 1, ``images_N`` for N; ``SceneError`` for less than 1."""
+    """Returns ``images`` for 1, ``images_N`` for N; ``SceneError`` for less than 1."""
     if downscale < 1:
         raise SceneError(
             f"downscale is {downscale}",
@@ -53,7 +53,7 @@ def find_photos(folder: Path, names: Sequence[str]) -> dict[str, Path]:
 def check_missing(
     folder: Path, names: Sequence[str], found: dict[str, Path], *, skip: bool
 ) -> None:
-    """Refuse missing photos, or with ``skip`` say how many; more than half are always refused."""
+    """Refuses missing photos, or with ``skip`` says how many; more than half are always refused."""
     missing = [name for name in names if name not in found]
     if not missing:
         return
@@ -124,7 +124,7 @@ def _similar(folder: Path, names: Sequence[str], taken: set[Path]) -> dict[str, 
 
 
 def _check_owners(files: dict[str, Path]) -> None:
-    """Refuse a file that stands for two names."""
+    """Refuses a file that stands for two names."""
     owner = {path: name for name, path in files.items()}
     for name, path in files.items():
         if owner[path] != name:
@@ -136,7 +136,7 @@ def _check_owners(files: dict[str, Path]) -> None:
 
 
 def _index(folder: Path) -> "defaultdict[str, list[Path]]":
-    """Image files below ``folder`` by path without suffix, case and Unicode form folded."""
+    """Returns image files below ``folder`` by path without suffix, case and Unicode form folded."""
     index: defaultdict[str, list[Path]] = defaultdict(list)
     for place, _, files in os.walk(folder):
         for file in files:
@@ -151,7 +151,7 @@ def _key(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    """``name`` without an image file's suffix."""
+    """Returns ``name`` without an image file's suffix."""
     stem, suffix = os.path.splitext(name)
     return stem if suffix.lower() in _SUFFIXES else name
 

@@ -129,7 +129,7 @@ def _resized(lens: Lens, size: Size) -> "pycolmap.Camera":
 
 
 def _sample(width: int, height: int) -> np.ndarray:
-    """Pixel centres [P, 2] along the whole border and on a grid within."""
+    """Returns pixel centres [P, 2] along the whole border and on a grid within."""
     x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
     lines = [_pairs(x, y[[0, -1]]), _pairs(x[[0, -1]], y)]
     return np.concatenate([*lines, _pairs(x[:: width // 32 or 1], y[:: height // 32 or 1])])

@@ -20,7 +20,7 @@ _Item = TypeVar("_Item")
 def load_photos(
     views: Sequence[View], *, workers: int | None = None, progress: bool = True
 ) -> list[Photo]:
-    """Decode the photos of ``views``, after resizing and undistorting those that need it.
+    """Decodes the photos of ``views``, after resizing and undistorting those that need it.
 
     Args:
         views: the views, whose sizes the photos must have.
@@ -62,7 +62,7 @@ def _in_threads(
     workers: int | None,
     progress: bool,
 ) -> list[_Result]:
-    """Map in order; the first error cancels what has not begun."""
+    """Maps in order; the first error cancels what has not begun."""
     with ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1)) as pool:
         results: Iterable[_Result] = pool.map(function, items)
         # None: tqdm shows the bar on terminals only.

@@ -24,7 +24,7 @@ def is_resized(size: Size, original: Size) -> bool:
 
 
 def reduced_size(size: Size, factor: int) -> Size:
-    """``size`` divided by ``factor`` and rounded as gsplat rounds (half to even), at least 1."""
+    """Returns ``size`` over ``factor``, rounded as gsplat rounds (half to even), at least 1."""
     return max(1, round(size[0] / factor)), max(1, round(size[1] / factor))
 
 

@@ -186,7 +186,7 @@ class AdaptiveStrategy(Strategy):
         return torch.stack([error, torch.ones_like(error)], dim=-1)
 
     def update_every(self, step: int) -> int:
-        """1 until growth ends, `late_sum` for half as long again, then 4 times that."""
+        """Returns 1 until growth ends, `late_sum` for half as long again, then 4 times that."""
         if not self.late_sum or step < self.refine_stop_iter:
             return 1
         return self.late_sum if step < 1.5 * self.refine_stop_iter else 4 * self.late_sum
@@ -205,7 +205,7 @@ class AdaptiveStrategy(Strategy):
         info: StepInfo,
         packed: bool = False,
     ) -> None:
-        """Gather statistics; refine, reset and prune at their steps."""
+        """Gathers statistics; refines, resets and prunes at their steps."""
         if step >= self.refine_stop_iter:
             return
         gaussians = Gaussians(params, optimizers, state)
@@ -354,7 +354,7 @@ def _over_mean(maps: Tensor) -> Tensor:
 
 
 def blended(total: Tensor, largest: Tensor, seen: Tensor, max_blend: float) -> Tensor:
-    """(1 - b) mean + b max [N]."""
+    """Returns (1 - b) mean + b max [N]."""
     return torch.lerp(total / seen.clamp_min(1), largest, max_blend)
 
 

@@ -238,7 +238,7 @@ class TamingStrategy(Strategy):
         return step // self.refine_every - self.refine_start_iter // self.refine_every
 
     def _target(self, step: int, state: State, budget: int) -> int:
-        """N(x) at this step; the budget where the model started above it."""
+        """Returns N(x) at this step; the budget where the model started above it."""
         last = self._num_refinements
         x = min(self._refinement(step), last)
         return min(parabola(x, last, state["start_count"], budget), budget)

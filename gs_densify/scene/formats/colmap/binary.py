@@ -36,11 +36,11 @@ class _Cursor:
     position: int = 0
 
     def take(self, layout: struct.Struct) -> tuple:
-        """Read one record."""
+        """Reads one record."""
         return layout.unpack_from(self.data, self.skip(layout.size))
 
     def take_text(self) -> str:
-        """Read a string that ends in a zero byte."""
+        """Reads a string that ends in a zero byte."""
         start, end = self.position, self.data.find(b"\0", self.position)
         if end < 0:
             self.refuse("ends within an image name")
@@ -51,7 +51,7 @@ class _Cursor:
             self.refuse(f"holds an image name that is not UTF-8 at byte {start}")
 
     def skip(self, size: int) -> int:
-        """Step over ``size`` bytes and give their start."""
+        """Steps over ``size`` bytes and gives their start."""
         start = self.position
         self.position += size
         if self.position > len(self.data):
@@ -59,12 +59,12 @@ class _Cursor:
         return start
 
     def skip_counted(self, size: int, count: struct.Struct = _COUNT) -> None:
-        """Step over a count and as many records of ``size`` bytes."""
+        """Steps over a count and as many records of ``size`` bytes."""
         (number,) = self.take(count)
         self.skip(number * size)
 
     def refuse(self, what: str) -> NoReturn:
-        """Raise a SceneError about this file."""
+        """Raises a SceneError about this file."""
         raise SceneError(
             f"{self.path} {what}",
             expected="expected an intact COLMAP file",
@@ -73,7 +73,7 @@ class _Cursor:
 
 
 def check_binary_model(folder: Path, num_camera_params: Mapping[int, int]) -> dict[int, str]:
-    """Walk ``cameras.bin``, ``images.bin``, ``points3D.bin``, and rigs and frames where present.
+    """Walks ``cameras.bin``, ``images.bin``, ``points3D.bin``, and rigs and frames where present.
 
     Args:
         folder: folder of the model.
@@ -104,7 +104,7 @@ def count_binary_images(path: Path) -> int:
 
 
 def _walk(path: Path, record: Callable[[_Cursor], None]) -> None:
-    """Read a count and as many records, up to the last byte of the file."""
+    """Reads a count and as many records, up to the last byte of the file."""
     cursor = _Cursor(path, path.read_bytes())
     (count,) = cursor.take(_COUNT)
     for _ in range(count):

@@ -73,7 +73,7 @@ class ColmapFormat:
 
 
 def read_model(folder: Path) -> SceneModel:
-    """Read a model folder.
+    """Reads a model folder.
 
     Raises:
         SceneError: damaged or contradictory files, no registered image, no point, a repeated or
@@ -104,7 +104,7 @@ def read_model(folder: Path) -> SceneModel:
 
 @contextmanager
 def quiet_pycolmap() -> Iterator[None]:
-    """Keep COLMAP's log lines off stderr; what it raises says the same."""
+    """Keeps COLMAP's log lines off stderr; what it raises says the same."""
     level = pycolmap.logging.minloglevel
     pycolmap.logging.minloglevel = int(pycolmap.logging.FATAL) + 1
     try:
@@ -114,7 +114,7 @@ def quiet_pycolmap() -> Iterator[None]:
 
 
 def _extension(folder: Path) -> str | None:
-    """``.bin`` or ``.txt``, whichever the folder has all three files of; binary first."""
+    """Returns ``.bin`` or ``.txt``, whichever the folder has all three files of; binary first."""
     for extension in (".bin", ".txt"):
         if all((folder / (name + extension)).is_file() for name in _FILES):
             return extension
@@ -167,7 +167,7 @@ def read_checked(folder: Path) -> tuple["pycolmap.Reconstruction", dict[int, str
 
 
 def _checked_names(folder: Path) -> dict[int, str]:
-    """Image names by id, once the files have passed a check that does not trust them."""
+    """Returns image names by id, once the files have passed a check that does not trust them."""
     models = pycolmap.CameraModelId.__members__
     num_params = {name: _num_params(name) for name in models if name != "INVALID"}
     if _extension(folder) == ".bin":

@@ -14,7 +14,7 @@ _Lines = Iterator[tuple[int, str]]
 
 
 def check_text_model(folder: Path, num_camera_params: Mapping[str, int]) -> dict[int, str]:
-    """Check ``cameras.txt``, ``images.txt`` and ``points3D.txt``.
+    """Checks ``cameras.txt``, ``images.txt`` and ``points3D.txt``.
 
     Args:
         folder: folder of the model.
@@ -33,7 +33,7 @@ def check_text_model(folder: Path, num_camera_params: Mapping[str, int]) -> dict
 
 
 def read_image_names(path: Path) -> dict[int, str]:
-    """Image names by image id from ``images.txt``; checks every line of it."""
+    """Returns image names by image id from ``images.txt``; checks every line of it."""
     names: dict[int, str] = {}
     lines = _lines(path)
     for number, line in lines:
@@ -92,7 +92,7 @@ def _check_points(path: Path) -> None:
 
 
 def _lines(path: Path) -> _Lines:
-    """Numbered lines from 1."""
+    """Yields numbered lines from 1."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

@@ -31,7 +31,7 @@ _SAMPLES = 4
 
 
 def make_tiny(out: Path) -> None:
-    """Write ``images/*.png`` and ``sparse/0`` of the tiny scene into a new or empty folder.
+    """Writes ``images/*.png`` and ``sparse/0`` of the tiny scene into a new or empty folder.
 
     Raises:
         SceneError: ``out`` is a file or holds something.
@@ -108,7 +108,7 @@ def tiny_poses() -> np.ndarray:
 
 
 def render(world: World, cam_from_world: np.ndarray) -> np.ndarray:
-    """Photo [H, W, 3] uint8 of the world: the mean of ``_SAMPLES`` squared rays a pixel."""
+    """Returns a photo [H, W, 3] uint8 of the world: the mean of ``_SAMPLES``^2 rays a pixel."""
     s = _SAMPLES
     u, v = np.meshgrid((np.arange(WIDTH * s) + 0.5) / s, (np.arange(HEIGHT * s) + 0.5) / s)
     colors = world.color(*camera_rays(cam_from_world, np.stack([u, v], axis=-1).reshape(-1, 2)))
@@ -117,7 +117,7 @@ def render(world: World, cam_from_world: np.ndarray) -> np.ndarray:
 
 
 def camera_rays(cam_from_world: np.ndarray, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """World-space origins and unit directions [R, 3] of the rays through image points [R, 2]."""
+    """Returns the rays' origins and unit directions [R, 3] through image points [R, 2]."""
     rotation, translation = cam_from_world[:3, :3], cam_from_world[:3, 3]
     offsets = (uv - [WIDTH / 2, HEIGHT / 2]) / FOCAL
     directions = np.concatenate([offsets, np.ones((len(uv), 1))], axis=1) @ rotation
@@ -126,7 +126,7 @@ def camera_rays(cam_from_world: np.ndarray, uv: np.ndarray) -> tuple[np.ndarray,
 
 
 def _write(out: Path) -> None:
-    """Write the scene into ``out``, which is empty or does not exist."""
+    """Writes the scene into ``out``, which is empty or does not exist."""
     (out / "images").mkdir(parents=True, exist_ok=True)
     (out / "sparse" / "0").mkdir(parents=True)
     world, poses = tiny_world(), tiny_poses()
@@ -139,7 +139,7 @@ def _write(out: Path) -> None:
 
 
 def _look_at(center: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Pose of a camera at ``center`` that looks at ``target`` with the world's z up."""
+    """Returns the pose of a camera at ``center`` that looks at ``target`` with the world's z up."""
     forward = (target - center) / np.linalg.norm(target - center)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
@@ -152,7 +152,7 @@ def _look_at(center: np.ndarray, target: np.ndarray) -> np.ndarray:
 def _sample_points(
     world: World, poses: np.ndarray, photos: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Surface points [P, 3] behind random pixels, with noise, and those pixels' colours."""
+    """Returns surface points [P, 3] behind random pixels, with noise, and those pixels' colours."""
     rng = np.random.default_rng(0)
     points, colors = [], []
     for pose, photo in zip(poses, photos, strict=True):
@@ -190,7 +190,7 @@ def _name(index: int) -> str:
 
 
 def _rename_unless_present(work: Path, final: Path) -> None:
-    """Move a complete folder into place; a finished one that came first stays."""
+    """Moves a complete folder into place; a finished one that came first stays."""
     try:
         work.rename(final)
     except OSError:
@@ -199,7 +199,7 @@ def _rename_unless_present(work: Path, final: Path) -> None:
 
 
 def _mix(weight: np.ndarray, first: list[float], second: list[float]) -> np.ndarray:
-    """Blend of two colours [R, 3] by weights [R] in [0, 1]."""
+    """Returns the blend of two colours [R, 3] by weights [R] in [0, 1]."""
     return np.asarray(np.outer(1.0 - weight, first) + np.outer(weight, second))
 
 
@@ -208,7 +208,7 @@ def _wave(phase: np.ndarray) -> np.ndarray:
 
 
 def _step(signed: np.ndarray, width: float) -> np.ndarray:
-    """0 below and 1 above zero, with a smooth edge of about ``width``."""
+    """Is 0 below and 1 above zero, with a smooth edge of about ``width``."""
     return np.asarray(0.5 + 0.5 * np.tanh(signed / width))
 
 

@@ -37,7 +37,7 @@ class Sphere:
         return np.where((discriminant > 0) & (distance > _NEAR), distance, np.inf)
 
     def normals(self, points: np.ndarray) -> np.ndarray:
-        """Outward unit normals [R, 3] at surface points [R, 3]."""
+        """Returns outward unit normals [R, 3] at surface points [R, 3]."""
         return self.local(points) / self.radius
 
     def local(self, points: np.ndarray) -> np.ndarray:
@@ -100,7 +100,7 @@ class World:
         return np.take_along_axis(distances, nearest[None], axis=0)[0], nearest
 
     def color(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Colour [R, 3] in [0, 1] seen along unit rays [R, 3]; every ray must hit something."""
+        """Returns the colour [R, 3] in [0, 1] along unit rays [R, 3]; each must hit something."""
         distances, nearest = self.hit(origins, directions)
         points = origins + distances[:, None] * directions
         colors = np.empty_like(points)
@@ -110,7 +110,7 @@ class World:
         return colors.clip(0.0, 1.0)
 
     def _shade(self, surface: Surface, points: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Ambient, diffuse and Phong terms; the last two only where the light is in sight."""
+        """Adds ambient, diffuse and Phong terms; the last two only where the light is in sight."""
         normals = surface.normals(points)
         to_light = np.asarray(self.light) - points
         distance = np.linalg.norm(to_light, axis=1, keepdims=True)
