@@ -1,4 +1,4 @@
-"""Our method against its description: the score, the candidates, the births and their number."""
+"""Our method against its description: the score, the candidates, new Gaussians and their number."""
 
 import math
 from types import SimpleNamespace

@@ -127,7 +127,7 @@ def test_a_split_keeps_the_others_and_replaces_the_chosen() -> None:
     assert (middle[:, None] - before).norm(dim=-1).amin(1).max() < 1e-5
 
 
-def _births_with_gradient(step: int, gradient: float) -> tuple[int, list[int]]:
+def _added_with_gradient(step: int, gradient: float) -> tuple[int, list[int]]:
     """Births at a refinement where the threshold is 1, and the views that were scored."""
     run = _Run(reset_every=1000, grow_grad2d=1.0)
     run.step(5)
@@ -140,15 +140,15 @@ def _births_with_gradient(step: int, gradient: float) -> tuple[int, list[int]]:
 
 
 def test_only_gradients_above_the_threshold_split() -> None:
-    assert _births_with_gradient(36, 0.99)[0] == 0
-    births, views = _births_with_gradient(36, 2.0)
-    assert births > 0 and len(views) == 2
+    assert _added_with_gradient(36, 0.99)[0] == 0
+    added, views = _added_with_gradient(36, 2.0)
+    assert added > 0 and len(views) == 2
 
 
 def test_the_last_refinements_score_by_gradient_with_a_lower_threshold() -> None:
-    births, views = _births_with_gradient(40, 0.7)
-    assert births > 0 and not views
-    assert _births_with_gradient(40, 0.66)[0] == 0
+    added, views = _added_with_gradient(40, 0.7)
+    assert added > 0 and not views
+    assert _added_with_gradient(40, 0.66)[0] == 0
 
 
 def test_resets_lower_opacities_to_the_published_value() -> None:

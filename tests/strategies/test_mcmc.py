@@ -9,7 +9,7 @@ from splats_example import snapshot, trained
 from gs_densify.errors import ConfigError
 from gs_densify.model.geometry import covariances
 from gs_densify.strategies import ops
-from gs_densify.strategies.methods.mcmc import MCMCStrategy, dead, num_births
+from gs_densify.strategies.methods.mcmc import MCMCStrategy, dead, num_added
 
 LR = 1.6e-4
 
@@ -78,10 +78,10 @@ def test_equals_gsplats_strategy_on_a_gpu() -> None:
 def test_decisions() -> None:
     opacities = torch.tensor([0.9, 0.005, 0.0051, 0.001, 0.9])
     assert dead(opacities, 0.005).tolist() == [False, True, False, True, False]
-    assert num_births(1000, 0.05, 1_000_000) == 50
-    assert num_births(1000, 0.05, 1020) == 20
-    assert num_births(1000, 0.05, 900) == 0
-    assert num_births(19, 0.05, 1_000_000) == 0
+    assert num_added(1000, 0.05, 1_000_000) == 50
+    assert num_added(1000, 0.05, 1020) == 20
+    assert num_added(1000, 0.05, 900) == 0
+    assert num_added(19, 0.05, 1_000_000) == 0
 
 
 def _refined_once(strategy: MCMCStrategy, count: int, step: int = 600):
@@ -100,7 +100,7 @@ def test_the_budget_holds_where_the_points_exceed_it() -> None:
     assert len(state["grad2d"]) == 120
 
 
-def test_after_a_refinement_nothing_is_dead_and_births_are_copies() -> None:
+def test_after_a_refinement_nothing_is_dead_and_what_is_added_are_copies() -> None:
     strategy = MCMCStrategy(min_opacity=0.15, noise_lr=0.0)
     before, params, _, _ = _refined_once(strategy, 200)
     assert len(params["means"]) == 210

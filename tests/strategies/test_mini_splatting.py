@@ -162,7 +162,7 @@ def test_a_ray_through_the_mean_peaks_there() -> None:
     torch.testing.assert_close(t, torch.ones(20))
 
 
-def test_births_beyond_the_room_are_granted_by_urgency() -> None:
+def test_additions_beyond_the_room_are_granted_by_urgency() -> None:
     is_clone = torch.tensor([True, True, False, False, True])
     is_split = torch.tensor([False, True, True, False, False])
     urgency = torch.tensor([1.0, 3.0, 9.0, 20.0, 2.0])

@@ -154,12 +154,12 @@ def test_the_published_refinements_end_one_before_the_budget() -> None:
     assert TamingStrategy(refine_every=100)._target(14_900, state, 5000) == 4999
 
 
-def test_births_are_shared_in_proportion_to_the_candidates() -> None:
-    assert taming.shared_births(50, 30, 70) == (15, 35)
-    assert taming.shared_births(5, 3, 4) == (2, 2)
-    assert taming.shared_births(99, 3, 4) == (3, 4)
-    assert taming.shared_births(10, 0, 5) == (0, 5)
-    assert taming.shared_births(10, 0, 0) == taming.shared_births(-3, 4, 4) == (0, 0)
+def test_growth_is_shared_in_proportion_to_the_candidates() -> None:
+    assert taming.shared_growth(50, 30, 70) == (15, 35)
+    assert taming.shared_growth(5, 3, 4) == (2, 2)
+    assert taming.shared_growth(99, 3, 4) == (3, 4)
+    assert taming.shared_growth(10, 0, 5) == (0, 5)
+    assert taming.shared_growth(10, 0, 0) == taming.shared_growth(-3, 4, 4) == (0, 0)
     importance = torch.rand(1000) + 0.1
     is_candidate, is_small = torch.rand(1000) < 0.8, torch.rand(1000) < 0.25
     is_clone, is_split = taming.chosen_to_grow(is_candidate, is_small, importance, 100)

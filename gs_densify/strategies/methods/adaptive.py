@@ -73,7 +73,7 @@ class AdaptiveStrategy(Strategy):
     """Steps between two refinements, evenly spaced, whose gradients and errors are gathered; steps
     in between cost nothing extra."""
     growth_limit: float = 0.3
-    """Most births of one refinement, as a share of the Gaussians."""
+    """Most Gaussians that one refinement adds, as a share of those before."""
     max_blend: float = 0.3
     """Weight of the largest of a Gaussian's gradients (and errors) against their mean; 0: off."""
     clone_percentile: float = 0.5
@@ -92,7 +92,7 @@ class AdaptiveStrategy(Strategy):
     consistency: float = 0.75
     """Weight of the agreement between views; 0: off."""
     focus: float = 3.0
-    """How much births crowd where the score is highest: its exponent; 0: drawn evenly."""
+    """How much new Gaussians crowd where the score is highest: its exponent; 0: drawn evenly."""
     separate: float = 1.0
     """Share of the growth in which large Gaussians split into separate ones; 0: never."""
     soft_reset: bool = True

@@ -7,7 +7,7 @@ With B = `max_gaussians`, every `refine_every` steps t:
     growth control     N_target(t) = B sqrt((t - 500) / 14000)
     candidates         mean absolute image-plane gradient >= grow_grad2d
     edge-aware score   mean over 10 views of S_v / mean(S_v > 0), S_v(k) = sum_p edge(p) w_k(p)
-    births             N_target - N candidates, drawn without replacement in proportion to it
+    parents            N_target - N candidates, drawn without replacement in proportion to it
     long-axis split    two children at mu +- 1.35 sigma_max, longest axis x 0.55, others x 0.893,
                        opacity x 0.6: together they fill the 3 sigma extent of their parent
     prune              opacity < prune_opa, at every refinement but the last; once, early,
@@ -35,7 +35,7 @@ Differs from the paper / published code (its first release):
   are not rounded to 8 bits.
 - The rasteriser of that release is an archive that was not at hand; that S_v weighs the edges by
   w_k(p) is what the next release does.
-- Candidates that no scored view draws are never split, so that births may fall short of N_target.
+- Candidates that no scored view draws are never split, so that N may fall short of N_target.
 - A model above the budget loses the surplus, least opaque first, at the first refinement; there it
   keeps them.
 - In a scene of fewer than `score_views` views each is scored once; there some count twice.

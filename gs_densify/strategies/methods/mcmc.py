@@ -1,7 +1,7 @@
 """Move dead Gaussians onto live ones, add a few, and shake all of them: 3DGS-MCMC.
 
 Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo", arXiv 2404.09591. Gaussians
-are samples of a Langevin chain, so births and deaths must not change the image. With opacity o,
+are samples of a Langevin chain, so moves and additions must not change the image. With opacity o,
 log-scales and quaternions giving Sigma, mean mu, every `refine_every` steps
 
     relocate  each Gaussian with o <= min_opacity onto a live one drawn in proportion to o
@@ -54,7 +54,7 @@ def dead(opacities: Tensor, min_opacity: float) -> Tensor:
     return opacities <= min_opacity
 
 
-def num_births(count: int, growth: float, budget: int) -> int:
+def num_added(count: int, growth: float, budget: int) -> int:
     """Returns how many Gaussians to add to `count`: a share `growth`, up to `budget`."""
     return max(0, min(budget, int((1.0 + growth) * count)) - count)
 
@@ -118,5 +118,5 @@ class MCMCStrategy(Strategy):
         ops.remove_surplus(*gaussians, self.max_gaussians)
         is_dead = dead(gaussians.opacities, self.min_opacity)
         ops.relocate(*gaussians, is_dead, min_opacity=self.min_opacity)
-        births = num_births(gaussians.num, self.growth, self.max_gaussians)
-        ops.sample_add(*gaussians, births, min_opacity=self.min_opacity)
+        added = num_added(gaussians.num, self.growth, self.max_gaussians)
+        ops.sample_add(*gaussians, added, min_opacity=self.min_opacity)

@@ -257,7 +257,7 @@ class MiniSplattingStrategy(Strategy):
 def within_room(
     is_clone: Tensor, is_split: Tensor, *, urgency: Tensor, room: int
 ) -> tuple[Tensor, Tensor]:
-    """Returns the `room` most urgent births of those asked for; each adds one Gaussian."""
+    """Returns the `room` most urgent additions of those asked for, one Gaussian each."""
     wanted = torch.cat([is_clone, is_split])
     if int(wanted.sum()) <= room:
         return is_clone, is_split

@@ -8,7 +8,7 @@ arXiv 2406.15643. With S Gaussians at the start, the budget B and n the steps of
 
 Gaussians, a parabola that is flat at n; the published schedule ends one refinement before. Those
 with a mean image-plane gradient >= grow_grad2d are candidates, which are cloned or split by scale
-as in 3DGS; the births are shared in proportion to the numbers of both kinds. Parents are drawn
+as in 3DGS; the new ones are shared in proportion to the numbers of both kinds. Parents are drawn
 without replacement in proportion to
 
     score(k) = sum_v 50 loss_v sum_t weight_t term_t(k, v) / median_t,v
@@ -30,7 +30,7 @@ median of the term's positive values over all Gaussians:
 
 Gaussians that a view culls get nothing from it. The first `prune_refinements` refinements then
 prune: of n_w Gaussians that 3DGS would prune (by opacity, and by size after the first reset),
-`prune_share` n_w are drawn from all Gaussians that were there before the births, in proportion to
+`prune_share` n_w are drawn from all Gaussians that were there before growth, in proportion to
 1 / (1e-6 + score), and those drawn that 3DGS would prune go. The last published refinement does not
 prune, so that the model keeps what it has grown to.
 
@@ -48,7 +48,7 @@ Differs from the paper / published code:
 - A view's alpha is at most 0.999 and its culling is gsplat's; there 0.99 and depth > 0.2. Border
   pixels of the edge map are filtered, while PIL copies them from the photo, and grey values are
   not rounded to 8 bits. SSIM extends the image at its border, while the published one pads zeros.
-- Candidates that no scored view shows are never cloned or split, so that births may fall short of
+- Candidates that no scored view shows are never cloned or split, so that growth may fall short of
   N(x); the published sampling fills up with other rows, or fails.
 - Where there is no candidate or the model has N(x) Gaussians already, nothing is born; there the
   run fails. A model that starts above the budget loses the surplus, least opaque first, at the
@@ -82,7 +82,7 @@ _VIEW_WEIGHT = 50.0  # of a view's photometric loss in the score
 
 @dataclass
 class TamingStrategy(Strategy):
-    """Taming-3DGS: a fixed count schedule, and births drawn by importance."""
+    """Taming-3DGS: a fixed count schedule, and parents drawn by importance."""
 
     recipe: ClassVar[Mapping[str, Any]] = {"lr.opacities": 0.025, "lr.shN": 2.5e-4}
 
@@ -223,7 +223,7 @@ class TamingStrategy(Strategy):
         target = self._target(step, state, budget)
         is_split = self._grow(gaussians, gradient, importance, target)
         if self._refinement(step) <= self.prune_refinements:
-            # Births are appended, so that the first rows are those that stayed, in their order.
+            # New ones are appended, so that the first rows are those that stayed, in their order.
             self._prune(gaussians, step, importance[~is_split])
         for name in _STATISTICS:
             state[name].zero_()
@@ -356,17 +356,17 @@ def chosen_to_grow(
     clones, splits = (int(kind.sum()) for kind in kinds)
     drawn = (
         ops.sample_without_replacement(torch.where(kind, importance, 0.0), number)
-        for kind, number in zip(kinds, shared_births(wanted, clones, splits), strict=True)
+        for kind, number in zip(kinds, shared_growth(wanted, clones, splits), strict=True)
     )
     is_clone, is_split = (scores.masked(rows, len(importance)) for rows in drawn)
     return is_clone, is_split
 
 
-def shared_births(wanted: int, clones: int, splits: int) -> tuple[int, int]:
+def shared_growth(wanted: int, clones: int, splits: int) -> tuple[int, int]:
     """Returns how many to clone and to split, in proportion to the candidates and rounded down."""
     candidates = max(1, clones + splits)
-    births = max(0, min(wanted, clones + splits))
-    return births * clones // candidates, births * splits // candidates
+    added = max(0, min(wanted, clones + splits))
+    return added * clones // candidates, added * splits // candidates
 
 
 def chosen_to_prune(is_weak: Tensor, importance: Tensor, share: float) -> Tensor:

@@ -8,13 +8,13 @@ import torch
 from splats_example import trained
 
 from gs_densify.errors import StrategyError
-from gs_densify.strategies import splits as births
+from gs_densify.strategies import splits
 
 FACTORS = {"shrink_long": 0.6, "shrink_others": 0.9, "opacity_factor": 0.5}
 ALL = {
-    "long_axis_split": partial(births.long_axis_split, offset=0.5, **FACTORS),
-    "moment_split": partial(births.moment_split, delta=0.5),
-    "revised_clone": births.revised_clone,
+    "long_axis_split": partial(splits.long_axis_split, offset=0.5, **FACTORS),
+    "moment_split": partial(splits.moment_split, delta=0.5),
+    "revised_clone": splits.revised_clone,
 }
 
 
@@ -46,6 +46,6 @@ def test_factors_that_are_not_positive_numbers_are_refused(name: str, value: flo
     params, optimizers, state = trained(4)
     factors = {**FACTORS, name: value}
     with pytest.raises(StrategyError, match=rf"long_axis_split: {name} is {value}; a positive"):
-        births.long_axis_split(
+        splits.long_axis_split(
             params, optimizers, state, torch.ones(4, dtype=torch.bool), offset=0.5, **factors
         )

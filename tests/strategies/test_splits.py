@@ -10,14 +10,13 @@ from splats_example import snapshot, trained
 
 from gs_densify.errors import StrategyError
 from gs_densify.model.geometry import covariances
-from gs_densify.strategies import ops
-from gs_densify.strategies import splits as births
+from gs_densify.strategies import ops, splits
 
 LONG = {"offset": 1.35, "shrink_long": 0.55, "shrink_others": 0.893, "opacity_factor": 0.6}
 OPERATIONS = {
-    "long_axis_split": lambda *model: births.long_axis_split(*model, **LONG),
-    "moment_split": lambda *model: births.moment_split(*model, delta=0.5),
-    "revised_clone": births.revised_clone,
+    "long_axis_split": lambda *model: splits.long_axis_split(*model, **LONG),
+    "moment_split": lambda *model: splits.moment_split(*model, delta=0.5),
+    "revised_clone": splits.revised_clone,
 }
 
 
@@ -65,7 +64,7 @@ def _everything(params: dict[str, torch.Tensor]) -> torch.Tensor:
 def test_a_moment_split_conserves_mass_mean_and_covariance(delta: float, seed: int) -> None:
     params = _exact(20, seed)
     before = _moments(params)
-    births.moment_split(params, {}, {}, _everything(params), delta=delta)
+    splits.moment_split(params, {}, {}, _everything(params), delta=delta)
     assert len(params["means"]) == 40
     for old, new in zip(before, _moments(params), strict=True):
         scale = old.abs().flatten(1).amax(1) if old.dim() > 1 else old
@@ -76,7 +75,7 @@ def test_a_moment_split_conserves_mass_mean_and_covariance(delta: float, seed: i
 def test_the_default_moment_split_is_that_of_two_halves() -> None:
     """Offset sqrt(2/pi) sigma, scale sqrt(1 - 2/pi) sigma, and 0.829 of the opacity."""
     params = _one((1.0, 0.0, 0.0, 0.0))
-    births.moment_split(params, {}, {}, _everything(params), delta=math.sqrt(2 / math.pi))
+    splits.moment_split(params, {}, {}, _everything(params), delta=math.sqrt(2 / math.pi))
     expected = torch.tensor([[1.0, 2.0 + 0.4 * 0.797885, 3.0], [1.0, 2.0 - 0.4 * 0.797885, 3.0]])
     torch.testing.assert_close(params["means"].detach().float(), expected, atol=1e-6, rtol=0)
     scales = params["scales"].detach().exp()[0].tolist()
@@ -88,7 +87,7 @@ def test_halves_have_the_moments_of_a_cut_gaussian() -> None:
     """Against samples: those on one side of the plane through the mean."""
     draws = torch.randn(2_000_000, dtype=torch.float64).abs()
     params = _one((1.0, 0.0, 0.0, 0.0))
-    births.moment_split(params, {}, {}, _everything(params), delta=math.sqrt(2 / math.pi))
+    splits.moment_split(params, {}, {}, _everything(params), delta=math.sqrt(2 / math.pi))
     assert (params["means"][0, 1].item() - 2) / 0.4 == pytest.approx(draws.mean().item(), abs=2e-3)
     assert params["scales"][0, 1].exp().item() / 0.4 == pytest.approx(draws.std().item(), abs=2e-3)
 
@@ -103,7 +102,7 @@ def test_halves_have_the_moments_of_a_cut_gaussian() -> None:
 )
 def test_long_axis_children_have_hand_computed_values(quat, direction) -> None:
     params = _one(quat)
-    births.long_axis_split(params, {}, {}, _everything(params), **LONG)
+    splits.long_axis_split(params, {}, {}, _everything(params), **LONG)
     shift = 1.35 * 0.4 * torch.tensor(direction, dtype=torch.float64)
     center = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     expected = torch.stack([center + shift, center - shift])
@@ -116,7 +115,7 @@ def test_long_axis_children_have_hand_computed_values(quat, direction) -> None:
 def test_long_axis_children_lie_on_the_longest_principal_axis() -> None:
     params = _exact(30, seed=3)
     parents = {name: value.clone() for name, value in params.items()}
-    births.long_axis_split(params, {}, {}, _everything(params), **LONG)
+    splits.long_axis_split(params, {}, {}, _everything(params), **LONG)
     first, second = params["means"].detach().split(30)
     torch.testing.assert_close((first + second) / 2, parents["means"])
     values, vectors = torch.linalg.eigh(covariances(parents["quats"], parents["scales"].exp()))
@@ -128,7 +127,7 @@ def test_long_axis_children_lie_on_the_longest_principal_axis() -> None:
 def test_a_factor_above_one_leaves_opacities_finite_and_below_one() -> None:
     params = _exact(10, seed=4)
     params["opacities"] = torch.full_like(params["opacities"], 40.0)
-    births.moment_split(params, {}, {}, _everything(params), delta=0.99)
+    splits.moment_split(params, {}, {}, _everything(params), delta=0.99)
     assert torch.isfinite(params["opacities"]).all()
     assert (params["opacities"].sigmoid() < 1).all()
 
@@ -156,7 +155,7 @@ def test_a_revised_clone_covers_as_its_parent_did() -> None:
     params, optimizers, state = trained(30)
     mask = torch.arange(30) % 3 == 0
     before = snapshot(params, optimizers, state)
-    births.revised_clone(params, optimizers, state, mask)
+    splits.revised_clone(params, optimizers, state, mask)
     after = snapshot(params, optimizers, state)
     copies, parents = after["param opacities"][30:], after["param opacities"][:30][mask]
     assert torch.equal(copies, parents)
@@ -171,7 +170,7 @@ def test_a_revised_clone_zeroes_the_copies_moments_and_the_parents_opacity_momen
     params, optimizers, state = trained(30)
     mask = torch.arange(30) % 3 == 0
     before = snapshot(params, optimizers, state)
-    births.revised_clone(params, optimizers, state, mask)
+    splits.revised_clone(params, optimizers, state, mask)
     after = snapshot(params, optimizers, state)
     for key in (key for key in before if key.startswith("exp_avg")):
         expected = before[key].clone()
@@ -184,12 +183,12 @@ def test_a_revised_clone_zeroes_the_copies_moments_and_the_parents_opacity_momen
 def test_saturated_opacities_stay_finite_when_cloned() -> None:
     params, optimizers, state = trained(4)
     params["opacities"].data.fill_(40.0)
-    births.revised_clone(params, optimizers, state, torch.ones(4, dtype=torch.bool))
+    splits.revised_clone(params, optimizers, state, torch.ones(4, dtype=torch.bool))
     assert torch.isfinite(params["opacities"]).all()
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_births_are_deterministic_trainable_and_refuse_stale_masks(name: str) -> None:
+def test_splits_are_deterministic_trainable_and_refuse_stale_masks(name: str) -> None:
     left = []
     mask = torch.arange(30) % 4 == 1
     for seed in (1, 2):
@@ -218,10 +217,10 @@ def test_an_empty_mask_changes_nothing(name: str) -> None:
 @pytest.mark.parametrize("delta", [0.0, 1.0, -0.5, math.nan])
 def test_a_delta_outside_its_range_is_refused(delta: float) -> None:
     with pytest.raises(StrategyError, match=r"delta is .*; a number between 0 and 1 is needed"):
-        births.moment_split(*trained(3), torch.ones(3, dtype=torch.bool), delta=delta)
+        splits.moment_split(*trained(3), torch.ones(3, dtype=torch.bool), delta=delta)
 
 
 def test_a_factor_that_is_not_positive_is_refused() -> None:
     wrong = {**LONG, "shrink_long": 0.0}
     with pytest.raises(StrategyError, match=r"shrink_long is 0.0; a positive number"):
-        births.long_axis_split(*trained(3), torch.ones(3, dtype=torch.bool), **wrong)
+        splits.long_axis_split(*trained(3), torch.ones(3, dtype=torch.bool), **wrong)
