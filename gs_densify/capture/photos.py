@@ -11,7 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gs_densify.errors import SceneError
-from gs_densify.scene.photos.decode import read_photo
+from gs_densify.scene.photos.decode import read_photo, unreadable
 from gs_densify.scene.photos.load import read_sizes
 from gs_densify.scene.scene import Size
 
@@ -126,12 +126,7 @@ def _decode_small(path: Path) -> Image.Image:
                 opened.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
                 return opened.convert("L")
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
-        reason = " ".join(str(error).split())
-        raise SceneError(
-            f"{path} cannot be read as a photo ({reason})",
-            expected="expected an intact image file",
-            action="copy it again from its source",
-        ) from None
+        raise unreadable(path, error) from None
     image = Image.fromarray(read_photo(path, use_alpha=True).pixels).convert("L")
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     return image

@@ -119,6 +119,16 @@ def _rgb(image: Image.Image, path: Path) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
+def unreadable(path: Path, error: Exception) -> SceneError:
+    """Returns what to raise where a decoder failed at `path` with `error`."""
+    reason = " ".join(str(error).split())
+    return SceneError(
+        f"{path} cannot be read as a photo ({reason})",
+        expected="expected an intact image file",
+        action="copy it again from its source",
+    )
+
+
 def _read(path: Path, use: Callable[[Image.Image], _Result], *, is_header: bool = False) -> _Result:
     try:
         with Image.open(path) as image:
@@ -130,12 +140,7 @@ def _read(path: Path, use: Callable[[Image.Image], _Result], *, is_header: bool 
     except (SceneError, MemoryError):
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
-        reason = " ".join(str(error).split())
-        raise SceneError(
-            f"{path} cannot be read as a photo ({reason})",
-            expected="expected an intact image file",
-            action="copy it again from its source",
-        ) from None
+        raise unreadable(path, error) from None
 
 
 def _refuse(path: Path, what: str, action: str) -> NoReturn:
