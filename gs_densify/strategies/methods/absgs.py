@@ -37,10 +37,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gs_densify.errors import ConfigError
 from gs_densify.model.gaussians import Gaussians
 from gs_densify.strategies import ops, statistics
 from gs_densify.strategies.base import StepInfo, Strategy
+from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
 from gs_densify.strategies.schedule import scaled_steps
 
@@ -96,17 +96,11 @@ class AbsGSStrategy(Strategy):
     """Steps between opacity resets."""
 
     def __post_init__(self) -> None:
-        for name, least in (("refine_every", 1), ("reset_every", 1), ("reduce_every", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}", expected=f"at least {least} is needed"
-                )
-        for name in ("reduce_opa", "reset_opa"):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}",
-                    expected="a number between 0 and 1 is needed",
-                )
+        counts = ("refine_every", "reset_every")
+        require(self, counts, lambda value: value >= 1, "at least 1 is needed")
+        require(self, ("reduce_every",), lambda value: value >= 0, "at least 0 is needed")
+        number = "a number between 0 and 1 is needed"
+        require(self, ("reduce_opa", "reset_opa"), lambda value: 0.0 < value < 1.0, number)
 
     def scaled(self, factor: float) -> "AbsGSStrategy":
         """Returns the method on a schedule `factor` times as long."""

@@ -46,6 +46,7 @@ from gs_densify.errors import ConfigError, StrategyError
 from gs_densify.model.gaussians import Gaussians
 from gs_densify.strategies import ops, schedule, scores, splits, statistics
 from gs_densify.strategies.base import StepInfo, Strategy
+from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
 
 MIN_REFINEMENTS = 120
@@ -128,16 +129,11 @@ class AdaptiveStrategy(Strategy):
 
     def __post_init__(self) -> None:
         shares = ("max_blend", "clone_percentile", "split_percentile", "consistency", "separate")
-        for name in (*shares, "decay", "protect", "recovery_prune"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}", expected="it must be between 0 and 1"
-                )
-        for name in ("refine_every", "reset_every", "observations"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}", expected="it must be at least 1"
-                )
+        shares_of_reset = ("decay", "protect", "recovery_prune")
+        between = "it must be between 0 and 1"
+        require(self, (*shares, *shares_of_reset), lambda value: 0.0 <= value <= 1.0, between)
+        counts = ("refine_every", "reset_every", "observations")
+        require(self, counts, lambda value: value >= 1, "it must be at least 1")
         cloning = type(self).clone_percentile
         if self.large_scale3d == 0 and self.clone_percentile != cloning:
             raise ConfigError(
@@ -145,16 +141,9 @@ class AdaptiveStrategy(Strategy):
                 " at which none is cloned",
                 action="set large_scale3d, for example to 0.005",
             )
-        if self.late_sum < 0:
-            raise ConfigError(
-                f"late_sum is {self.late_sum}", expected="it must be at least 0 (off)"
-            )
-        if self.focus < 0:
-            raise ConfigError(f"focus is {self.focus}", expected="it must be at least 0")
-        if self.max_gaussians < 0:
-            raise ConfigError(
-                f"max_gaussians is {self.max_gaussians}", expected="0 (find one) or more"
-            )
+        require(self, ("late_sum",), lambda value: value >= 0, "it must be at least 0 (off)")
+        require(self, ("focus",), lambda value: value >= 0, "it must be at least 0")
+        require(self, ("max_gaussians",), lambda value: value >= 0, "0 (find one) or more")
         if self.edge_weight > 0 and not self.use_error:
             self.edge_weight = 0.0  # edges enter through the error map alone
 

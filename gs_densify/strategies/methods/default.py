@@ -30,10 +30,10 @@ from dataclasses import dataclass
 
 import torch
 
-from gs_densify.errors import ConfigError
 from gs_densify.model.gaussians import Gaussians
 from gs_densify.strategies import ops, statistics
 from gs_densify.strategies.base import StepInfo, Strategy
+from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
 
 
@@ -72,11 +72,8 @@ class DefaultStrategy(Strategy):
     """Lower the opacity of split children so that two cover as one did (arXiv 2404.06109)."""
 
     def __post_init__(self) -> None:
-        for name in ("refine_every", "reset_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}", expected="at least 1 step is needed"
-                )
+        counts = ("refine_every", "reset_every")
+        require(self, counts, lambda value: value >= 1, "at least 1 step is needed")
 
     def step_pre_backward(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: StepInfo

@@ -48,10 +48,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gs_densify.errors import ConfigError, StrategyError
+from gs_densify.errors import StrategyError
 from gs_densify.model.gaussians import Gaussians
 from gs_densify.strategies import ops, scores, splits, statistics
 from gs_densify.strategies.base import StepInfo, Strategy
+from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
 from gs_densify.strategies.schedule import scaled_steps
 
@@ -118,16 +119,10 @@ class EDCStrategy(Strategy):
     """Factor of a child's opacity."""
 
     def __post_init__(self) -> None:
-        for name in ("max_gaussians", "refine_every", "reset_every", "score_views"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}", expected="at least 1 is needed"
-                )
-        for name in ("reset_opa", "recovery_share"):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}", expected="it must be between 0 and 1"
-                )
+        counts = ("max_gaussians", "refine_every", "reset_every", "score_views")
+        require(self, counts, lambda value: value >= 1, "at least 1 is needed")
+        shares = ("reset_opa", "recovery_share")
+        require(self, shares, lambda value: 0.0 < value < 1.0, "it must be between 0 and 1")
 
     def scaled(self, factor: float) -> "EDCStrategy":
         """Returns the method on a schedule `factor` times as long.

@@ -42,10 +42,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gs_densify.errors import ConfigError
 from gs_densify.model.gaussians import Gaussians
 from gs_densify.strategies import ops
 from gs_densify.strategies.base import StepInfo, Strategy
+from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
 
 
@@ -86,15 +86,11 @@ class MCMCStrategy(Strategy):
     }
 
     def __post_init__(self) -> None:
-        for name, least in (("refine_every", 1), ("max_gaussians", 1), ("growth", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}", expected=f"at least {least} is needed"
-                )
-        if not 0.0 < self.min_opacity < 1.0:
-            raise ConfigError(
-                f"min_opacity is {self.min_opacity}", expected="a number between 0 and 1 is needed"
-            )
+        counts = ("refine_every", "max_gaussians")
+        require(self, counts, lambda value: value >= 1, "at least 1 is needed")
+        require(self, ("growth",), lambda value: value >= 0, "at least 0 is needed")
+        number = "a number between 0 and 1 is needed"
+        require(self, ("min_opacity",), lambda value: 0.0 < value < 1.0, number)
 
     @torch.no_grad()
     def step_post_backward(

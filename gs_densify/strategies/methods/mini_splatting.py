@@ -58,6 +58,7 @@ from gs_densify.rendering.attribution.rays import pixel_rays, ray_peaks
 from gs_densify.strategies import ops, schedule, statistics
 from gs_densify.strategies.base import Probe, ProbedView, StepInfo, Strategy
 from gs_densify.strategies.importance import METRICS, importance, most_important, sample_size
+from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
 
 _STATISTICS = ("grad2d", "count", "area")
@@ -117,16 +118,10 @@ class MiniSplattingStrategy(Strategy):
     """Steps after sample_iter in which the SH degree rises by one."""
 
     def __post_init__(self) -> None:
-        for name in ("refine_every", "depth_every", "sh_degree_every", "max_gaussians"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}", expected="it must be at least 1"
-                )
-        for name in ("blur_area", "new_opacity", "sample_share", "importance_kept"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}", expected="it must be in (0, 1]"
-                )
+        counts = ("refine_every", "depth_every", "sh_degree_every", "max_gaussians")
+        require(self, counts, lambda value: value >= 1, "it must be at least 1")
+        shares = ("blur_area", "new_opacity", "sample_share", "importance_kept")
+        require(self, shares, lambda value: 0.0 < value <= 1.0, "it must be in (0, 1]")
         if self.importance_metric not in METRICS:
             raise ConfigError(
                 f"importance_metric is '{self.importance_metric}'",

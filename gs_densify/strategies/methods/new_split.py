@@ -46,10 +46,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gs_densify.errors import ConfigError
 from gs_densify.model.gaussians import Gaussians
 from gs_densify.strategies import ops, splits, statistics
 from gs_densify.strategies.base import StepInfo, Strategy
+from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
 
 _STATISTICS = ("grad2d", "count")
@@ -96,17 +96,11 @@ class NewSplitStrategy(Strategy):
     grow_grad2d."""
 
     def __post_init__(self) -> None:
-        for name in ("refine_every", "reset_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}", expected="at least 1 step is needed"
-                )
-        for name, most in (("delta", 1.0), ("prune_opa", 0.5)):
-            if not 0.0 < getattr(self, name) < most:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}",
-                    expected=f"a number between 0 and {most} is needed",
-                )
+        counts = ("refine_every", "reset_every")
+        require(self, counts, lambda value: value >= 1, "at least 1 step is needed")
+        number = "a number between 0 and"
+        require(self, ("delta",), lambda value: 0.0 < value < 1.0, f"{number} 1.0 is needed")
+        require(self, ("prune_opa",), lambda value: 0.0 < value < 0.5, f"{number} 0.5 is needed")
 
     def step_pre_backward(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: StepInfo

@@ -66,11 +66,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gs_densify.errors import ConfigError, StrategyError
+from gs_densify.errors import StrategyError
 from gs_densify.model.gaussians import Gaussians
 from gs_densify.rendering.attribution.contributors import Contributions, contributions
 from gs_densify.strategies import ops, scores, statistics
 from gs_densify.strategies.base import StepInfo, Strategy
+from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
 from gs_densify.strategies.schedule import scaled_steps
 
@@ -138,34 +139,16 @@ class TamingStrategy(Strategy):
     """Weight of the sum of blending weights."""
 
     def __post_init__(self) -> None:
-        for name in ("refine_every", "reset_every", "score_views"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}", expected="at least 1 is needed"
-                )
-        if self.max_gaussians < 0:
-            raise ConfigError(
-                f"max_gaussians is {self.max_gaussians}",
-                expected="it must be positive, or 0 for budget_factor times the Gaussians at the"
-                " start",
-            )
-        if self.prune_refinements < 0:
-            raise ConfigError(
-                f"prune_refinements is {self.prune_refinements}",
-                expected="it must be at least 0 (none)",
-            )
-        if self.budget_factor <= 0.0:
-            raise ConfigError(
-                f"budget_factor is {self.budget_factor}", expected="it must be positive"
-            )
-        if not 0.0 <= self.prune_share <= 1.0:
-            raise ConfigError(
-                f"prune_share is {self.prune_share}", expected="it must be between 0 and 1"
-            )
-        if not 0.0 < self.reset_opa < 1.0:
-            raise ConfigError(
-                f"reset_opa is {self.reset_opa}", expected="it must be between 0 and 1"
-            )
+        counts = ("refine_every", "reset_every", "score_views")
+        require(self, counts, lambda value: value >= 1, "at least 1 is needed")
+        budget = "it must be positive, or 0 for budget_factor times the Gaussians at the start"
+        require(self, ("max_gaussians",), lambda value: value >= 0, budget)
+        none = "it must be at least 0 (none)"
+        require(self, ("prune_refinements",), lambda value: value >= 0, none)
+        require(self, ("budget_factor",), lambda value: value > 0.0, "it must be positive")
+        between = "it must be between 0 and 1"
+        require(self, ("prune_share",), lambda value: 0.0 <= value <= 1.0, between)
+        require(self, ("reset_opa",), lambda value: 0.0 < value < 1.0, between)
 
     def scaled(self, factor: float) -> "TamingStrategy":
         """Returns the method on a schedule `factor` times as long.
