@@ -24,10 +24,14 @@ class GsDensifyError(Exception):
         super().__init__(found)
         self.found, self.expected, self.action, self.option = found, expected, action, option
 
+    @property
+    def found_where(self) -> str:
+        """Returns what was found, after the option concerned: `--option found`."""
+        return f"--{self.option} {self.found}" if self.option else self.found
+
     def __str__(self) -> str:
         """Returns the line: `--option found; expected; action`."""
-        found = f"--{self.option} {self.found}" if self.option else self.found
-        parts = [part.strip() for part in (found, self.expected, self.action) if part]
+        parts = [part.strip() for part in (self.found_where, self.expected, self.action) if part]
         return " ".join("; ".join(parts).split())
 
     def with_options(self, rename: Callable[[str], str]) -> "GsDensifyError":

@@ -184,9 +184,8 @@ class StrategyAdapter:
         try:
             return self._hooks[hook](offered)
         except StrategyError as error:
-            found = f"--{error.option} {error.found}" if error.option else error.found
             raise self.blame_for(
-                found, hook, at, expected=error.expected, action=error.action
+                error.found_where, hook, at, expected=error.expected, action=error.action
             ) from error
         except (GsDensifyError, torch.cuda.OutOfMemoryError):
             raise

@@ -101,9 +101,10 @@ def check_class(cls: type, where: str) -> None:
     try:
         cls()
     except GsDensifyError as error:
-        found = f"--{error.option} {error.found}" if error.option else error.found
         raise ConfigError(
-            f"{where}: {name}() is refused: {found}", expected=error.expected, action=error.action
+            f"{where}: {name}() is refused: {error.found_where}",
+            expected=error.expected,
+            action=error.action,
         ) from error
     except Exception as error:
         raise ConfigError(f"{where}: {name}() fails: {described(error)}") from error
