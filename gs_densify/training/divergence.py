@@ -38,12 +38,25 @@ class LossHistory:
         return ", ".join(f"{float(terms['loss']):.3g} at step {step}" for step, terms in ends)
 
     def first_non_finite(self) -> tuple[int, dict[str, float]] | None:
-        """Returns the first step of which a term is infinite or NaN, and its terms; else None."""
+        """Returns the first step of which a term is infinite or NaN, and its terms; else None.
+
+        It waits for the GPU once where all are finite.
+        """
+        if self._are_finite():
+            return None
         for step, terms in self._steps:
             values = {name: float(value) for name, value in terms.items()}
             if not all(map(_is_finite, values.values())):
                 return step, values
         return None
+
+    def _are_finite(self) -> bool:
+        values = [value for _, terms in self._steps for value in terms.values()]
+        if not values:
+            return True
+        device = values[-1].device  # of the sum; a strategy's own term may lie elsewhere
+        joined = torch.cat([value.reshape(1).to(device) for value in values])
+        return bool(joined.isfinite().all())
 
 
 def non_finite_rows(params: Splats) -> dict[str, int]:
