@@ -22,7 +22,7 @@ from gs_densify.entry_points import described, load_offered, origin
 from gs_densify.errors import ConfigError, GsDensifyError
 
 GROUP = "gs_densify.strategies"
-_KIND = "strategy"
+KIND = "strategy"
 HOOK = "step_post_backward"
 """A class with this hook is a strategy."""
 
@@ -74,11 +74,11 @@ def load_from_package(name: str) -> type | None:
     """Returns the strategy class that an installed package offers as `name`, checked; None without
     one.
     """
-    found = load_offered(GROUP, _KIND, name)
+    found = load_offered(GROUP, KIND, name)
     if found is None:
         return None
     cls, entry = found
-    where = f"{_KIND} '{name}' ({origin(entry)})"
+    where = f"{KIND} '{name}' ({origin(entry)})"
     if not isinstance(cls, type):
         raise ConfigError(
             f"{where}: is no class", expected="the entry point must name a strategy's class"

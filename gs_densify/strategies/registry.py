@@ -5,63 +5,61 @@ Python file (see `plugin`).
 """
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from gs_densify.entry_points import entry_points, refuse_clash
 from gs_densify.errors import BackendError, ConfigError, GsDensifyError
+from gs_densify.registry import Entry, Registry
 from gs_densify.strategies import plugin
 
 
-class Entry(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class StrategyEntry(Entry):
     """Where a strategy's class is, what it does in one line, and what its class cannot say."""
 
-    target: str
-    summary: str
-    recipe: Mapping[str, Any] = {}
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Trainer settings by dotted name, for a class without a `recipe` of its own."""
     needs_cuda: bool = False
 
 
 BUILTIN = {
-    "adaptive": Entry(
+    "adaptive": StrategyEntry(
         "gs_densify.strategies.methods.adaptive:AdaptiveStrategy",
         "ours: percentile candidates, attributed error, agreement of views, budget, soft reset",
     ),
-    "default": Entry(
+    "default": StrategyEntry(
         "gs_densify.strategies.methods.default:DefaultStrategy",
         "original 3DGS: clone, split, prune by mean gradient, with real opacity resets",
     ),
-    "mcmc": Entry(
+    "mcmc": StrategyEntry(
         "gs_densify.strategies.methods.mcmc:MCMCStrategy",
         "3DGS-MCMC: relocate dead Gaussians, grow to a budget, add noise",
     ),
-    "absgs": Entry(
+    "absgs": StrategyEntry(
         "gs_densify.strategies.methods.absgs:AbsGSStrategy",
         "AbsGS: split by absolute, clone by signed gradients",
     ),
-    "new-split": Entry(
+    "new-split": StrategyEntry(
         "gs_densify.strategies.methods.new_split:NewSplitStrategy",
         "original 3DGS with a split that conserves mass, mean and covariance",
     ),
-    "taming": Entry(
+    "taming": StrategyEntry(
         "gs_densify.strategies.methods.taming:TamingStrategy",
         "Taming-3DGS: clone and split to a budget, drawn by a score of many terms",
     ),
-    "edc": Entry(
+    "edc": StrategyEntry(
         "gs_densify.strategies.methods.edc:EDCStrategy",
         "Improved-GS: long-axis splits on edges to a budget, recovery-aware pruning",
     ),
-    "mini-splatting": Entry(
+    "mini-splatting": StrategyEntry(
         "gs_densify.strategies.methods.mini_splatting:MiniSplattingStrategy",
         "Mini-Splatting: blur split, points from depth, then a sample by importance",
     ),
-    "gsplat-default": Entry(
+    "gsplat-default": StrategyEntry(
         "gsplat.strategy:DefaultStrategy",
         "gsplat 1.5.3's own DefaultStrategy, unchanged (it never resets opacities)",
     ),
-    "gsplat-mcmc": Entry(
+    "gsplat-mcmc": StrategyEntry(
         "gsplat.strategy:MCMCStrategy",
         "gsplat 1.5.3's own MCMCStrategy, unchanged (needs a GPU)",
         recipe={
@@ -74,6 +72,8 @@ BUILTIN = {
     ),
 }
 
+_STRATEGIES: Registry[StrategyEntry] = Registry(plugin.KIND, plugin.GROUP, BUILTIN)
+
 
 def load_strategy_class(name: str) -> type:
     """Returns the class called `name`; ConfigError lists the known names."""
@@ -81,9 +81,8 @@ def load_strategy_class(name: str) -> type:
     if reference is not None:
         return plugin.load_from_file(reference)
     if name in BUILTIN:
-        refuse_clash(plugin.GROUP, "strategy", name)
-        module, _, attribute = BUILTIN[name].target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        cls: type = _STRATEGIES.load(name)
+        return cls
     offered = plugin.load_from_package(name)
     if offered is None:
         raise ConfigError(
@@ -96,8 +95,7 @@ def load_strategy_class(name: str) -> type:
 
 def known_names() -> list[str]:
     """Returns built-in names, then those that installed packages offer."""
-    offered = {entry.name for entry in entry_points(plugin.GROUP)}
-    return [*BUILTIN, *sorted(offered - set(BUILTIN))]
+    return _STRATEGIES.names()
 
 
 def recipe_of(name: str, cls: type) -> Mapping[str, Any]:
