@@ -132,6 +132,11 @@ class ViewStore:
     def __len__(self) -> int:
         return len(self.sizes)
 
+    @property
+    def is_streamed(self) -> bool:
+        """Returns whether photos are copied from the host when they are asked for."""
+        return isinstance(self._photos, HostMemory)
+
     def prefetch(self, steps: Sequence[Sequence[int]]) -> None:
         """Begins to copy the views that the next batch will ask for."""
         if isinstance(self._photos, HostMemory):

@@ -241,8 +241,9 @@ class Trainer:
 
     def _prefetch(self, step: int, room: int, summed: int) -> None:
         """Begins to copy the views of the next call, where photos are streamed from the host."""
-        count = self._num_joined(step, room or self.config.log_every, summed)
-        self.views.prefetch(self.sampler.peek(count))
+        if self.views.is_streamed:
+            count = self._num_joined(step, room or self.config.log_every, summed)
+            self.views.prefetch(self.sampler.peek(count))
 
     def _is_update(self, step: int, count: int) -> bool:
         """Returns whether the optimisers step after `count` steps from `step` on.
@@ -410,7 +411,7 @@ class Trainer:
         self.sampler.load_state_dict(state["sampler"])
         self.modules.load_state_dict(state.get("modules", {}))
         self.progress = Progress(
-            step=state["step"],
+            step=step,
             train_seconds=state["train_seconds"],
             peak_gaussians=state["peak_gaussians"],
         )
