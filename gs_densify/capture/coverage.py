@@ -156,7 +156,7 @@ def _looking(median_cosine: float, extent: float) -> Looking:
 
 
 def _largest_gap(rays: np.ndarray) -> tuple[float, tuple[int, int]]:
-    """Returns largest azimuth between neighbours in degrees, and the two cameras at its ends."""
+    """Returns the largest azimuth between neighbours in degrees, and the cameras at its ends."""
     flat = np.flatnonzero(np.abs(rays[:, 2]) < np.sin(_STEEP))
     if not len(flat):
         return 360.0, (0, 0)
@@ -169,7 +169,7 @@ def _largest_gap(rays: np.ndarray) -> tuple[float, tuple[int, int]]:
 
 
 def _nearest(places: np.ndarray) -> np.ndarray:
-    """Returns distance [N] of each row to the nearest other one; 0 for a single one."""
+    """Returns the distance [N] of each row to the nearest other one; 0 for a single one."""
     if len(places) < 2:
         return np.zeros(len(places))
     return np.asarray(cKDTree(places).query(places, k=2)[0][:, 1])

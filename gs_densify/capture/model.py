@@ -105,7 +105,7 @@ def _cameras(
 
 
 def _corner_shift(camera: "pycolmap.Camera") -> float | None:
-    """Returns distance of the corners to where a pinhole of the same focal lengths has them."""
+    """Returns the distance of the corners to where a pinhole of the same focal lengths has them."""
     if camera.model.name in _PINHOLES:
         return 0.0
     width, height = camera.width, camera.height

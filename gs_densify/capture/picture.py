@@ -93,7 +93,7 @@ def draw_capture(geometry: Geometry, title: str, problems: set[str]) -> Image.Im
 
 
 def _region(geometry: Geometry) -> tuple[np.ndarray, float]:
-    """Returns centre and half width of what is shown: all cameras, and points near them."""
+    """Returns the centre and half width of what is shown: all cameras, and points near them."""
     reach = 2.0 * float(np.linalg.norm(geometry.centers, axis=1).max())
     reach = max(reach, float(np.quantile(np.linalg.norm(geometry.points, axis=1), 0.5)))
     inner = geometry.points[np.linalg.norm(geometry.points, axis=1) <= reach]

@@ -88,7 +88,7 @@ _MODES = {
 
 
 def command(argv: Sequence[str]) -> None:
-    """Parses, and dos the one thing that is asked for."""
+    """Parses, and does the one thing that is asked for."""
     arguments: EvalArguments = parse(EvalArguments, argv, program=PROGRAM)
     mode = _mode(arguments)
     {"model": _score, "compare": _compare, "aggregate": _aggregate}[mode](

@@ -65,7 +65,7 @@ class PartialScene:
         ]
 
     def _inside(self, member: zipfile.ZipInfo) -> PurePosixPath | None:
-        """Returns path of a file below the scene's folder, which may itself lie in a folder."""
+        """Returns the path of a file below the scene's folder, which may itself lie in a folder."""
         parts = member.filename.split("/")
         if member.is_dir() or self.name not in parts[:-1]:
             return None

@@ -53,7 +53,7 @@ class Backbone:
 
     @property
     def convolutions(self) -> list[tuple[int, tuple[int, ...]]]:
-        """Returns position and row of each layer that has weights."""
+        """Returns the position and row of each layer that has weights."""
         return [(i, layer) for i, layer in enumerate(self.layers) if isinstance(layer, tuple)]
 
 

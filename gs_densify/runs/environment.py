@@ -71,8 +71,10 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> PeakMemory:
-    """Returns largest allocation on the device since it was forgotten, and the process's largest
-    resident set, in bytes.
+    """Returns the most that was held, in bytes.
+
+    On the device it is the largest allocation since it was forgotten, on the host the process's
+    largest resident set.
     """
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage's unit differs
     return PeakMemory(

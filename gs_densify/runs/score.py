@@ -35,7 +35,7 @@ def score(
     *,
     pictures: Path | None,
 ) -> Evaluation:
-    """Returns scores `splats` on the held-out views; pictures go into the folder `pictures`.
+    """Scores `splats` on the held-out views; pictures go into the folder `pictures`.
 
     Where none is held out, scores are null.
     """

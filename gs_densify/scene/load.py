@@ -190,7 +190,7 @@ def _mask_sources(
     headers: list[Header],
     masks: str,
 ) -> dict[str, MaskSource]:
-    """Returns mask of each photo that has one, as a file or an alpha channel."""
+    """Returns the mask of each photo that has one, as a file or an alpha channel."""
     if masks == "none":
         return {}
     folders = [root / f"masks_{downscale}"] * (downscale > 1) + [root / "masks"]

@@ -41,8 +41,9 @@ def near_plane(views: Sequence[View], points: np.ndarray) -> float:
 
 
 def _nearest_depth(view: View, points: np.ndarray) -> float:
-    """Returns depth of the nearest points [P, 3] in the picture, but for a few; infinite without
-    any.
+    """Returns the depth of the nearest points [P, 3] in the picture, but for a few.
+
+    It is infinite without any.
     """
     positions = transform_points(view.cam_from_world, points)
     in_front = positions[positions[:, 2] > 0]

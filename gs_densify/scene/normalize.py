@@ -57,7 +57,7 @@ def camera_centers(cam_from_world: np.ndarray) -> np.ndarray:
 
 
 def scene_extent(centers: np.ndarray, points: np.ndarray) -> float:
-    """Returns largest distance of the camera centres [N, 3] to their mean.
+    """Returns the largest distance of the camera centres [N, 3] to their mean.
 
     Where the centres coincide: the median distance of ``points`` [P, 3] to them, or else 1.
     """
@@ -66,8 +66,9 @@ def scene_extent(centers: np.ndarray, points: np.ndarray) -> float:
 
 
 def camera_distance(centers: np.ndarray, points: np.ndarray) -> float:
-    """Returns mean distance of the camera centres [N, 3] to their mean; as `scene_extent` without
-    one.
+    """Returns the mean distance of the camera centres [N, 3] to their mean.
+
+    Where the centres coincide it is as for `scene_extent`.
     """
     origin = centers.mean(axis=0)
     return _length(_distances(centers, origin), _distances(points, origin), np.mean)
@@ -89,8 +90,9 @@ def normalizing_transform(
 
 
 def mean_up(cam_from_world: np.ndarray) -> np.ndarray:
-    """Returns mean of the cameras' up directions (minus y), a unit vector; the first's where they
-    cancel.
+    """Returns the mean of the cameras' up directions (minus y), of unit length.
+
+    Where they cancel it is the first's.
 
     Args:
         cam_from_world: rigid poses [N, 4, 4], N >= 1.
@@ -118,8 +120,9 @@ def transform_poses(similarity: np.ndarray, cam_from_world: np.ndarray) -> np.nd
 
 
 def is_usable_point(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Returns mask [P] of the points [P, 3] that are finite and away from every camera centre [N,
-    3].
+    """Returns the mask [P] of the points [P, 3] that can be used.
+
+    They are finite, and away from every camera centre [N, 3].
     """
     usable = (np.abs(points) < LARGEST_COORDINATE).all(axis=1)  # False for NaN
     finite = points[usable]
@@ -200,7 +203,7 @@ def _principal_axes(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
 def _horizontal_axis(
     z: np.ndarray, cam_from_world: np.ndarray, centers: np.ndarray, points: np.ndarray
 ) -> np.ndarray:
-    """Returns unit vector orthogonal to ``z``: where the points spread, or else a camera's
+    """Returns a unit vector orthogonal to ``z``: where the points spread, or else a camera's
     direction.
     """
     offsets = [*centers, *cam_from_world[:, 2, :3]]
@@ -218,7 +221,7 @@ def _towards(axis: np.ndarray, offsets: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _principal_axis(z: np.ndarray, points: np.ndarray) -> np.ndarray | None:
-    """Returns direction of largest weighted variance orthogonal to ``z``; None where there is
+    """Returns the direction of largest weighted variance orthogonal to ``z``; None where there is
     none.
     """
     u = _first_direction(z, np.eye(3))
@@ -235,7 +238,7 @@ def _principal_axis(z: np.ndarray, points: np.ndarray) -> np.ndarray | None:
 
 
 def _first_direction(z: np.ndarray, candidates: Iterable[np.ndarray]) -> np.ndarray:
-    """Returns first candidate that is not parallel to ``z``, made orthogonal to it, as a unit
+    """Returns the first candidate that is not parallel to ``z``, made orthogonal to it, as a unit
     vector.
     """
     for candidate in candidates:

@@ -92,7 +92,7 @@ def _known() -> str:
 
 
 def find_data_root(given: Path | None) -> Path | None:
-    """Returns folder of the preset scenes: the one given, or the environment variable
+    """Returns the folder of the preset scenes: the one given, or the environment variable
     ``GS_DATA``.
     """
     from_environment = os.environ.get("GS_DATA")

@@ -118,7 +118,7 @@ class Scene:
 
     @property
     def scene_scale(self) -> float:
-        """Returns largest distance of a camera centre to their mean, in the normalised world.
+        """Returns the largest distance of a camera centre to their mean, in the normalised world.
 
         Where all cameras share one centre, the median distance of the points to it instead.
         """

@@ -235,7 +235,7 @@ def rebuild(
 
 
 def compute_relocation(opacities: Tensor, scales: Tensor, ratios: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns opacity [M] and scales [M,3] of each of `ratios` [M] copies that look like one.
+    """Returns the opacity [M] and scales [M,3] of each of `ratios` [M] copies that look like one.
 
     Eq. 9 of arXiv 2404.09591. Its double sum over i and k of C(i-1, k) (-1)^k a^(k+1) / sqrt(k+1)
     is summed over i first, which leaves C(N, k+1). The sum alternates, hence float64.

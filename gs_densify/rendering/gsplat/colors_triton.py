@@ -30,7 +30,7 @@ C3_3 = tl.constexpr(sh.C3_3)
 
 @triton.jit
 def _direction(means, centre, rows, mask):
-    """Returns unit direction from the camera's centre, and one over the distance."""
+    """Returns the unit direction from the camera's centre, and one over the distance."""
     x = tl.load(means + 3 * rows, mask=mask, other=0.0) - tl.load(centre)
     y = tl.load(means + 3 * rows + 1, mask=mask, other=0.0) - tl.load(centre + 1)
     z = tl.load(means + 3 * rows + 2, mask=mask, other=0.0) - tl.load(centre + 2)
@@ -50,7 +50,7 @@ def _term(r, g, b, basis, row, K: tl.constexpr, mask):
 
 @triton.jit
 def _pull(vx, vy, vz, dx, dy, dz, vr, vg, vb, row, K: tl.constexpr, mask):
-    """Returns gradient of the direction plus (dx, dy, dz), the K-th basis' own, times its
+    """Returns the gradient of the direction plus (dx, dy, dz), the K-th basis' own, times its
     weight.
     """
     weight = vr * tl.load(row + 3 * K, mask=mask, other=0.0)
@@ -129,7 +129,7 @@ def _basis_of(k, x, y, z, DEGREE: tl.constexpr):
 
 @triton.jit
 def _pulled(x, y, z, vr, vg, vb, row, mask, DEGREE: tl.constexpr):
-    """Returns gradient of the unit direction."""
+    """Returns the gradient of the unit direction."""
     o = tl.zeros_like(x)
     vx, vy, vz = _pull(o, o, o, o, o - C1, o, vr, vg, vb, row, 0, mask)
     vx, vy, vz = _pull(vx, vy, vz, o, o, o + C1, vr, vg, vb, row, 1, mask)

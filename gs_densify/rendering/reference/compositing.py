@@ -237,7 +237,7 @@ def _where_above(values: Tensor, test: Tensor, bound: float) -> Tensor:
 
 
 def _batch_gradient(batch: _Batch, v_image: Tensor, v_alpha: Tensor, absgrad: bool) -> Tensor:
-    """Returns gradient of each row of the batch: [T, K, 2 + 3 + 1 + 2 + D].
+    """Returns the gradient of each row of the batch: [T, K, 2 + 3 + 1 + 2 + D].
 
     In order: mean, conic, opacity, absolute gradient of the mean, channels. `v_image` [T, P, D]
     and `v_alpha` [T, P, 1] are the gradients of the channels and of the accumulated alpha.
@@ -262,8 +262,9 @@ def _batch_gradient(batch: _Batch, v_image: Tensor, v_alpha: Tensor, absgrad: bo
 
 
 def _shape_gradient(batch: _Batch, slope: Tensor, absgrad: bool) -> Tensor:
-    """Returns gradient of mean, conic, opacity and the absolute one: [T, K, 8] from -dL/dsigma [T,
-    P, K].
+    """Returns the gradient of mean, conic and opacity, and the absolute one, [T, K, 8].
+
+    It is from -dL/dsigma [T, P, K].
 
     All but the absolute one are moments of the slope over the tile, shifted to the mean.
     """

@@ -72,7 +72,7 @@ def intersect_tiles(
 def _tile_boxes(
     means2d: Tensor, radii: Tensor, grid: tuple[int, int], tile_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Returns first tile and number of tiles in x and y, [C, N, 2] int64 each; 0 tiles where
+    """Returns the first tile and number of tiles in x and y, [C, N, 2] int64 each; 0 tiles where
     culled.
     """
     centre, half = means2d.detach() / tile_size, radii.to(means2d) / tile_size

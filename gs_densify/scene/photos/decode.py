@@ -90,7 +90,7 @@ def _header(image: Image.Image) -> Header:
 
 
 def _opaque(image: Image.Image) -> np.ndarray | None:
-    """Returns mask [H, W] bool of an alpha channel; None without one, and where it is opaque
+    """Returns the mask [H, W] bool of an alpha channel; None without one, and where it is opaque
     throughout.
     """
     if not _has_alpha(image):

@@ -56,7 +56,7 @@ def cache_path(view: View) -> Path:
 
 
 def photo_cache() -> Path:
-    """Returns folder of all prepared photos; it may be removed while no run is loading."""
+    """Returns the folder of all prepared photos; it may be removed while no run is loading."""
     return default_cache() / "photos"
 
 

@@ -160,13 +160,13 @@ class AdaptiveStrategy(Strategy):
         return replace(scaled, refine_every=every, recovery=recovery, late_sum=late_sum)
 
     def needs_absgrad(self, step: int) -> bool:
-        """Returns at the steps of growth that are observed."""
+        """Returns whether this is one of the steps of growth that are observed."""
         every = self.refine_every
         is_observed = step % every * self.observations % every < self.observations
         return step < self.refine_stop_iter and is_observed
 
     def num_attributed_maps(self, step: int) -> int:
-        """Returns error and plain weight, at the steps that are observed."""
+        """Returns two, for error and plain weight, at the steps that are observed."""
         return 2 if self.use_error and self.needs_absgrad(step) else 0
 
     def attributed_maps(self, step: int, info: StepInfo) -> Tensor:

@@ -97,7 +97,7 @@ def check_binary_model(folder: Path, num_camera_params: Mapping[int, int]) -> di
 
 
 def count_binary_images(path: Path) -> int:
-    """Returns number of images that ``images.bin`` announces; 0 for a file too short to say."""
+    """Returns the number of images that ``images.bin`` announces; 0 for a file too short to say."""
     with path.open("rb") as file:
         head = file.read(_COUNT.size)
     return int(_COUNT.unpack(head)[0]) if len(head) == _COUNT.size else 0

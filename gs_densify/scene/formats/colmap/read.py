@@ -32,7 +32,7 @@ _FILES = ("cameras", "images", "points3D")
 
 
 def find_model(root: Path) -> Path:
-    """Returns folder of the model of a data set.
+    """Returns the folder of the model of a data set.
 
     ``sparse/0`` if it holds one, else ``sparse``, else the folder of ``sparse`` with the most
     images. A larger model beside ``sparse/0`` is worth a warning, since COLMAP numbers models in
@@ -178,7 +178,7 @@ def _checked_names(folder: Path) -> dict[int, str]:
 
 @cache
 def _num_params(model: str) -> int:
-    """Returns number of parameters of a camera model."""
+    """Returns the number of parameters of a camera model."""
     return len(pycolmap.Camera.create_from_model_name(0, model, 1.0, 2, 2).params)
 
 

@@ -54,7 +54,7 @@ def make_tiny(out: Path) -> None:
 
 
 def ensure_tiny(cache_dir: Path) -> Path:
-    """Returns folder of the tiny scene below ``cache_dir``, generated on first use.
+    """Returns the folder of the tiny scene below ``cache_dir``, generated on first use.
 
     It appears complete or not at all, also when several processes start at once: each generates
     into a folder of its own, and the first to rename it wins.

@@ -26,7 +26,7 @@ class Sphere:
     gloss: float = 0.0
 
     def intersect(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Returns distance [R] to the first hit in front of each unit ray [R, 3]; inf for a
+        """Returns the distance [R] to the first hit in front of each unit ray [R, 3]; inf for a
         miss.
         """
         to_origin = self.local(origins)
@@ -56,7 +56,7 @@ class Box:
     gloss: float = 0.0
 
     def intersect(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Returns distance [R] to the first hit in front of each unit ray [R, 3]; inf for a
+        """Returns the distance [R] to the first hit in front of each unit ray [R, 3]; inf for a
         miss.
         """
         # A zero component would divide zero by zero on a face; a tiny one gives the right slab.
@@ -94,7 +94,7 @@ class World:
     shininess: float = 12.0
 
     def hit(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns distance [R] to the nearest surface along unit rays [R, 3], and its index [R]."""
+        """Returns the distance [R] to the nearest surface along unit rays [R, 3]; its index [R]."""
         distances = np.stack([s.intersect(origins, directions) for s in self.surfaces])
         nearest = distances.argmin(axis=0)
         return np.take_along_axis(distances, nearest[None], axis=0)[0], nearest
