@@ -15,12 +15,11 @@ from gs_densify.config.strategy import (
     strategy_for,
     with_fitted_schedule,
 )
-from gs_densify.evaluation.metrics import check_further
-from gs_densify.rendering.device import pick_device, suit_threads, wait_for
+from gs_densify.rendering.device import suit_threads, wait_for
+from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
-from gs_densify.strategies.registry import require_device
 from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
 
@@ -51,9 +50,7 @@ class Forecast:
 
 def forecast(config: TrainConfig) -> Forecast:
     """Loads the scene, and times some steps at the first and the last number of Gaussians."""
-    check_further(config.evaluation.metrics)
-    device = pick_device(config.device)
-    require_device(config.strategy, device.type)
+    device = device_for(config)
     strategy, remark = strategy_for(config), schedule_remark(config)
     config = with_fitted_schedule(config)
     loaded = load(config)

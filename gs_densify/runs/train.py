@@ -10,8 +10,7 @@ import torch
 from gs_densify.config.file import save_config, to_mapping
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import schedule_remark, strategy_for, with_fitted_schedule
-from gs_densify.evaluation.metrics import check_further
-from gs_densify.rendering.device import memory_shortage, pick_device, suit_threads
+from gs_densify.rendering.device import memory_shortage, suit_threads
 from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.results import Results
 from gs_densify.runs import environment as record
@@ -22,12 +21,12 @@ from gs_densify.runs.checkpoint import (
     remove_unfinished,
     restore_random_state,
 )
+from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
 from gs_densify.runs.run_state import RunState, digest, require_same, require_same_scene, state_in
 from gs_densify.runs.session import RunProcess
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.runs.warm_up import warming_up
-from gs_densify.strategies.registry import require_device
 from gs_densify.training.resolution import possible_reductions
 
 _FREE = "before the first step; free the GPU of what else runs there, and resume again"
@@ -42,7 +41,8 @@ def train(
     """
     clock = Stopwatch(started)
     clock.lap("start")
-    device = _checked_device(config)
+    device = device_for(config)
+    record.forget_peak_memory(device)
     strategy = strategy_for(config)
     run_folder.check_free(config.out)  # now, not after loading
     loaded = _load(config, device, clock)
@@ -83,7 +83,8 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
         run_folder.check_unfinished(folder)
         remove_unfinished(folder)
         path = latest_checkpoint(folder)
-        device = _checked_device(config)
+        device = device_for(config)
+        record.forget_peak_memory(device)
         strategy = strategy_for(config)
         with memory_shortage(lambda: _FREE):
             contents = load_checkpoint(path, None)
@@ -104,18 +105,6 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
         contents.clear()
         print(f"{folder}: goes on after step {trainer.progress.step}", file=sys.stderr)
         return run.finish(trainer), folder
-
-
-def _checked_device(config: TrainConfig) -> torch.device:
-    """Returns the device; an error now, not after loading, where it or anything asked for is
-    missing.
-    """
-    device = pick_device(config.device)
-    check_further(config.evaluation.metrics)
-    record.forget_peak_memory(device)
-    require_device(config.strategy, device.type)
-    rasterizer_for(device, config.render.rasterizer)
-    return device
 
 
 def _load(

@@ -1,0 +1,23 @@
+"""The device of a run, once everything is known to be there that a configuration asks of it."""
+
+import torch
+
+from gs_densify.config.options import TrainConfig
+from gs_densify.evaluation.metrics import check_further
+from gs_densify.rendering.device import pick_device
+from gs_densify.rendering.rasterizers import rasterizer_for
+from gs_densify.strategies.registry import require_device
+
+
+def device_for(config: TrainConfig) -> torch.device:
+    """Returns the device to train on; an error now, rather than after loading the scene.
+
+    Raises:
+        BackendError: the device is missing, or the strategy or rasteriser does not run on it.
+        ConfigError: a metric or rasteriser that there is not.
+    """
+    device = pick_device(config.device)
+    check_further(config.evaluation.metrics)
+    require_device(config.strategy, device.type)
+    rasterizer_for(device, config.render.rasterizer)
+    return device
