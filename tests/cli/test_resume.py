@@ -31,6 +31,8 @@ class StoppingStrategy(AdaptiveStrategy):
     def step_post_backward(self, params, optimizers, state, step, info, packed=False):
         super().step_post_backward(params, optimizers, state, step, info, packed)
         if step == 34 and "STOP" in os.environ:
+            # A process begun in the background ignores it, and so do those that it begins.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             os.kill(os.getpid(), getattr(signal, os.environ["STOP"]))
 """
 FLAGS = "--steps 60 --schedule-factor 0.002 --log-every 10 --evaluation.lpips --device cpu".split()
