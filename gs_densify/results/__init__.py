@@ -22,7 +22,9 @@ from gs_densify.results.protocol import (
 from gs_densify.results.schema import (
     SCHEMA_VERSION,
     STANDARD_METRICS,
+    CodeRecord,
     Counts,
+    DataRecord,
     EvaluationRecord,
     EvaluationResults,
     Hardware,
@@ -39,8 +41,10 @@ from gs_densify.results.schema import (
 __all__ = [
     "SCHEMA_VERSION",
     "STANDARD_METRICS",
+    "CodeRecord",
     "Conditions",
     "Counts",
+    "DataRecord",
     "EvaluationRecord",
     "EvaluationResults",
     "Hardware",

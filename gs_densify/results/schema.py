@@ -117,6 +117,28 @@ class Hardware:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CodeRecord:
+    """Which code made a run. Digests are those of `gs_densify.source`."""
+
+    strategy: str
+    """Of the strategy's file, and what it imports from beside it."""
+    package: str
+    """Of the rest of gs_densify that moves a number."""
+    commit: str | None = None
+    """Of the checkout, `+` behind it where files differ; null where it was installed without."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecord:
+    """Which data a run saw, as digests."""
+
+    model: str
+    """Of cameras, poses, points and colours, before they are taken to the run's world."""
+    photos: str
+    """Of the names, pixels and masks of all photos, as they are trained on and scored with."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Results:
     """`results.json`: one run. Each null in `scores` has its reason in `unavailable`."""
 
@@ -140,6 +162,10 @@ class Results:
     command: list[str]
     resumed_at: list[int] = field(default_factory=list)
     """Steps from which an interrupted run went on in another process."""
+    code: CodeRecord | None = None
+    """Null in files of before it was kept."""
+    data: DataRecord | None = None
+    """Null in files of before it was kept."""
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
