@@ -154,6 +154,8 @@ class TrainConfig:
     or 1."""
     out: Path | None = None
     """Folder of the run (default: runs/SCENE/STRATEGY/TIME)."""
+    label: str | None = None
+    """What gs-report calls the method in tables (default: the strategy and what sets it apart)."""
     protocol: ProtocolName = "default"
     """Whose way of scoring held-out views (docs/evaluation.md). mls-bench is the whole setting of
     that benchmark's cv-3dgs-densification task (factor 8, AdamW, no recipes), with its lines on

@@ -1,0 +1,130 @@
+"""gs-report: tables, plots and a page from result files."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from gs_densify.cli.app import run_command
+from gs_densify.config.flags import parse
+from gs_densify.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gs_densify.report.report import Report
+    from gs_densify.report.runs import Run
+
+PROGRAM = "gs-report"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportArguments:
+    """Compare methods over scenes and seeds, from the result files of their runs."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of runs, of evaluations and studies, records (*.run.json), or folders in which they
+    lie."""
+    format: Literal["text", "markdown", "latex", "csv", "json"] = "text"
+    """Of the tables on standard output."""
+    metrics: tuple[str, ...] = ()
+    """Columns, by name: psnr, ssim, lpips_alex, num_gaussians, train_seconds, device_memory, ...
+    (default: all that were measured, but for psnr_float)."""
+    baseline: str | None = None
+    """Method, by its label, from which differences are taken, with a paired test over views and
+    over scenes."""
+    mean: Literal["mean_7", "mean_9"] | None = None
+    """Insist on this mean: 7 or all 9 Mip-NeRF 360 scenes."""
+    published: tuple[str, ...] = ()
+    """Numbers of others to stand below ours, marked as such: names, all, or YAML files."""
+    allow: tuple[Literal["protocols", "code", "data"], ...] = ()
+    """What may differ between runs that are compared: how they were scored, the code that made the
+    seeds of a method, or the photos and poses of a scene. Without it such runs are refused."""
+    strategies: tuple[str, ...] = ()
+    """Report on these methods only, by label or strategy."""
+    scenes: tuple[str, ...] = ()
+    """Report on these scenes only."""
+    html: Path | None = None
+    """Write one HTML page with tables, plots and held-out views into this file."""
+    plots: Path | None = None
+    """Write plots as PNG and SVG into this folder (pip install 'gs-densify[report]')."""
+    record: Path | None = None
+    """Write the runs as compact records into this folder: a file each."""
+
+
+def command(argv: Sequence[str]) -> None:
+    """Reads the runs, prints tables, and writes what else is asked for."""
+    from gs_densify.report.formats import written
+    from gs_densify.report.published import chosen
+    from gs_densify.report.report import make_report
+    from gs_densify.report.runs import find_runs
+
+    arguments: ReportArguments = parse(ReportArguments, argv, program=PROGRAM)
+    if not arguments.runs:
+        raise ConfigError("no folder given", action="name folders of runs or of a study")
+    _check_free(arguments)
+    found = find_runs(arguments.runs)
+    runs = _chosen(found.runs, arguments)
+    report = make_report(
+        runs,
+        unfinished=found.unfinished,
+        metrics=arguments.metrics,
+        baseline=arguments.baseline,
+        mean=arguments.mean,
+        allow=arguments.allow,
+        published=chosen(arguments.published),
+    )
+    sys.stdout.write(written(report, arguments.format))
+    _write_files(report, arguments, [PROGRAM, *argv])
+
+
+def _chosen(runs: "Sequence[Run]", arguments: ReportArguments) -> "list[Run]":
+    """Returns the runs of the scenes and methods that were asked for."""
+    scenes = {run.scene for run in runs}
+    names = {name for run in runs for name in (run.strategy, run.label) if name is not None}
+    for option, wanted, known in (
+        ("scenes", arguments.scenes, scenes),
+        ("strategies", arguments.strategies, names),
+    ):
+        for name in wanted:
+            if name not in known:
+                listed = ", ".join(sorted(known)) or "none"
+                raise ConfigError(f"has '{name}'", expected=f"found: {listed}", option=option)
+    return [
+        run
+        for run in runs
+        if (not arguments.scenes or run.scene in arguments.scenes)
+        and (not arguments.strategies or {run.strategy, run.label} & {*arguments.strategies})
+    ]
+
+
+def _check_free(arguments: ReportArguments) -> None:
+    """Refuses to write over anything, before the work is done."""
+    for option in ("html", "plots", "record"):
+        path: Path | None = getattr(arguments, option)
+        if path is None or not path.exists():
+            continue
+        if option == "html" or not path.is_dir() or any(path.iterdir()):
+            raise ConfigError(
+                f"{path} is there already; nothing was changed",
+                action="choose another name, or remove it first",
+                option=option,
+            )
+
+
+def _write_files(report: "Report", arguments: ReportArguments, argv: Sequence[str]) -> None:
+    if arguments.record is not None:
+        from gs_densify.report.record import save_records
+
+        written = save_records(arguments.record, report, arguments.runs, argv)
+        print(f"records: {len(written)} in {arguments.record}", file=sys.stderr)
+
+
+def main() -> None:
+    """Runs gs-report."""
+    run_command(PROGRAM, command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The record of a study: a folder with its configuration, its environment, and a file a run."""
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gs_densify.errors import ResultError
+from gs_densify.report.methods import code_of
+from gs_densify.report.report import Report
+from gs_densify.report.runs import Run
+from gs_densify.results.files import save_json
+from gs_densify.results.record import SUFFIX, RunRecord, save_record, without_places
+
+STUDY_FILES = ("study.yml", "study.json")
+"""What gs-bench leaves in a study's folder."""
+ENVIRONMENT = "environment.json"
+
+
+def save_records(
+    folder: Path, report: Report, places: Sequence[Path], argv: Sequence[str]
+) -> list[Path]:
+    """Writes the runs of a report into an empty or new folder, without names of folders.
+
+    Args:
+        folder: of the record.
+        report: whose runs are kept.
+        places: that the runs came from; the configuration of a study among them is copied.
+        argv: the command that writes this record.
+
+    Raises:
+        ResultError: an evaluation is among the runs, of which there is no time line to keep, or two
+            studies are.
+    """
+    studies = [place for place in places if (place / STUDY_FILES[0]).is_file()]
+    if len(studies) > 1:
+        raise ResultError(
+            f"{studies[0]} and {studies[1]} are two studies",
+            action="write a record of each",
+            option="record",
+        )
+    named = _named([run for method in report.methods for run in method.runs], report)
+    records = {name: _record(run) for name, run in named.items()}
+    for name, record in records.items():
+        save_record(folder / f"{name}{SUFFIX}", record)
+    for study in studies:
+        for file in STUDY_FILES:
+            if (study / file).is_file():
+                shutil.copyfile(study / file, folder / file)
+    runs = list(named.values())
+    save_json(
+        folder / ENVIRONMENT,
+        {
+            "command": [word for word in argv if "/" not in word],
+            "code": sorted({code_of(run) for run in runs}),
+            "hardware": _counted(run.protocol.conditions.gpu or "CPU" for run in runs),
+            "versions": _versions(runs),
+        },
+    )
+    return [folder / f"{name}{SUFFIX}" for name in named]
+
+
+def _record(run: Run) -> RunRecord:
+    if run.results is None:
+        raise ResultError(
+            f"{run.path}: is an evaluation", action="record runs of gs-train", option="record"
+        )
+    return RunRecord(results=without_places(run.results), views=run.views, timeline=run.timeline)
+
+
+def _named(runs: Sequence[Run], report: Report) -> dict[str, Run]:
+    """Returns the runs by a name for each: scene, method and seed."""
+    labels = {id(run): method.label for method in report.methods for run in method.runs}
+    return {f"{run.scene}_{slug(labels[id(run)])}_seed{run.seed}": run for run in runs}
+
+
+def slug(text: str) -> str:
+    """Returns a text as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9.+=-]+", "-", text).strip("-") or "method"
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))
+
+
+def _versions(runs: Sequence[Run]) -> dict[str, list[str]]:
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for package, version in run.protocol.conditions.versions.items():
+            if version is not None:
+                found.setdefault(package, set()).add(version)
+    return {package: sorted(versions) for package, versions in sorted(found.items())}
