@@ -76,7 +76,7 @@ def command(argv: Sequence[str]) -> None:
         published=chosen(arguments.published),
     )
     sys.stdout.write(written(report, arguments.format))
-    _write_files(report, arguments, [PROGRAM, *argv])
+    _write_files(report, arguments)
 
 
 def _chosen(runs: "Sequence[Run]", arguments: ReportArguments) -> "list[Run]":
@@ -113,11 +113,11 @@ def _check_free(arguments: ReportArguments) -> None:
             )
 
 
-def _write_files(report: "Report", arguments: ReportArguments, argv: Sequence[str]) -> None:
+def _write_files(report: "Report", arguments: ReportArguments) -> None:
     if arguments.record is not None:
         from gs_densify.report.record import save_records
 
-        written = save_records(arguments.record, report, arguments.runs, argv)
+        written = save_records(arguments.record, report, arguments.runs)
         print(f"records: {len(written)} in {arguments.record}", file=sys.stderr)
 
 

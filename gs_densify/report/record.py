@@ -18,16 +18,13 @@ STUDY_FILES = ("study.yml", "study.json")
 ENVIRONMENT = "environment.json"
 
 
-def save_records(
-    folder: Path, report: Report, places: Sequence[Path], argv: Sequence[str]
-) -> list[Path]:
+def save_records(folder: Path, report: Report, places: Sequence[Path]) -> list[Path]:
     """Writes the runs of a report into an empty or new folder, without names of folders.
 
     Args:
         folder: of the record.
         report: whose runs are kept.
         places: that the runs came from; the configuration of a study among them is copied.
-        argv: the command that writes this record.
 
     Raises:
         ResultError: an evaluation is among the runs, of which there is no time line to keep, or two
@@ -52,7 +49,6 @@ def save_records(
     save_json(
         folder / ENVIRONMENT,
         {
-            "command": [word for word in argv if "/" not in word],
             "code": sorted({code_of(run) for run in runs}),
             "hardware": _counted(run.protocol.conditions.gpu or "CPU" for run in runs),
             "versions": _versions(runs),
