@@ -318,6 +318,9 @@ class RunProcess:
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             command=state.command,
             resumed_at=state.resumed_at,
+            resumed_with=state.resumed_with,
+            code=state.code,
+            data=state.data,
         )
 
     def _wall_time(self, trainer: Trainer) -> WallTime:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from gs_densify.scene.digest import joint_digest, photo_digest
 from gs_densify.scene.photos.decode import Header, Photo, read_header
 from gs_densify.scene.photos.prepare import read_view
 from gs_densify.scene.scene import Size, View
@@ -36,6 +37,22 @@ def load_photos(
             its view, or counts no pixel; a cache that cannot be written.
     """
     return _in_threads(read_view, views, "photos", workers, progress)
+
+
+def load_photos_and_digest(
+    views: Sequence[View], *, workers: int | None = None, progress: bool = True
+) -> tuple[list[Photo], str]:
+    """Returns what `load_photos` does, and a digest of names, pixels and masks.
+
+    Each photo's is made by the thread that decodes it.
+    """
+
+    def read(view: View) -> tuple[Photo, bytes]:
+        photo = read_view(view)
+        return photo, photo_digest(view, photo)
+
+    found = _in_threads(read, views, "photos", workers, progress)
+    return [photo for photo, _ in found], joint_digest(digest for _, digest in found)
 
 
 def load_images(
