@@ -7,7 +7,6 @@ import numpy as np
 
 from gs_densify.config.options import TrainConfig
 from gs_densify.results import DataRecord
-from gs_densify.runs.progress_bar import shows_progress
 from gs_densify.scene import near_plane as near
 from gs_densify.scene.load import PhotoOptions, load_scene
 from gs_densify.scene.photos.load import load_photos_and_digest
@@ -100,9 +99,7 @@ def load(
     started = time.perf_counter()
     scene = find_scene(config, found)
     wanted = scene.test_views if test_only else scene.views
-    photos, digest = load_photos_and_digest(
-        wanted, workers=config.data.workers, progress=shows_progress()
-    )
+    photos, digest = load_photos_and_digest(wanted, workers=config.data.workers)
     by_name = {view.name: photo for view, photo in zip(wanted, photos, strict=True)}
     train = [] if test_only else [by_name[view.name] for view in scene.train_views]
     test = [by_name[view.name] for view in scene.test_views]

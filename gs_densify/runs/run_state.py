@@ -14,9 +14,13 @@ from gs_densify.results.decode import decode
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene
 from gs_densify.scene.scene import Scene
 
-_MAY_CHANGE = ("out", "scene", "data_root", "device", "strategy.name", "evaluation.lpips_weights")
+_MAY_CHANGE = (
+    *("out", "scene", "data_root", "device", "strategy.name", "evaluation.lpips_weights"),
+    "log_to",
+)
 """Options that may differ when a run goes on: they name places, and another check compares what
-lies there (`require_same_scene` the scene, `require_same` the kind of device)."""
+lies there (`require_same_scene` the scene, `require_same` the kind of device); or they change
+nothing of the run."""
 
 
 @dataclasses.dataclass(kw_only=True)

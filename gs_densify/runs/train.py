@@ -1,13 +1,13 @@
 """A run from its configuration to its result files, in one process or in several."""
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 
+from gs_densify import messages
 from gs_densify.config.file import save_config, to_mapping
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import schedule_remark, strategy_for, with_fitted_schedule
@@ -24,6 +24,7 @@ from gs_densify.runs.checkpoint import (
 )
 from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
+from gs_densify.runs.outputs.all import check_outputs
 from gs_densify.runs.run_state import (
     RunState,
     differences,
@@ -53,6 +54,7 @@ def train(
     record.forget_peak_memory(device)
     strategy = strategy_for(config)
     run_folder.check_free(config.out)  # now, not after loading
+    check_outputs(config)
     loaded, code = _load(config, device, clock)
     folder = run_folder.create_folder(config.out, run_folder.default_folder(config))
     state = RunState(
@@ -72,7 +74,7 @@ def train(
         save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
         remark = schedule_remark(config)
         if remark is not None:
-            print(remark, file=sys.stderr)
+            messages.remark(remark)
         return run.finish(trainer), folder
 
 
@@ -100,6 +102,7 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
             contents = load_checkpoint(path, None)
         state = state_in(contents, path)
         require_same(state, folder, config=to_mapping(config), device=device.type)
+        check_outputs(config)
         loaded, code = _load(config, device, clock, state.found)
         require_same_scene(state, folder, loaded)
         _note_code(state, folder, code)
@@ -114,7 +117,7 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
             trainer.load_state_dict(contents)
         restore_random_state(contents["random"], device)
         contents.clear()
-        print(f"{folder}: goes on after step {trainer.progress.step}", file=sys.stderr)
+        messages.remark(f"{folder}: goes on after step {trainer.progress.step}")
         return run.finish(trainer), folder
 
 
@@ -123,10 +126,9 @@ def _note_code(state: RunState, folder: Path, code: CodeRecord) -> None:
     changed = differences(state.code, code)
     if changed:
         state.resumed_with.append(code)
-        print(
+        messages.remark(
             f"{folder}: goes on with other code of {' and of '.join(changed)} than it began with;"
-            f" 'resumed_with' of its {run_folder.RESULTS} says which",
-            file=sys.stderr,
+            f" 'resumed_with' of its {run_folder.RESULTS} says which"
         )
 
 
