@@ -1,12 +1,16 @@
 """What is said on stderr while a long job goes on."""
 
+import dataclasses
 import logging
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gs_densify.config.options import EvaluationOptions, TrainConfig
 from gs_densify.messages import Progress, is_quiet, quiet, remark, tracked
+from gs_densify.runs.train import train
 
 
 class Clock:
@@ -83,3 +87,23 @@ def test_quiet_keeps_back_remarks_and_warnings_and_ends_with_its_block(
     assert not is_quiet()
     assert capsys.readouterr().err == "but this\n"
     assert caplog.messages == ["an error", "and this"]
+
+
+def test_a_run_without_a_terminal_says_its_steps_and_gaussians(
+    capsys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("gs_densify.messages.SECONDS", 0.0)
+    evaluation = EvaluationOptions(lpips=(), pictures=0)
+    config = TrainConfig(
+        scene="tiny", strategy="default", device="cpu", steps=6, log_every=2, evaluation=evaluation
+    )
+    results, _ = train(dataclasses.replace(config, out=tmp_path / "run"), [])
+    said = capsys.readouterr().err.splitlines()
+    photos, steps, views = (
+        [line for line in said if line.startswith(job)] for job in ("photos:", "train:", "evaluate")
+    )
+    assert (len(photos), len(views)) == (32, 4)
+    assert [line.split(" (")[0] for line in steps] == [
+        f"train: step {step} of 6" for step in (2, 4, 6)
+    ]
+    assert all(line.endswith(f" left, {results.counts.final} Gaussians") for line in steps)
