@@ -79,7 +79,11 @@ def _with_imports(path: Path) -> set[Path]:
 
 def _imported_from_beside(path: Path) -> Iterator[Path]:
     """Yields the modules in a file's folder that the file imports, by whatever name."""
-    for name in _imported_names(ast.parse(path.read_bytes())):
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # no run has imported it as it is
+    for name in _imported_names(tree):
         for part in (name.partition(".")[0], name.rpartition(".")[2]):
             beside = path.parent / f"{part}.py"
             if beside.is_file():

@@ -1,13 +1,13 @@
 """The arguments of gs-train: a scene, a strategy with its own options, files and flags on top."""
 
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from gs_densify import messages
 from gs_densify.cli.choices import (
     CHOICES,
     brought,
@@ -60,9 +60,10 @@ class _Early:
 
 @dataclasses.dataclass(frozen=True)
 class _Resume:
-    """The argument beside which no other has an effect."""
+    """The argument beside which no other has an effect but --quiet."""
 
     resume: Path | None = None
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
 
 def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
@@ -74,12 +75,12 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
     if not early.config:
         return _parse(argv, early, None)
     saved = config_file.read_config(Path(early.config[-1]))
-    for key in saved.values.keys() & {"config", "resume", "dry_run", "dry-run"}:
+    for key in saved.values.keys() & {"config", "resume", "dry_run", "dry-run", "quiet"}:
         raise ConfigError(f"{saved.path}: '{key}' is for the command line alone", option="config")
     file, remarks = for_choices(saved, early.choices)
     config = _parse(argv, early, file)
     for remark in remarks + near_plane_remarks(saved, config):
-        print(f"{PROGRAM}: {remark}", file=sys.stderr)
+        messages.remark(f"{PROGRAM}: {remark}")
     return config
 
 
@@ -115,6 +116,11 @@ def parse_resumed(argv: Sequence[str]) -> TrainConfig | None:
 def wants_dry_run(argv: Sequence[str]) -> bool:
     """Returns whether --dry-run is among the arguments."""
     return _read_early(argv).dry_run
+
+
+def wants_quiet(argv: Sequence[str]) -> bool:
+    """Returns whether --quiet is among the arguments; no option takes such a value."""
+    return "--quiet" in argv
 
 
 def _read_early(argv: Sequence[str]) -> _Early:
@@ -177,6 +183,10 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
         "Load the scene, time a few steps, print photos, Gaussians, expected memory and time,"
         " and write nothing."
     )
+    help_quiet = (
+        "Show no progress, remarks and summary: errors alone, and what --protocol mls-bench or"
+        " --dry-run prints."
+    )
     help_resume = (
         "Folder of a run that was interrupted: finish it from its last checkpoint, with the options"
         " that it has."
@@ -212,6 +222,11 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
         (
             "dry_run",
             Annotated[bool, tyro.conf.arg(help=help_dry_run), tyro.conf.FlagCreatePairsOff],
+            False,
+        ),
+        (
+            "quiet",
+            Annotated[bool, tyro.conf.arg(help=help_quiet), tyro.conf.FlagCreatePairsOff],
             False,
         ),
     ]

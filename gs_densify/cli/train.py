@@ -10,8 +10,17 @@ from gs_densify.rendering import cuda_driver
 
 def command(argv: Sequence[str], started: float | None = None) -> None:
     """Parses, trains, and says where the files are; the clock runs since `started`."""
+    from gs_densify.cli.arguments import wants_quiet
+    from gs_densify.messages import quiet
+
+    with quiet(wants_quiet(argv)):
+        _command(argv, started)
+
+
+def _command(argv: Sequence[str], started: float | None) -> None:
     from gs_densify.cli import arguments
     from gs_densify.cli.app import importing
+    from gs_densify.messages import is_quiet
 
     with importing():
         resumed = arguments.parse_resumed(argv)
@@ -29,6 +38,8 @@ def command(argv: Sequence[str], started: float | None = None) -> None:
         results, folder = train(config, [arguments.PROGRAM, *argv], started)
     else:
         results, folder = resume(config, started)
+    if is_quiet():
+        return
     print(scores_text(results.scores, results.unavailable, results.protocol))
     print(
         f"{results.counts.final:,} Gaussians, {results.wall_time.train:.1f} s of training on"

@@ -59,6 +59,7 @@ def complete_saved(values: MutableMapping[str, Any]) -> None:
     values.setdefault("evaluation", {}).setdefault("metrics", [])
     values.setdefault("modules", [])
     values.setdefault("export", ["ply"])
+    values.setdefault("log_to", [])
 
 
 def _taken(options: dict[str, Any], name: str) -> Any:

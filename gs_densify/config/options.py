@@ -14,6 +14,7 @@ import tyro
 
 from gs_densify.config.loss_terms import LossOptions
 from gs_densify.config.modules import MODULES
+from gs_densify.config.outputs import OUTPUTS
 from gs_densify.errors import ConfigError
 from gs_densify.evaluation.metrics import LPIPS
 from gs_densify.model.files import FORMATS
@@ -191,6 +192,9 @@ class TrainConfig:
     export: tuple[str, ...] = ("ply",)
     """Formats in which the model is saved at the end, as point_cloud.SUFFIX: ply, or what installed
     packages offer."""
+    log_to: tuple[str, ...] = ()
+    """Where figures go besides the run's own files: tensorboard, wandb, or what installed packages
+    offer."""
     init: InitOptions = field(default_factory=InitOptions)
     lr: LearningRates = field(default_factory=LearningRates)
     loss: LossOptions = field(default_factory=LossOptions)
@@ -228,6 +232,7 @@ class TrainConfig:
         for registry, option, names in (
             (MODULES, "modules", self.modules),
             (FORMATS, "export", self.export),
+            (OUTPUTS, "log-to", self.log_to),
         ):
             registry.require(names, option)
         if self.lr.visible_only and self.render.packed:

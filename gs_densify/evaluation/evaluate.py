@@ -12,7 +12,6 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from gs_densify.entry_points import described
 from gs_densify.errors import ResultError
@@ -28,6 +27,7 @@ from gs_densify.evaluation.metrics import (
 from gs_densify.evaluation.metrics.checks import exact_convolutions
 from gs_densify.evaluation.quantisation import quantize
 from gs_densify.evaluation.scoring import NOT_ASKED, NOT_HELD_OUT, Scoring
+from gs_densify.messages import tracked
 from gs_densify.results import Quantisation, Scores, ViewScores
 
 
@@ -90,7 +90,7 @@ def evaluate_views(
         masks: for each view bool [H, W], True where a pixel is scored, or None where all are.
         weights_dir: folder of the LPIPS backbones, see `lpips.find_weights`.
         device: where the metrics are computed.
-        progress: show a bar on stderr.
+        progress: say how far it is, see `messages.Progress`.
         on_view: called with (view, photo, render), both [H, W, 3] float in [0, 1], the render
             quantised and with the photo where it is masked, after each view.
 
@@ -106,9 +106,9 @@ def evaluate_views(
     metrics, unavailable = _prepared(scoring.names, setting)
     scored = []
     seconds = []
-    bar = tqdm(views, "evaluate", unit="view", disable=not progress)
+    shown = tracked(views, "evaluate", len(views), unit="view", shown=progress)
     with exact_convolutions():
-        for view, image, mask in zip(bar, images, masks, strict=True):
+        for view, image, mask in zip(shown, images, masks, strict=True):
             truth = _photo(image, view.name).to(device).float().div(255)
             valid_mask = None if mask is None else _mask(mask, truth, view.name)
             started = time.perf_counter()

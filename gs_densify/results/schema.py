@@ -163,9 +163,11 @@ class Results:
     resumed_at: list[int] = field(default_factory=list)
     """Steps from which an interrupted run went on in another process."""
     code: CodeRecord | None = None
-    """Null in files of before it was kept."""
+    """With which the run began; null where that was before it was kept."""
+    resumed_with: list[CodeRecord] = field(default_factory=list)
+    """The code of processes that went on with other code than that."""
     data: DataRecord | None = None
-    """Null in files of before it was kept."""
+    """Null where the run began before it was kept."""
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -194,6 +196,10 @@ class EvaluationResults:
     created: str
     """UTC, ISO 8601."""
     command: list[str]
+    code: CodeRecord | None = None
+    """With which the run trained that the model is of, as its `results.json` has it."""
+    data: DataRecord | None = None
+    """What that run saw, likewise."""
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.results import (
     EvaluationResults,
     PerView,
+    Results,
     load_results,
     protocol_differences,
     save_json,
@@ -55,6 +56,7 @@ def evaluate_model(
         pictures = folder / run_folder.RENDERS
         evaluation = score(config, renderer, splats, loaded, pictures=pictures)
     seed = None if run is None else config.seed
+    stored = _stored_results(run)
     results = EvaluationResults(
         model=str(model.file),
         scene=loaded.scene.name,
@@ -68,6 +70,8 @@ def evaluate_model(
         num_gaussians=len(splats["means"]),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=list(command),
+        code=None if stored is None else stored.code,
+        data=None if stored is None else stored.data,
     )
     per_view = PerView(
         scene=results.scene,
@@ -80,6 +84,13 @@ def evaluate_model(
     save_json(folder / run_folder.PER_VIEW, per_view)
     save_json(folder / run_folder.EVALUATION, results)
     return results, folder
+
+
+def _stored_results(run: Path | None) -> Results | None:
+    """Returns the results of a run that is complete."""
+    if run is None or not (run / run_folder.RESULTS).is_file():
+        return None
+    return load_results(run / run_folder.RESULTS)
 
 
 def _require_held_out(model: OpenedModel) -> None:
@@ -127,12 +138,10 @@ def _recorded_options(model: OpenedModel) -> dict[str, Any]:
 
 def stored_comparison(run: Path, results: EvaluationResults) -> str:
     """Returns how the scores compare with those that the run stored at that step, in one line."""
-    path = run / run_folder.RESULTS
-    if not path.is_file():
-        return f"step {results.step} has no stored scores to compare with"
-    stored = load_results(path)
-    at_step = [record for record in stored.evaluations if record.step == results.step]
-    if not at_step:
+    stored = _stored_results(run)
+    evaluations = [] if stored is None else stored.evaluations
+    at_step = [record for record in evaluations if record.step == results.step]
+    if stored is None or not at_step:
         return f"step {results.step} has no stored scores to compare with"
     contradictions = protocol_differences(stored.protocol, results.protocol)
     if contradictions:

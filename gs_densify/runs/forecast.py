@@ -18,6 +18,7 @@ from gs_densify.config.strategy import (
 from gs_densify.rendering.device import suit_threads, wait_for
 from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import LoadedScene, load
+from gs_densify.runs.outputs.all import check_outputs
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
 from gs_densify.training.create import build_trainer
@@ -51,6 +52,7 @@ class Forecast:
 def forecast(config: TrainConfig) -> Forecast:
     """Loads the scene, and times some steps at the first and the last number of Gaussians."""
     device = device_for(config)
+    check_outputs(config)
     strategy, remark = strategy_for(config), schedule_remark(config)
     config = with_fitted_schedule(config)
     loaded = load(config)

@@ -22,6 +22,8 @@ from gs_densify.results.names import (
     PROFILE,
     RENDERS,
     RESULTS,
+    TENSORBOARD,
+    WANDB,
 )
 from gs_densify.strategies.plugin import parse_reference
 
@@ -35,6 +37,8 @@ __all__ = [
     "PROFILE",
     "RENDERS",
     "RESULTS",
+    "TENSORBOARD",
+    "WANDB",
     "check_free",
     "check_unfinished",
     "create_folder",

@@ -6,10 +6,10 @@ import time
 import numpy as np
 
 from gs_densify.config.options import TrainConfig
-from gs_densify.runs.progress_bar import shows_progress
+from gs_densify.results import DataRecord
 from gs_densify.scene import near_plane as near
 from gs_densify.scene.load import PhotoOptions, load_scene
-from gs_densify.scene.photos.load import load_photos
+from gs_densify.scene.photos.load import load_photos_and_digest
 from gs_densify.scene.presets import resolve_scene
 from gs_densify.scene.scene import Scene
 
@@ -43,6 +43,8 @@ class LoadedScene:
     near_plane: float
     """Depth below which nothing is drawn, in the scene's world."""
     seconds: float
+    data: DataRecord | None = None
+    """None where held-out photos alone were decoded."""
 
     @property
     def found(self) -> Found:
@@ -97,7 +99,7 @@ def load(
     started = time.perf_counter()
     scene = find_scene(config, found)
     wanted = scene.test_views if test_only else scene.views
-    photos = load_photos(wanted, workers=config.data.workers, progress=shows_progress())
+    photos, digest = load_photos_and_digest(wanted, workers=config.data.workers)
     by_name = {view.name: photo for view, photo in zip(wanted, photos, strict=True)}
     train = [] if test_only else [by_name[view.name] for view in scene.train_views]
     test = [by_name[view.name] for view in scene.test_views]
@@ -109,4 +111,5 @@ def load(
         [photo.mask for photo in test],
         near_plane_of(config, scene, found),
         time.perf_counter() - started,
+        None if test_only else DataRecord(model=scene.model_digest, photos=digest),
     )

@@ -9,14 +9,18 @@ from typing import Any
 from gs_densify.config.file import by_dotted_name
 from gs_densify.config.former_options import complete_saved, translate_retired
 from gs_densify.errors import ConfigError, ResultError
-from gs_densify.results import EvaluationRecord, MetricsRow, PeakMemory
+from gs_densify.results import CodeRecord, DataRecord, EvaluationRecord, MetricsRow, PeakMemory
 from gs_densify.results.decode import decode
-from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found
+from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene
 from gs_densify.scene.scene import Scene
 
-_MAY_CHANGE = ("out", "scene", "data_root", "device", "strategy.name", "evaluation.lpips_weights")
+_MAY_CHANGE = (
+    *("out", "scene", "data_root", "device", "strategy.name", "evaluation.lpips_weights"),
+    "log_to",
+)
 """Options that may differ when a run goes on: they name places, and another check compares what
-lies there (`require_same_scene` the scene, `require_same` the kind of device)."""
+lies there (`require_same_scene` the scene, `require_same` the kind of device); or they change
+nothing of the run."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -49,6 +53,12 @@ class RunState:
     )
     resumed_at: list[int] = dataclasses.field(default_factory=list)
     """Steps from which another process went on."""
+    code: CodeRecord | None = None
+    """Of the first process; null where an earlier version began the run."""
+    resumed_with: list[CodeRecord] = dataclasses.field(default_factory=list)
+    """Of later processes, where it was other code."""
+    data: DataRecord | None = None
+    """Null where an earlier version began the run: then `scene` alone is compared."""
 
     def note_memory(self, now: PeakMemory) -> None:
         """Keeps the larger of two peaks, part by part."""
@@ -112,12 +122,38 @@ def require_same(state: RunState, folder: Path, *, config: Mapping[str, Any], de
         )
 
 
-def require_same_scene(state: RunState, folder: Path, scene: Scene) -> None:
-    """Raises ConfigError where photos, split or points are not those that the run began with."""
+def differences(then: CodeRecord | None, now: CodeRecord) -> list[str]:
+    """Returns what of the code is other code, in words: the strategy, gs_densify.
+
+    Where it is not known what a run began with, that was an earlier version of gs_densify.
+    """
+    if then is None:
+        return ["gs_densify"]
+    return ["its strategy"] * (then.strategy != now.strategy) + ["gs_densify"] * (
+        then.package != now.package
+    )
+
+
+def require_same_scene(state: RunState, folder: Path, loaded: LoadedScene) -> None:
+    """Raises ConfigError where photos, masks, split or COLMAP model are not those that the run
+    began with.
+    """
+    scene = loaded.scene
     if state.scene != digest(scene):
         raise ConfigError(
             f"{folder}: the scene {scene.name} now has {len(scene.views)} photos and"
             f" {len(scene.points)} points, not those, or not in the sizes, that the run began with",
             action="put them back, or train anew",
+            option="resume",
+        )
+    if state.data is None or loaded.data is None:
+        return
+    changed = ["another COLMAP model (cameras, poses, points or colours)"] * (
+        state.data.model != loaded.data.model
+    ) + ["other photos (pixels or masks)"] * (state.data.photos != loaded.data.photos)
+    if changed:
+        raise ConfigError(
+            f"{folder}: the scene {scene.name} has {' and '.join(changed)} than the run began with",
+            action="put back what there was, or train anew",
             option="resume",
         )

@@ -17,7 +17,6 @@ from gs_densify.results import Protocol
 from gs_densify.runs.background import Background
 from gs_densify.runs.environment import conditions
 from gs_densify.runs.loaded_scene import LoadedScene
-from gs_densify.runs.progress_bar import shows_progress
 from gs_densify.scene.presets import PRESETS
 
 
@@ -53,7 +52,7 @@ def score(
             masks=loaded.test_masks,
             weights_dir=config.evaluation.lpips_weights,
             device=splats["means"].device,
-            progress=shows_progress(),
+            progress=True,
             on_view=None if pictures is None else picture_writer(pictures, names, writing.start),
         )
 

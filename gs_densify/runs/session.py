@@ -4,7 +4,7 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import StrategyError
 from gs_densify.evaluation.evaluate import Evaluation
+from gs_densify.messages import Progress, remark
 from gs_densify.rendering.device import memory_shortage
 from gs_densify.results import (
     Counts,
@@ -46,7 +47,6 @@ from gs_densify.runs.loaded_scene import LoadedScene
 from gs_densify.runs.outputs.all import outputs_of
 from gs_densify.runs.outputs.base import RunFacts
 from gs_densify.runs.outputs.profile import profiled
-from gs_densify.runs.progress_bar import shows_progress
 from gs_densify.runs.run_state import RunState
 from gs_densify.runs.score import protocol_of, score
 from gs_densify.runs.stopwatch import Stopwatch
@@ -73,8 +73,8 @@ class RunProcess:
         self.config, self.folder, self.loaded, self.device = config, folder, loaded, device
         self.state, self.clock, self.writing = state, clock, Background()
         self.before = dataclasses.replace(state)
-        facts = RunFacts(config, folder, loaded.scene)
-        self.outputs = outputs_of(facts, resumed_at=max(state.resumed_at, default=0))
+        resumed_at = max(state.resumed_at, default=0)
+        self.outputs = outputs_of(RunFacts(config, folder, loaded.scene, resumed_at))
 
     def make_trainer(self, strategy: Any) -> Trainer:
         """Returns a trainer at step 0."""
@@ -107,7 +107,7 @@ class RunProcess:
             )
         )
         self.clock.lap("prepare")
-        with shortage, self._saying_how_to_resume(), self.writing:
+        with shortage, self._saying_how_to_resume(), self._closing_outputs(), self.writing:
             evaluation = self._train_and_evaluate(trainer)
             return self._write(trainer, evaluation)
 
@@ -121,6 +121,13 @@ class RunProcess:
                     f"to go on: gs-train --resume {shlex.quote(str(self.folder))}", file=sys.stderr
                 )
             raise
+
+    @contextmanager
+    def _closing_outputs(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for output in self.outputs:
+                stack.callback(output.close)
+            yield
 
     def _train_and_evaluate(self, trainer: Trainer) -> Evaluation:
         """Trains to the last step, with a checkpoint at every stop; the last evaluation.
@@ -139,22 +146,16 @@ class RunProcess:
                 log.append(row)
             for output in self.outputs:
                 output.logged(row)
+            progress.note(row.step, f"{row.num_gaussians:,} Gaussians")
 
         kept = None if start == 0 else start if state.pending is None else start - 1
         with (
             MetricsLog(self.folder / run_folder.METRICS, resume_step=kept) as log,
-            tqdm(
-                total=config.steps,
-                initial=start,
-                desc="train",
-                unit="step",
-                disable=not shows_progress(),
-                dynamic_ncols=True,
-            ) as bar,
+            Progress("train", config.steps, unit="step", initial=start) as progress,
         ):
             for stop in (stop for stop in config.stops if stop >= start):
                 if stop > start:
-                    self._train(trainer, stop, on_log, bar)
+                    self._train(trainer, stop, on_log, progress.bar)
                     self._save(trainer)
                 if stop == config.steps:
                     for output in self.outputs:
@@ -212,7 +213,7 @@ class RunProcess:
         except StrategyError as error:
             if self.config.checkpoint_every is not None:
                 raise
-            print(f"checkpoints of this run cannot be resumed: {error}", file=sys.stderr)
+            remark(f"checkpoints of this run cannot be resumed: {error}")
             return {**state_dict, "strategy_state": None}
         return state_dict
 
@@ -240,21 +241,21 @@ class RunProcess:
             self.loaded,
             pictures=self.folder / run_folder.RENDERS if step == self.config.steps else None,
         )
-        print(
+        remark(
             f"step {step}: PSNR {_decibel(evaluation.scores['psnr'])},"
             f" {len(trainer.splats['means']):,} Gaussians,"
-            f" {trainer.progress.train_seconds:.1f} s of training",
-            file=sys.stderr,
+            f" {trainer.progress.train_seconds:.1f} s of training"
         )
-        self.state.evaluations.append(
-            EvaluationRecord(
-                step=step,
-                scores=evaluation.scores,
-                num_gaussians=len(trainer.splats["means"]),
-                train_seconds=trainer.progress.train_seconds,
-                render_seconds=evaluation.render_seconds,
-            )
+        evaluated = EvaluationRecord(
+            step=step,
+            scores=evaluation.scores,
+            num_gaussians=len(trainer.splats["means"]),
+            train_seconds=trainer.progress.train_seconds,
+            render_seconds=evaluation.render_seconds,
         )
+        self.state.evaluations.append(evaluated)
+        for output in self.outputs:
+            output.evaluated(evaluated)
         self.clock.lap("evaluate")
         return evaluation
 
@@ -318,6 +319,9 @@ class RunProcess:
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             command=state.command,
             resumed_at=state.resumed_at,
+            resumed_with=state.resumed_with,
+            code=state.code,
+            data=state.data,
         )
 
     def _wall_time(self, trainer: Trainer) -> WallTime:

@@ -1,18 +1,19 @@
 """A run from its configuration to its result files, in one process or in several."""
 
 import dataclasses
-import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 
+from gs_densify import messages
 from gs_densify.config.file import save_config, to_mapping
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import schedule_remark, strategy_for, with_fitted_schedule
 from gs_densify.rendering.device import memory_shortage, suit_threads
 from gs_densify.rendering.rasterizers import rasterizer_for
-from gs_densify.results import Results
+from gs_densify.results import CodeRecord, Results
 from gs_densify.runs import environment as record
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.checkpoint import (
@@ -23,7 +24,15 @@ from gs_densify.runs.checkpoint import (
 )
 from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
-from gs_densify.runs.run_state import RunState, digest, require_same, require_same_scene, state_in
+from gs_densify.runs.outputs.all import check_outputs
+from gs_densify.runs.run_state import (
+    RunState,
+    differences,
+    digest,
+    require_same,
+    require_same_scene,
+    state_in,
+)
 from gs_densify.runs.session import RunProcess
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.runs.warm_up import warming_up
@@ -45,7 +54,8 @@ def train(
     record.forget_peak_memory(device)
     strategy = strategy_for(config)
     run_folder.check_free(config.out)  # now, not after loading
-    loaded = _load(config, device, clock)
+    check_outputs(config)
+    loaded, code = _load(config, device, clock)
     folder = run_folder.create_folder(config.out, run_folder.default_folder(config))
     state = RunState(
         command=list(command),
@@ -54,6 +64,8 @@ def train(
         scene=digest(loaded.scene),
         num_initial=0,
         found=loaded.found,
+        code=code,
+        data=loaded.data,
     )
     with run_folder.locked(folder):
         run = RunProcess(with_fitted_schedule(config), folder, loaded, device, state, clock)
@@ -62,7 +74,7 @@ def train(
         save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
         remark = schedule_remark(config)
         if remark is not None:
-            print(remark, file=sys.stderr)
+            messages.remark(remark)
         return run.finish(trainer), folder
 
 
@@ -90,8 +102,10 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
             contents = load_checkpoint(path, None)
         state = state_in(contents, path)
         require_same(state, folder, config=to_mapping(config), device=device.type)
-        loaded = _load(config, device, clock, state.found)
-        require_same_scene(state, folder, loaded.scene)
+        check_outputs(config)
+        loaded, code = _load(config, device, clock, state.found)
+        require_same_scene(state, folder, loaded)
+        _note_code(state, folder, code)
         state.found = loaded.found  # checkpoints of earlier versions do not have it
         state.resumed_at.append(contents["step"])
         config = with_fitted_schedule(config)
@@ -103,20 +117,33 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
             trainer.load_state_dict(contents)
         restore_random_state(contents["random"], device)
         contents.clear()
-        print(f"{folder}: goes on after step {trainer.progress.step}", file=sys.stderr)
+        messages.remark(f"{folder}: goes on after step {trainer.progress.step}")
         return run.finish(trainer), folder
+
+
+def _note_code(state: RunState, folder: Path, code: CodeRecord) -> None:
+    """Keeps and says which code a run goes on with, where it began with other code."""
+    changed = differences(state.code, code)
+    if changed:
+        state.resumed_with.append(code)
+        messages.remark(
+            f"{folder}: goes on with other code of {' and of '.join(changed)} than it began with;"
+            f" 'resumed_with' of its {run_folder.RESULTS} says which"
+        )
 
 
 def _load(
     config: TrainConfig, device: torch.device, clock: Stopwatch, found: Found = NOTHING_FOUND
-) -> LoadedScene:
+) -> tuple[LoadedScene, CodeRecord]:
+    """Returns the scene, and which code the run begins with, which is found out meanwhile."""
     clock.lap("device")
     rasterizer = rasterizer_for(device, config.render.rasterizer)
-    with warming_up(device, rasterizer, config.evaluation.lpips):
+    with ThreadPoolExecutor(1) as pool, warming_up(device, rasterizer, config.evaluation.lpips):
+        code = pool.submit(record.code_record, config.strategy)
         loaded = load(config, found=found)
         clock.lap("load")
     clock.lap("device")
     suit_threads(device, loaded.scene.views)
     if config.render.coarse_until:
         possible_reductions([(view.width, view.height) for view in loaded.scene.train_views])
-    return loaded
+    return loaded, code.result()

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from gs_densify.errors import SceneError
+from gs_densify.scene.digest import model_digest
 from gs_densify.scene.formats.base import PosedImage, read_scene_model
 from gs_densify.scene.normalize import (
     World,
@@ -126,6 +127,7 @@ def load_scene(
         resize_filter=source.resize_filter,
         undistorted=any(view.recipe and view.recipe.lens for view in views),
         masks=any(map(_has_mask, views)),
+        model_digest=model_digest(model),
     )
 
 

@@ -105,6 +105,9 @@ class Scene:
     """Whether photos were taken through a lens that had to be undone."""
     masks: bool = False
     """Whether pixels are left out of loss and scores."""
+    model_digest: str = ""
+    """Of the model's files as they were read, see `digest.model_digest`; empty where a scene was
+    made without any."""
 
     @property
     def train_views(self) -> tuple[View, ...]:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from gs_densify.entry_points import described, load_offered, origin
 from gs_densify.errors import ConfigError, GsDensifyError
+from gs_densify.source import module_digest
 
 GROUP = "gs_densify.strategies"
 KIND = "strategy"
@@ -52,22 +53,16 @@ def parse_reference(name: str) -> FileReference | None:
 def load_from_file(reference: FileReference) -> type:
     """Returns the strategy class in a file, checked."""
     path = reference.path.expanduser()
-    if not path.is_file():
-        raise ConfigError(
-            f"strategy file {path}: there is no such file",
-            action="give the path of a Python file, or the name of a strategy (gs-strategies list)",
-        )
-    status, full = path.stat(), path.resolve()
-    try:
-        module = _module_of(full, (status.st_mtime_ns, status.st_size))
-    except (Exception, SystemExit) as error:
-        raise ConfigError(
-            f"strategy file {path}, line {_line_of(error, full)}: cannot be imported:"
-            f" {described(error)}"
-        ) from error
-    cls = _chosen_class(module, path, reference.class_name)
+    cls = _chosen_class(_loaded(path).module, path, reference.class_name)
     check_class(cls, f"strategy file {path}")
     return cls
+
+
+def digest_of_file(reference: FileReference) -> str:
+    """Returns the digest that a strategy's file, and what it imports from beside it, had when it
+    was loaded.
+    """
+    return _loaded(reference.path.expanduser()).digest
 
 
 def load_from_package(name: str) -> type | None:
@@ -167,8 +162,29 @@ def _is_plain_type(hint: Any) -> bool:
     return hint in _PLAIN
 
 
+class _Loaded(NamedTuple):
+    module: types.ModuleType
+    digest: str
+
+
+def _loaded(path: Path) -> _Loaded:
+    if not path.is_file():
+        raise ConfigError(
+            f"strategy file {path}: there is no such file",
+            action="give the path of a Python file, or the name of a strategy (gs-strategies list)",
+        )
+    status, full = path.stat(), path.resolve()
+    try:
+        return _execute(full, (status.st_mtime_ns, status.st_size))
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"strategy file {path}, line {_line_of(error, full)}: cannot be imported:"
+            f" {described(error)}"
+        ) from error
+
+
 @lru_cache(maxsize=32)
-def _module_of(path: Path, version: tuple[int, int]) -> types.ModuleType:
+def _execute(path: Path, version: tuple[int, int]) -> _Loaded:
     """Returns the executed file; once for each version of it, so that its classes keep their
     identity.
     """
@@ -187,7 +203,7 @@ def _module_of(path: Path, version: tuple[int, int]) -> types.ModuleType:
     except BaseException:
         del sys.modules[name]
         raise
-    return module
+    return _Loaded(module, module_digest(path))
 
 
 def _line_of(error: BaseException, path: Path) -> int | str:

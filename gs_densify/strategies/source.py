@@ -4,14 +4,15 @@ import inspect
 from pathlib import Path
 
 from gs_densify.source import module_digest
-from gs_densify.strategies.plugin import parse_reference
+from gs_densify.strategies.plugin import digest_of_file, parse_reference
 from gs_densify.strategies.registry import load_strategy_class
 
 
 def strategy_digest(name: str) -> str:
     """Returns a digest of a strategy's file and of what it imports from that file's folder.
 
-    What a strategy shares with others, below `strategies/`, is part of `package_digest`.
+    Of a file that `--strategy` names it is that of the code that was loaded, be the file another
+    by now. What a strategy shares with others, below `strategies/`, is part of `package_digest`.
 
     Args:
         name: as `--strategy` takes it: of a built-in strategy or of a package's, or a file's.
@@ -20,6 +21,6 @@ def strategy_digest(name: str) -> str:
         ConfigError: there is no such strategy, or its file cannot be imported.
     """
     reference = parse_reference(name)
-    cls = load_strategy_class(name)
-    path = inspect.getfile(cls) if reference is None else reference.path.expanduser()
-    return module_digest(Path(path))
+    if reference is not None:
+        return digest_of_file(reference)
+    return module_digest(Path(inspect.getfile(load_strategy_class(name))))

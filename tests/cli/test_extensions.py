@@ -1,4 +1,4 @@
-"""A term of the loss, a trainable and a format of a package that is installed beside ours."""
+"""A term, a trainable, a format and an output of a package that is installed beside ours."""
 
 import json
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 
 from gs_densify.model.files.base import ModelFile
 from gs_densify.model.transform import transform_splats
+from gs_densify.runs.outputs.base import Output
 from gs_densify.training.modules.base import TrainableModule
 
 
@@ -56,6 +57,26 @@ class Npz:
     def load(self, path):
         with np.load(path) as arrays:
             return ModelFile({name: torch.from_numpy(arrays[name]) for name in arrays}, None)
+
+
+class Diary(Output):
+    """What it hears of, a line each."""
+
+    def logged(self, row):
+        self.write(f"logged {row.step}")
+
+    def evaluated(self, record):
+        self.write(f"evaluated {record.step} {record.scores['psnr']}")
+
+    def finished(self, results):
+        self.write("finished")
+
+    def close(self):
+        self.write("closed")
+
+    def write(self, line):
+        with (self.facts.folder / "diary.txt").open("a") as file:
+            print(line, file=file)
 '''
 
 ENTRY_POINTS = """
@@ -69,6 +90,9 @@ gain = somebody:Gain
 
 [gs_densify.formats]
 npz = somebody:Npz
+
+[gs_densify.outputs]
+diary = somebody:Diary
 """
 
 
@@ -89,12 +113,17 @@ def test_all_of_them_in_one_run_that_is_interrupted_and_scored_again(
     installed: dict[str, str], tmp_path: Path
 ) -> None:
     options = "--loss.far 0.1 --loss.brightness 0.2 --modules gain --export ply npz".split()
+    options += ["--log-to", "diary"]
     done = run(
         "gs-train", "--scene", "tiny", *SMOKE, *options, "--out", "r", cwd=tmp_path, **installed
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "r/metrics.jsonl").read_text().splitlines()]
     assert all(row["loss"] > 0.8 * row["l1"] + 0.2 * row["ssim_loss"] + 0.01 for row in rows)
+    psnr = json.loads((tmp_path / "r/results.json").read_text())["scores"]["psnr"]
+    assert (tmp_path / "r/diary.txt").read_text().splitlines() == [
+        *("logged 20", "logged 40", f"evaluated 40 {psnr}", "finished", "closed"),
+    ]
     with np.load(tmp_path / "r/point_cloud.npz") as arrays:
         assert (
             len(arrays["means"])

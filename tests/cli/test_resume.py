@@ -4,17 +4,24 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pycolmap
 import pytest
 import torch
 from commands import come_near_to_a_camera, refusal, run
 from PIL import Image
 
+from gs_densify.cli.train import command
 from gs_densify.config.options import TrainConfig
+from gs_densify.errors import ConfigError
 from gs_densify.results import load_results
+from gs_densify.results.encode import encode
 from gs_densify.runs.loaded_scene import load
+from gs_densify.source import module_digest
 
 STOPPING = """
 import os
@@ -90,6 +97,8 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(
     assert steps_of(tmp_path / "run") == steps_of(whole) == ["step_000020.pt", "step_000060.pt"]
     stored = json.loads((tmp_path / "run" / "results.json").read_text())
     assert stored["resumed_at"] == [30]
+    assert stored["resumed_with"] == []
+    assert stored["data"] == json.loads((whole / "results.json").read_text())["data"]
     assert stored["command"][:2] == ["gs-train", "--scene"]
     assert stored["strategy"]["name"] == str(tmp_path / "stopping.py")
     times = stored["wall_time"]
@@ -210,7 +219,8 @@ def test_a_run_of_a_version_that_saved_what_it_found_goes_on_with_it(unfinished:
 def test_a_run_goes_on_with_the_near_plane_that_it_found(
     whole: Path, unfinished: Path, tiny: Path
 ) -> None:
-    """Also where the SfM points, from which it was found, are others now."""
+    """Also where the SfM points, from which it was found, are others now: of a version that did
+    not notice."""
     folder, moved = unfinished.parent, unfinished.parent / "moved"
     shutil.copytree(tiny, moved)
     come_near_to_a_camera(moved)
@@ -218,10 +228,16 @@ def test_a_run_goes_on_with_the_near_plane_that_it_found(
     config = unfinished / "config.yml"
     config.write_text(config.read_text().replace(f"scene: {tiny}", f"scene: {moved}"))
     (unfinished / "checkpoints" / "step_000060.pt").unlink()
+    assert "another COLMAP model" in refused(folder, "--resume", "run")
+    before = unfinished / "checkpoints" / "step_000020.pt"
+    contents = torch.load(before, weights_only=True)
+    assert contents["run"].pop("data") is not None
+    torch.save(contents, before)
     done = run("gs-train", "--resume", "run", cwd=folder)
     assert done.returncode == 0, done.stderr
     results = load_results(unfinished / "results.json")
     assert results.protocol.conditions.near_plane == 0.05
+    assert results.data is None
     assert figures(unfinished) == figures(whole)
     kept = torch.load(unfinished / "checkpoints" / "step_000060.pt", weights_only=True)
     assert kept["run"]["found"]["near_plane"] == 0.05
@@ -242,6 +258,113 @@ def test_a_checkpoint_from_which_no_run_can_go_on_is_refused(unfinished: Path) -
     assert "step_000060.pt: damaged" in refused(folder, "--resume", "run")
     shutil.rmtree(last.parent)
     assert "a run that has saved one?" in refused(folder, "--resume", "run")
+
+
+def change_pixel(scene: Path) -> None:
+    path = photos_of(scene)[0]
+    with Image.open(path) as photo:
+        photo.load()
+        red, *others = photo.getpixel((3, 2))
+        photo.putpixel((3, 2), (red ^ 1, *others))
+        photo.save(path)
+
+
+def swap_photos(scene: Path) -> None:
+    first, second = photos_of(scene)[:2]
+    first.rename(scene / "aside")
+    second.rename(first)
+    (scene / "aside").rename(second)
+
+
+def mask_a_corner(scene: Path) -> None:
+    mask = Image.new("L", Image.open(photos_of(scene)[0]).size, 255)
+    mask.putpixel((0, 0), 0)
+    (scene / "masks").mkdir()
+    mask.save(scene / "masks" / f"{photos_of(scene)[0].stem}.png")
+
+
+def photos_of(scene: Path) -> list[Path]:
+    return sorted((scene / "images").iterdir())
+
+
+def move_camera(model: pycolmap.Reconstruction) -> None:
+    pose = min(model.frames.values(), key=lambda frame: frame.frame_id)
+    rigid = pose.rig_from_world
+    rigid.translation = rigid.translation + np.array([1e-9, 0, 0])
+    pose.rig_from_world = rigid
+
+
+def change_parameter(position: int) -> Callable[[pycolmap.Reconstruction], None]:
+    def change(model: pycolmap.Reconstruction) -> None:
+        camera = next(iter(model.cameras.values()))
+        params = camera.params
+        params[position] *= 1 + 1e-12
+        camera.params = params
+
+    return change
+
+
+def move_point(model: pycolmap.Reconstruction) -> None:
+    point = next(iter(model.points3D.values()))
+    point.xyz = point.xyz + np.array([0, 1e-9, 0])
+
+
+def colour_point(model: pycolmap.Reconstruction) -> None:
+    point = next(iter(model.points3D.values()))
+    point.color = point.color ^ np.array([0, 0, 1], np.uint8)
+
+
+def in_model(change: Callable[[pycolmap.Reconstruction], None]) -> Callable[[Path], None]:
+    def apply(scene: Path) -> None:
+        model = pycolmap.Reconstruction(scene / "sparse/0")
+        change(model)
+        model.write_binary(scene / "sparse/0")
+
+    return apply
+
+
+CHANGES = {
+    "a pixel": (change_pixel, "other photos"),
+    "a mask": (mask_a_corner, "other photos"),
+    "two photos swapped": (swap_photos, "other photos"),
+    "a pose": (in_model(move_camera), "another COLMAP model"),
+    "a focal length": (in_model(change_parameter(0)), "another COLMAP model"),
+    "a principal point": (in_model(change_parameter(-1)), "another COLMAP model"),
+    "a point": (in_model(move_point), "another COLMAP model"),
+    "a colour": (in_model(colour_point), "another COLMAP model"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_run_does_not_go_on_with_other_data(what: str, unfinished: Path, tiny: Path) -> None:
+    change, said = CHANGES[what]
+    scene, config = unfinished.parent / "changed", unfinished / "config.yml"
+    shutil.copytree(tiny, scene)
+    config.write_text(config.read_text().replace(f"scene: {tiny}", f"scene: {scene}"))
+    before = (unfinished / "metrics.jsonl").read_bytes()
+    change(scene)
+    with pytest.raises(ConfigError, match=f"has {said}"):
+        command(["--resume", str(unfinished)])
+    assert (unfinished / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_copy_of_the_data_will_do_and_other_code_is_said(unfinished: Path, tiny: Path) -> None:
+    scene, config = unfinished.parent / "copy", unfinished / "config.yml"
+    shutil.copytree(tiny, scene)
+    config.write_text(config.read_text().replace(f"scene: {tiny}", f"scene: {scene}"))
+    contents = torch.load(unfinished / "checkpoints/step_000060.pt", weights_only=True)
+    began = contents["run"]["code"]
+    strategy = unfinished / "stopping.py"
+    strategy.write_text(f"{strategy.read_text()}\n# mended\n")
+    done = run("gs-train", "--resume", "run", cwd=unfinished.parent)
+    assert done.returncode == 0, done.stderr
+    (said,) = (line for line in done.stderr.splitlines() if "other code" in line)
+    assert "goes on with other code of its strategy than it began with" in said
+    results = load_results(unfinished / "results.json")
+    assert encode(results.code) == began
+    assert [one.package for one in results.resumed_with] == [results.code.package]
+    assert results.resumed_with[0].strategy == module_digest(strategy) != results.code.strategy
+    assert encode(results.data) == contents["run"]["data"]
 
 
 UNSTORABLE = """

@@ -14,7 +14,7 @@ import torch
 from commands import SMOKE, run
 
 from gs_densify.model.files.ply import load_ply
-from gs_densify.results import load_per_view, load_results, read_metrics
+from gs_densify.results import load_evaluation, load_per_view, load_results, read_metrics
 
 
 def test_a_run_leaves_every_file_and_they_agree(finished_run: Path) -> None:
@@ -78,6 +78,10 @@ def test_gs_eval_makes_the_same_numbers_to_the_last_digit(finished_run: Path) ->
         done = run("gs-eval", finished_run, "--step", step, "--out", out, cwd=finished_run)
         assert done.returncode == 0, done.stderr
         assert "equal to the stored scores to the last digit" in done.stdout
+        scored = load_evaluation(out / "evaluation.json")
+        trained = load_results(finished_run / "results.json")
+        assert scored.code == trained.code is not None
+        assert scored.data == trained.data is not None
     stored = load_per_view(finished_run / "per_view.json")
     assert load_per_view(finished_run / "again_40/per_view.json") == stored
 

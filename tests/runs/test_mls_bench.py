@@ -66,7 +66,7 @@ def test_the_lines_have_the_form_of_the_task():
     scene = SimpleNamespace(
         train_views=[None] * 161, test_views=[None] * 24, scene_scale=1.2345 / 1.1
     )
-    printed = MlsBenchLines(SimpleNamespace(scene=scene), write=lines.append)
+    printed = MlsBenchLines(SimpleNamespace(scene=scene, resumed_at=0), write=lines.append)
     printed.loaded()
     printed.initialized(138766)
     for step in (100, 4900, 5000, 5100, 9999, 10_050):
@@ -87,8 +87,8 @@ def test_the_lines_have_the_form_of_the_task():
 def test_other_protocols_print_no_such_lines():
     kinds = {}
     for protocol in ("default", "mls-bench"):
-        config = SimpleNamespace(protocol=protocol)
-        outputs = outputs_of(SimpleNamespace(config=config), resumed_at=0)
+        config = SimpleNamespace(protocol=protocol, log_to=())
+        outputs = outputs_of(SimpleNamespace(config=config, resumed_at=0))
         kinds[protocol] = {type(output) for output in outputs}
     assert kinds["mls-bench"] - kinds["default"] == {MlsBenchLines}
 

@@ -21,13 +21,11 @@ def _print(line: str) -> None:
 class MlsBenchLines(Output):
     """Prints the lines of the task."""
 
-    def __init__(
-        self, facts: RunFacts, *, step: int = 0, write: Callable[[str], object] = _print
-    ) -> None:
-        """Takes lines of the progress up to `step` as printed; `write` gets one line a call."""
+    def __init__(self, facts: RunFacts, *, write: Callable[[str], object] = _print) -> None:
+        """Takes lines of before the run goes on as printed; `write` gets one line a call."""
         super().__init__(facts)
         self._write = write
-        self._printed = step // TRAIN_EVERY
+        self._printed = facts.resumed_at // TRAIN_EVERY
 
     def loaded(self) -> None:
         """Prints the numbers of views and the scene's radius, margin included."""

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
+from gs_densify.messages import tracked
+from gs_densify.scene.digest import joint_digest, photo_digest
 from gs_densify.scene.photos.decode import Header, Photo, read_header
 from gs_densify.scene.photos.prepare import read_view
 from gs_densify.scene.scene import Size, View
@@ -25,7 +26,7 @@ def load_photos(
     Args:
         views: the views, whose sizes the photos must have.
         workers: threads; by default one per processor, at most 16.
-        progress: show a bar on a terminal.
+        progress: say how far it is, see `messages.Progress`.
 
     Returns:
         One photo per view, in their order: [height, width, 3] uint8 RGB, and the mask
@@ -35,7 +36,23 @@ def load_photos(
         SceneError: a photo or mask that cannot be used (see ``decode``), has another size than
             its view, or counts no pixel; a cache that cannot be written.
     """
-    return _in_threads(read_view, views, "photos", workers, progress)
+    return _in_threads(read_view, views, "photo", workers, progress)
+
+
+def load_photos_and_digest(
+    views: Sequence[View], *, workers: int | None = None, progress: bool = True
+) -> tuple[list[Photo], str]:
+    """Returns what `load_photos` does, and a digest of names, pixels and masks.
+
+    Each photo's is made by the thread that decodes it.
+    """
+
+    def read(view: View) -> tuple[Photo, bytes]:
+        photo = read_view(view)
+        return photo, photo_digest(view, photo)
+
+    found = _in_threads(read, views, "photo", workers, progress)
+    return [photo for photo, _ in found], joint_digest(digest for _, digest in found)
 
 
 def load_images(
@@ -47,7 +64,7 @@ def load_images(
 
 def read_headers(paths: Sequence[Path], *, workers: int | None = None) -> list[Header]:
     """Returns sizes and transparency of photos; ``SceneError`` names one that is none."""
-    return _in_threads(read_header, paths, "headers", workers, False)
+    return _in_threads(read_header, paths, "header", workers, False)
 
 
 def read_sizes(paths: Sequence[Path], *, workers: int | None = None) -> list[Size]:
@@ -65,6 +82,5 @@ def _in_threads(
     """Maps in order; the first error cancels what has not begun."""
     with ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1)) as pool:
         results: Iterable[_Result] = pool.map(function, items)
-        # None: tqdm shows the bar on terminals only.
-        hide = None if progress else True
-        return list(tqdm(results, total=len(items), desc=unit, disable=hide, leave=False))
+        shown = tracked(results, f"{unit}s", len(items), unit=unit, shown=progress, leave=False)
+        return list(shown)
