@@ -36,6 +36,12 @@ def command(argv: Sequence[str], started: float | None = None) -> None:
     )
     print(wall_time_text(results.wall_time))
     print(f"files: {folder}")
+    if config.budget is not None and results.counts.final != config.budget:
+        print(
+            f"{arguments.PROGRAM}: the run ends with {results.counts.final:,} Gaussians, not the"
+            f" {config.budget:,} of --budget",
+            file=sys.stderr,
+        )
 
 
 def main() -> None:

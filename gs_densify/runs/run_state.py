@@ -18,6 +18,9 @@ _MAY_CHANGE = ("out", "scene", "data_root", "device", "strategy.name", "evaluati
 """Options that may differ when a run goes on: they name places, and another check compares what
 lies there (`require_same_scene` the scene, `require_same` the kind of device)."""
 
+_BEFORE = {"strategy.budget": 0}
+"""What options were that runs of earlier versions did not have, where it is not None."""
+
 
 @dataclasses.dataclass(kw_only=True)
 class RunState:
@@ -97,7 +100,7 @@ def require_same(state: RunState, folder: Path, *, config: Mapping[str, Any], de
     """
     then, now = by_dotted_name(state.config), by_dotted_name(config)
     for name in sorted(then.keys() | now.keys()):
-        if name not in _MAY_CHANGE and then.get(name) != now.get(name):
+        if name not in _MAY_CHANGE and then.get(name, _BEFORE.get(name)) != now.get(name):
             raise ConfigError(
                 f"{folder}: its config.yml has {name} {now.get(name)}, but the run began"
                 f" with {then.get(name)}",
