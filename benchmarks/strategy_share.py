@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.config.options import TrainConfig
-from gs_densify.config.strategy import strategy_for, with_fitted_schedule
+from gs_densify.config.strategy import most_gaussians, strategy_for, with_fitted_schedule
 from gs_densify.rendering.device import pick_device
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.strategies.adapter import StrategyAdapter
@@ -69,8 +69,9 @@ def measure(
     name = config.strategy
     scene = loaded.scene
     strategy = strategy_for(config)
-    adapter = StrategyAdapter(name, strategy, max_gaussians=config.max_gaussians)
-    nothing = StrategyAdapter("none", Strategy(), max_gaussians=config.max_gaussians)
+    limit = most_gaussians(config, strategy)
+    adapter = StrategyAdapter(name, strategy, max_gaussians=limit)
+    nothing = StrategyAdapter("none", Strategy(), max_gaussians=limit)
     trainer = build_trainer(
         config,
         adapter,

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from gs_densify.check.miniature import Miniature, make_trainer
 from gs_densify.check.rules import StepRecord
 from gs_densify.config.options import TrainConfig
-from gs_densify.config.strategy import strategy_for
+from gs_densify.config.strategy import most_gaussians, strategy_for
 from gs_densify.errors import DivergenceError, GsDensifyError, NonFiniteError
 from gs_densify.model.gaussians import Gaussians
 from gs_densify.results import MetricsRow
@@ -69,9 +69,9 @@ class Subject:
         """Returns a new run from step 0."""
         config, scene = config or self.config, scene or self.scene
         with contextlib.redirect_stdout(self.printed):
-            adapter = WatchedAdapter(
-                self.name, strategy_for(config), max_gaussians=config.max_gaussians
-            )
+            strategy = strategy_for(config)
+            limit = most_gaussians(config, strategy)
+            adapter = WatchedAdapter(self.name, strategy, max_gaussians=limit)
             return make_trainer(config, scene, adapter), adapter
 
     def advance(

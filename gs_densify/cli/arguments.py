@@ -15,6 +15,7 @@ from gs_densify.cli.choices import (
     choices_in,
     for_choices,
     near_plane_remarks,
+    without_limit_of_preset,
 )
 from gs_densify.config import file as config_file
 from gs_densify.config.file import ConfigFile
@@ -22,6 +23,7 @@ from gs_densify.config.flags import parse
 from gs_densify.config.former_options import translate_retired_flags
 from gs_densify.config.layers import strategy_defaults
 from gs_densify.config.options import TrainConfig
+from gs_densify.config.strategy import TARGET_OPTIONS, check_budget
 from gs_densify.errors import ConfigError
 from gs_densify.runs import layout as run_folder
 from gs_densify.scene.presets import PRESETS
@@ -49,6 +51,7 @@ class _Early:
     protocol: _Given = ()
     preset: _Given = ()
     downscale: _Given = ()
+    budget: _Given = ()
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     asks_for_help: tyro.conf.Suppress[bool] = False
 
@@ -56,6 +59,20 @@ class _Early:
     def choices(self) -> dict[str, str]:
         """Returns those of `choices.CHOICES` that are given."""
         return {name: given[-1] for name in CHOICES if (given := getattr(self, name))}
+
+    def has_budget(self, values: Mapping[str, Any]) -> bool:
+        """Returns whether there is a budget, among the arguments or in a file's `values`."""
+        return str(self.budget[-1] if self.budget else values.get("budget")) != "None"
+
+
+_Targets = dataclasses.make_dataclass(
+    "_Targets",
+    [
+        (name, Annotated[_Given, tyro.conf.arg(name=f"strategy.{name.replace('_', '-')}")], ())
+        for name in TARGET_OPTIONS
+    ],
+)
+"""The strategy's options beside which --budget counts only where they say the same."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,10 +168,14 @@ def _parse(argv: Sequence[str], early: _Early, file: ConfigFile | None) -> Train
     # Plain help needs no strategy, hence no torch; options of a strategy need its class.
     needs_options = not early.asks_for_help or file is not None or "strategy" in given
     form = load_strategy_class(name) if needs_options else _NoOptions
+    has_budget = early.has_budget(values)
     if file is not None:
-        check_not_taken_back(file, choices, given, form)
+        if has_budget:
+            file = without_limit_of_preset(file)
+            values = file.values
+        check_not_taken_back(file, choices, given, form, has_budget=has_budget)
     parsed: Any = parse(
-        _form(form, brought(choices, form)),
+        _form(form, brought(choices, form, has_budget=has_budget)),
         [
             *config_file.flags_of(_without_name(values)),
             *("--strategy", name),
@@ -165,7 +186,11 @@ def _parse(argv: Sequence[str], early: _Early, file: ConfigFile | None) -> Train
     )
     options = options_of(parsed.options)
     build_strategy(name, options)
-    return dataclasses.replace(parsed.train, strategy_options=options)
+    config = dataclasses.replace(parsed.train, strategy_options=options)
+    if config.budget is not None:
+        targets, _ = _read(_Targets, argv)
+        check_budget(config, [target for target, texts in vars(targets).items() if texts])
+    return config
 
 
 def _without_name(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,8 +32,13 @@ def choices_in(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in made.items() if value is not None}
 
 
-def brought(choices: Mapping[str, str], strategy_class: type) -> TrainConfig:
-    """Returns the options that choices bring, before any other is given."""
+def brought(
+    choices: Mapping[str, str], strategy_class: type, *, has_budget: bool = False
+) -> TrainConfig:
+    """Returns the options that choices bring, before any other is given.
+
+    With `has_budget`, of --budget, a preset brings no limit of its own.
+    """
     return trainer_defaults(
         choices.get("scene", _NO_SCENE),
         strategy_class,
@@ -41,6 +46,7 @@ def brought(choices: Mapping[str, str], strategy_class: type) -> TrainConfig:
         protocol=choices["protocol"],
         preset=choices.get("preset"),
         downscale=_whole(choices.get("downscale")),
+        has_budget=has_budget,
     )
 
 
@@ -62,7 +68,8 @@ def _asked_for(
     """Returns all that the own choices of a saved file do not bring."""
     cls = load_strategy_class(own["strategy"])
     options = options_of(strategy_defaults(own["scene"], cls))
-    base = dataclasses.replace(brought(own, cls), strategy_options=options)
+    base = brought(own, cls, has_budget=file.values.get("budget") is not None)
+    base = dataclasses.replace(base, strategy_options=options)
     config = from_mapping(file.values, str(file.path), default=base)
     dropped = (*CHOICES, "strategy.name")
     if own.get("downscale") == str(_brought_factor(own, cls)):
@@ -171,11 +178,21 @@ def _brought_by(file: ConfigFile) -> TrainConfig:
     return brought(choices, load_strategy_class(choices["strategy"]))
 
 
+def without_limit_of_preset(file: ConfigFile) -> ConfigFile:
+    """Returns a saved file without the limit that its preset brought, for a run with a budget."""
+    limit = file.values.get("max_gaussians")
+    if not file.is_saved or limit is None or limit != _brought_by(file).max_gaussians:
+        return file
+    return dataclasses.replace(file, values=file.values | {"max_gaussians": None})
+
+
 def check_not_taken_back(
     file: ConfigFile,
     choices: Mapping[str, str],
     given: Mapping[str, str],
     strategy_class: type,
+    *,
+    has_budget: bool = False,
 ) -> None:
     """Refuses a --protocol or --preset of the command line of which a file takes a setting back.
 
@@ -184,6 +201,7 @@ def check_not_taken_back(
         choices: of the file and the command line together.
         given: those of the command line.
         strategy_class: of the strategy among `choices`.
+        has_budget: whether there is a --budget, beside which a preset brings no limit.
 
     Raises:
         ConfigError: the file sets to something else what one of them brings.
@@ -195,7 +213,8 @@ def check_not_taken_back(
     own = choices_in(file.values)
     before = without | {name: own[name] for name in chosen if name in own}
     plain, wanted = (
-        by_dotted_name(to_mapping(brought(one, strategy_class))) for one in (before, choices)
+        by_dotted_name(to_mapping(brought(one, strategy_class, has_budget=has_budget)))
+        for one in (before, choices)
     )
     in_file = by_dotted_name(file.values)
     for name, value in wanted.items():

@@ -47,6 +47,12 @@ def _command(argv: Sequence[str], started: float | None) -> None:
     )
     print(wall_time_text(results.wall_time))
     print(f"files: {folder}")
+    if config.budget is not None and results.counts.final != config.budget:
+        print(
+            f"{arguments.PROGRAM}: the run ends with {results.counts.final:,} Gaussians, not the"
+            f" {config.budget:,} of --budget",
+            file=sys.stderr,
+        )
 
 
 def main() -> None:

@@ -141,11 +141,13 @@ def trainer_defaults(
     protocol: str,
     preset: str | None = None,
     downscale: int | None = None,
+    has_budget: bool = False,
 ) -> TrainConfig:
     """Defaults, then the strategy's recipe, then the scene's, `--preset`, and the protocol.
 
     A protocol or preset that is not known is left to the parser of the flags, which refuses it.
-    Which photos a protocol takes depends on `downscale`; None: the scene's.
+    Which photos a protocol takes depends on `downscale`; None: the scene's. With `has_budget`, of
+    --budget, a preset brings no limit of its own.
 
     Raises:
         ConfigError: a preset where the protocol fixes the training, or for a strategy whose
@@ -159,6 +161,8 @@ def trainer_defaults(
         chosen = cast(PresetName, preset)
         _check_preset(chosen, strategy_class, protocol)
         config = _with_preset(config, chosen)
+        if has_budget:
+            config = dataclasses.replace(config, max_gaussians=None)
     if protocol not in EVALUATION_PROTOCOLS:
         return config
     known = cast(ProtocolName, protocol)

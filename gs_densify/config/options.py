@@ -178,6 +178,9 @@ class TrainConfig:
     """Views a step; learning rates grow with its square root."""
     max_gaussians: int | None = None
     """Never more Gaussians than this, whatever the strategy (default: the strategy's own limit)."""
+    budget: int | None = None
+    """The number of Gaussians to end with, whatever the strategy, in place of the preset's limit
+    (default: what the strategy comes to)."""
     log_every: int = 100
     """Steps between lines of metrics.jsonl."""
     checkpoint_every: int | None = None
@@ -293,6 +296,7 @@ class TrainConfig:
             ("schedule-factor", _or_one(self.schedule_factor), tiny, _ANY),
             ("seed", self.seed, 0, 2**32 - 1),
             ("max-gaussians", _or_one(self.max_gaussians), 1, _ANY),
+            ("budget", _or_one(self.budget), 1, _ANY),
             ("batch-size", self.batch_size, 1, _MOST_VIEWS),
             ("log-every", self.log_every, 1, _ANY),
             ("checkpoint-every", _or_one(self.checkpoint_every), 1, self.steps),

@@ -1,15 +1,18 @@
 """The strategy of a run: built with its options, within the run's budget, on its schedule."""
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
-from gs_densify.config.layers import full_length, trainer_defaults
+from gs_densify.config.layers import full_length, strategy_defaults, trainer_defaults
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ConfigError
 from gs_densify.strategies.registry import build_strategy, load_strategy_class, recipe_of
 from gs_densify.strategies.schedule import can_be_scaled, scaled_steps
 
 BUDGET_OPTIONS = ("max_gaussians", "cap_max")  # ours, and that of gsplat's MCMCStrategy
+TARGET_OPTIONS = ("budget", *BUDGET_OPTIONS)
+"""Options of which a strategy needs one, so that `--budget` can tell it the number to end with."""
 
 
 def with_fitted_schedule(config: TrainConfig) -> TrainConfig:
@@ -57,16 +60,18 @@ def _full_length(config: TrainConfig) -> int:
 
 
 def strategy_for(config: TrainConfig) -> Any:
-    """Returns the configured strategy, told of `max_gaussians` and stretched to fit the steps.
+    """Returns the configured strategy, told of `budget` and `max_gaussians` and stretched to fit
+    the steps.
 
     Raises:
-        ConfigError: a `schedule_factor` was asked for, and the strategy cannot be scaled.
+        ConfigError: a `schedule_factor` was asked for, and the strategy cannot be scaled; or a
+            `budget`, and `check_budget` refuses it.
     """
+    check_budget(config)
     config = with_fitted_schedule(config)
     factor = config.schedule_factor
-    strategy = _within_budget(
-        build_strategy(config.strategy, config.strategy_options), config.max_gaussians
-    )
+    strategy = build_strategy(config.strategy, config.strategy_options)
+    strategy = _within_limit(_with_budget(strategy, config.budget), config.max_gaussians)
     if factor is None or factor == 1.0:
         return strategy
     if hasattr(strategy, "scaled"):
@@ -81,11 +86,85 @@ def strategy_for(config: TrainConfig) -> Any:
     return scaled
 
 
-def _within_budget(strategy: Any, budget: int | None) -> Any:
-    limits = {field.name for field in dataclasses.fields(strategy) if field.init} & {
-        *BUDGET_OPTIONS
-    }
-    if budget is None or not limits:
+def most_gaussians(config: TrainConfig, strategy: Any) -> int | None:
+    """Returns the number above which the trainer drops Gaussians; None where there is no limit.
+
+    A budget is such a number, unless the strategy exceeds it before it comes down to it.
+    """
+    is_limit = not getattr(strategy, "may_exceed_budget", False)
+    limits = (config.max_gaussians, config.budget if is_limit else None)
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def check_budget(config: TrainConfig, told: Collection[str] = ()) -> None:
+    """Refuses a budget that the strategy cannot be told of, or that another option contradicts.
+
+    It does nothing where there is no budget.
+
+    Args:
+        config: the configuration; of its strategy's options those count that are not the scene's
+            defaults.
+        told: options, among `TARGET_OPTIONS`, that count as well.
+
+    Raises:
+        ConfigError: one of both.
+    """
+    if config.budget is None:
+        return
+    if config.max_gaussians is not None and config.max_gaussians < config.budget:
+        raise ConfigError(
+            f"is {config.max_gaussians}, below --budget {config.budget}",
+            action="leave one of them out",
+            option="max-gaussians",
+        )
+    cls = load_strategy_class(config.strategy)
+    targets = _options_in(cls, TARGET_OPTIONS)
+    if not targets:
+        raise ConfigError(
+            f"strategy '{config.strategy}' cannot be told the number to end with",
+            action="give its class a field budget: int = 0 and keep to it, or use --max-gaussians,"
+            " which caps any strategy",
+            option="budget",
+        )
+    defaults = strategy_defaults(config.scene, cls)
+    for name in targets:
+        default = getattr(defaults, name)
+        value = config.strategy_options.get(name, default)
+        is_cap = name in BUDGET_OPTIONS and getattr(cls, "may_exceed_budget", False)
+        is_told = name in told or value != default
+        fits = value >= config.budget if is_cap else not is_told or value == config.budget
+        if not fits:
+            flag = f"--strategy.{name.replace('_', '-')}"
+            raise ConfigError(
+                f"is {config.budget}, but {flag} is {value}",
+                expected="it must be at least the budget" if is_cap else "",
+                action=f"set {flag} higher" if is_cap else f"leave {flag} out",
+                option="budget",
+            )
+
+
+def _options_in(strategy: Any, names: tuple[str, ...]) -> list[str]:
+    """Returns those of `names` that are options of a strategy, or of its class."""
+    own = {field.name for field in dataclasses.fields(strategy) if field.init}
+    return [name for name in names if name in own]
+
+
+def _with_budget(strategy: Any, budget: int | None) -> Any:
+    if budget is None:
         return strategy
-    lowered = {name: min(budget, getattr(strategy, name) or budget) for name in limits}
-    return dataclasses.replace(strategy, **lowered)
+    is_cap_apart = getattr(strategy, "may_exceed_budget", False)
+    names = ("budget",) if is_cap_apart else TARGET_OPTIONS
+    return dataclasses.replace(strategy, **dict.fromkeys(_options_in(strategy, names), budget))
+
+
+def _within_limit(strategy: Any, limit: int | None) -> Any:
+    """Returns `strategy` with its limits lowered to `limit`; a budget of 0 is none and stays."""
+    if limit is None:
+        return strategy
+    lowered = {
+        name: min(limit, getattr(strategy, name) or limit)
+        for name in _options_in(strategy, BUDGET_OPTIONS)
+    }
+    if getattr(strategy, "budget", 0) and _options_in(strategy, ("budget",)):
+        lowered["budget"] = min(limit, strategy.budget)
+    return dataclasses.replace(strategy, **lowered) if lowered else strategy

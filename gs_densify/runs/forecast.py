@@ -11,6 +11,7 @@ from gs_densify.capture.memory import GpuMemory, gpu_memory
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import (
     BUDGET_OPTIONS,
+    most_gaussians,
     schedule_remark,
     strategy_for,
     with_fitted_schedule,
@@ -83,7 +84,7 @@ def forecast(config: TrainConfig) -> Forecast:
 
 def _limit(config: TrainConfig, strategy: Any) -> int | None:
     limits = [
-        config.max_gaussians,
+        most_gaussians(config, strategy),
         *(getattr(strategy, name, 0) for name in BUDGET_OPTIONS),
     ]
     return min((limit for limit in limits if limit), default=None)

@@ -22,6 +22,9 @@ _MAY_CHANGE = (
 lies there (`require_same_scene` the scene, `require_same` the kind of device); or they change
 nothing of the run."""
 
+_BEFORE = {"strategy.budget": 0}
+"""What options were that runs of earlier versions did not have, where it is not None."""
+
 
 @dataclasses.dataclass(kw_only=True)
 class RunState:
@@ -107,7 +110,7 @@ def require_same(state: RunState, folder: Path, *, config: Mapping[str, Any], de
     """
     then, now = by_dotted_name(state.config), by_dotted_name(config)
     for name in sorted(then.keys() | now.keys()):
-        if name not in _MAY_CHANGE and then.get(name) != now.get(name):
+        if name not in _MAY_CHANGE and then.get(name, _BEFORE.get(name)) != now.get(name):
             raise ConfigError(
                 f"{folder}: its config.yml has {name} {now.get(name)}, but the run began"
                 f" with {then.get(name)}",

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
+from gs_densify.config.strategy import most_gaussians
 from gs_densify.errors import StrategyError
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.messages import Progress, remark
@@ -79,12 +80,13 @@ class RunProcess:
     def make_trainer(self, strategy: Any) -> Trainer:
         """Returns a trainer at step 0."""
         config, scene = self.config, self.loaded.scene
+        limit = most_gaussians(config, strategy)
         for output in self.outputs:
             output.loaded()
         with memory_shortage(lambda: f"before the first step; {_REMEDIES}"):
             trainer = build_trainer(
                 config,
-                StrategyAdapter(config.strategy, strategy, max_gaussians=config.max_gaussians),
+                StrategyAdapter(config.strategy, strategy, max_gaussians=limit),
                 points=scene.points,
                 colors=scene.colors,
                 views=scene.train_views,

@@ -152,6 +152,13 @@ class Strategy:
     recipe: ClassVar[Mapping[str, Any]] = {}
     """The method's own trainer settings, by dotted option name: they replace the defaults."""
 
+    may_exceed_budget: ClassVar[bool] = False
+    """Whether the method holds more Gaussians than its `budget` until it comes down to it; else the
+    trainer caps it there."""
+
+    # A method may have a field `budget: int = 0`, the number of Gaussians to end with, which
+    # `--budget` sets; without it `max_gaussians` or gsplat's `cap_max` is that number.
+
     # A method may also have `scaled(factor)`, which gives the same method on a schedule that is
     # `factor` times as long; without it gsplat's step options are scaled (see `schedule`).
 

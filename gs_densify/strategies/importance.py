@@ -33,6 +33,12 @@ def view_importance(sums: Tensor, pixels: Tensor, areas: Tensor, metric: str) ->
     return torch.where(areas > 0, sums / pixels.clamp_min(1), 0.0)
 
 
+def highest(score: Tensor, count: int) -> Tensor:
+    """Returns the mask [N] of the `count` Gaussians of highest score [N], or of all."""
+    order = score.argsort(descending=True, stable=True)[:count]
+    return torch.zeros_like(score, dtype=torch.bool).index_fill(0, order, True)
+
+
 def sample_size(score: Tensor, share: float) -> int:
     """Returns how many to draw: `share` of those with a positive score, but one at least."""
     return max(1, int(share * int((score > 0).sum())))

@@ -47,9 +47,10 @@ def build_trainer(
     """
     renderer = renderer_for(config, near_plane, device)
     seed_everything(config.seed)
-    if config.max_gaussians is not None and len(points) > config.max_gaussians:
+    most = adapter.max_gaussians
+    if most is not None and len(points) > most:
         # Before the first scales are made, which follow from the distances between those that stay.
-        kept = thinned(torch.from_numpy(points), config.max_gaussians).numpy()
+        kept = thinned(torch.from_numpy(points), most).numpy()
         points, colors = points[kept], colors[kept]
     splats = create_splats(
         points,

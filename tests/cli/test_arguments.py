@@ -28,6 +28,7 @@ OPTIONS = (
     ("preset", "compact"),
     ("downscale", "3"),
     ("max-gaussians", "900"),
+    ("budget", "800"),
     ("data.test-every", "4"),
     ("lr.means", "1e-3"),
     ("evaluation.lpips-weights", "a_b-c"),

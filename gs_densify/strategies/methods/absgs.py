@@ -19,14 +19,18 @@ Small Gaussians, which cover few pixels, do not suffer from the cancelling. Ever
 steps opacities are lowered to at most `reduce_opa`, so that nothing opaque near the cameras starves
 what is behind it, and every `reset_every` steps to at most `reset_opa`.
 
-Limits: the number of Gaussians follows from the scene. `grow_scale3d` is a tenth of the original's,
-so nearly every growth is a split. Thresholds grow as images get smaller.
+Limits: the number of Gaussians follows from the scene, unless `--budget` chooses it. `grow_scale3d`
+is a tenth of the original's, so nearly every growth is a split. Thresholds grow as images get
+smaller.
 
 Differs from the paper / published code:
 - Steps are zero-based, refinements are at start < t < stop and follow the optimisers' step, as in
   gsplat; the published code skips that step at a refinement.
 - Pruning by radius on screen is left out: the published code asks for it above 20 pixels, but
   zeroes the radii just before (Inria's code does too, its issue 123), so that it never happens.
+- `budget` is our extension: at every refinement those with the highest |g| (small) or |g_hat|
+  (large), each over its own threshold, grow, as many as the root curve to the budget asks for
+  (arXiv 2508.12313), at most 30 %.
 - Its two options outside the paper that are off by default are left out, the pruning by largest
   blending weight and that of large initial Gaussians.
 """
@@ -38,11 +42,11 @@ import torch
 from torch import Tensor
 
 from gs_densify.model.gaussians import Gaussians
-from gs_densify.strategies import ops, statistics
+from gs_densify.strategies import growth, ops, statistics
 from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
-from gs_densify.strategies.schedule import scaled_steps
+from gs_densify.strategies.schedule import refinement_steps, scaled_steps
 
 _STATISTICS = ("grad2d", "absgrad2d", "count")
 
@@ -70,6 +74,9 @@ class AbsGSStrategy(Strategy):
 
     absgrad = True
 
+    budget: int = 0
+    """Gaussians at the end of growth, where the highest gradients grow, each as a share of its
+    threshold; 0: the thresholds decide."""
     grow_grad2d: float = 0.0002
     """Mean signed image-plane gradient (half-image units) from which a small Gaussian clones."""
     split_absgrad2d: float = 0.0004
@@ -98,6 +105,7 @@ class AbsGSStrategy(Strategy):
     def __post_init__(self) -> None:
         counts = ("refine_every", "reset_every")
         require(self, counts, lambda value: value >= 1, "at least 1 is needed")
+        require(self, ("budget",), lambda value: value >= 0, "it must be at least 0 (none)")
         require(self, ("reduce_every",), lambda value: value >= 0, "at least 0 is needed")
         number = "a number between 0 and 1 is needed"
         require(self, ("reduce_opa", "reset_opa"), lambda value: 0.0 < value < 1.0, number)
@@ -130,8 +138,7 @@ class AbsGSStrategy(Strategy):
         gaussians = Gaussians(params, optimizers, state)
         _observe(gaussians, info, packed)
         if step > self.refine_start_iter and step % self.refine_every == 0:
-            self._grow(gaussians)
-            self._prune(gaussians, step)
+            self._refine(gaussians, step)
             for name in _STATISTICS:
                 state[name].zero_()
         if step > 0 and self.reduce_every and step % self.reduce_every == 0:
@@ -139,25 +146,61 @@ class AbsGSStrategy(Strategy):
         if step > 0 and step % self.reset_every == 0:
             ops.reset_opa(*gaussians, value=self.reset_opa)
 
+    def _refine(self, gaussians: Gaussians, step: int) -> None:
+        if self.budget:
+            growth.refine_to_budget(
+                gaussians,
+                self.budget,
+                step=step,
+                steps=refinement_steps(self),
+                begin=self.refine_start_iter,
+                prune_opa=self.prune_opa,
+                is_too_large=lambda: self._is_too_large(gaussians, step),
+                score=lambda: self._score(gaussians),
+                grow=lambda is_parent: self._grow_parents(gaussians, is_parent),
+            )
+            return
+        self._grow(gaussians)
+        is_weak = gaussians.opacities < self.prune_opa
+        ops.remove(*gaussians, is_weak | self._is_too_large(gaussians, step))
+
     def _grow(self, gaussians: Gaussians) -> None:
-        state = gaussians.state
-        views = state["count"].clamp_min(1)
+        signed, absolute = _mean_gradients(gaussians)
         is_clone, is_split = clones_and_splits(
-            state["grad2d"] / views,
-            state["absgrad2d"] / views,
+            signed,
+            absolute,
             gaussians.largest_scales,
             clone_above=self.grow_grad2d,
             split_above=self.split_absgrad2d,
-            size=self.grow_scale3d * state["scene_scale"],
+            size=self._size(gaussians),
         )
         ops.clone_and_split(*gaussians, is_clone, is_split)
 
-    def _prune(self, gaussians: Gaussians, step: int) -> None:
-        is_weak = gaussians.opacities < self.prune_opa
-        if step > self.reset_every:
-            limit = self.prune_scale3d * gaussians.state["scene_scale"]
-            is_weak |= gaussians.largest_scales > limit
-        ops.remove(*gaussians, is_weak)
+    def _grow_parents(self, gaussians: Gaussians, is_parent: Tensor) -> None:
+        is_small = gaussians.largest_scales <= self._size(gaussians)
+        ops.clone_and_split(*gaussians, is_parent & is_small, is_parent & ~is_small)
+
+    def _score(self, gaussians: Gaussians) -> Tensor:
+        """Returns the gradient that lets a Gaussian of its size grow, over its own threshold."""
+        signed, absolute = _mean_gradients(gaussians)
+        is_small = gaussians.largest_scales <= self._size(gaussians)
+        # Multiplied by the other threshold, since one may be 0.
+        return torch.where(is_small, signed * self.split_absgrad2d, absolute * self.grow_grad2d)
+
+    def _size(self, gaussians: Gaussians) -> float:
+        """Returns the scale that parts small from large."""
+        return float(self.grow_scale3d * gaussians.state["scene_scale"])
+
+    def _is_too_large(self, gaussians: Gaussians, step: int) -> Tensor:
+        limit = self.prune_scale3d * gaussians.state["scene_scale"]
+        return (gaussians.largest_scales > limit) & (step > self.reset_every)
+
+
+def _mean_gradients(gaussians: Gaussians) -> tuple[Tensor, Tensor]:
+    """Returns the means [N] of the norms of the signed and the absolute gradients."""
+    state = gaussians.state
+    views = state["count"].clamp_min(1)
+    return state["grad2d"] / views, state["absgrad2d"] / views
 
 
 def _observe(gaussians: Gaussians, info: StepInfo, packed: bool) -> None:

@@ -28,6 +28,9 @@ Limits: a step that is observed renders two more channels and takes absolute gra
 a little less well. Without a budget (`--strategy.max-gaussians 0`) growth follows from
 `auto_gradient`, which, like every absolute threshold, depends on the resolution.
 
+`--budget` sets `budget`, with which the last refinement ends at that number exactly: without, the
+curve ends with the window, after that refinement, at 0.997 of it.
+
 Built on: AbsGS (2404.10484) for absolute gradients; Improved-GS (2508.12313) for the root curve,
 the separating split, pruning after a reset, learning rates (all of them twice as high here) and
 multi-step updates; Taming-3DGS (2406.15643) for sampling to a budget; Revising Densification
@@ -44,10 +47,11 @@ from torch import Tensor
 
 from gs_densify.errors import ConfigError, StrategyError
 from gs_densify.model.gaussians import Gaussians
-from gs_densify.strategies import ops, schedule, scores, splits, statistics
+from gs_densify.strategies import growth, ops, schedule, scores, splits, statistics
 from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
+from gs_densify.strategies.schedule import target_count
 
 MIN_REFINEMENTS = 120
 """That a shorter schedule keeps, unless they would come closer than `scaled_steps` lets them."""
@@ -62,6 +66,9 @@ class AdaptiveStrategy(Strategy):
 
     max_gaussians: int = 1_000_000
     """Budget that is reached at the end of growth; 0 finds one by itself from auto_gradient."""
+    budget: int = 0
+    """The same number, reached exactly: the curve ends at the last refinement, and where there are
+    too few candidates, the highest gradients grow too; 0: the curve ends with the window."""
     auto_gradient: float = 8e-4
     """Without a budget: blended gradient (half-image units) above which a Gaussian grows."""
     refine_start_iter: int = 500
@@ -144,6 +151,7 @@ class AdaptiveStrategy(Strategy):
         require(self, ("late_sum",), lambda value: value >= 0, "it must be at least 0 (off)")
         require(self, ("focus",), lambda value: value >= 0, "it must be at least 0")
         require(self, ("max_gaussians",), lambda value: value >= 0, "0 (find one) or more")
+        require(self, ("budget",), lambda value: value >= 0, "it must be at least 0 (none)")
         if self.edge_weight > 0 and not self.use_error:
             self.edge_weight = 0.0  # edges enter through the error map alone
 
@@ -246,6 +254,8 @@ class AdaptiveStrategy(Strategy):
 
     def _refine(self, gaussians: Gaussians, step: int, reduction: int) -> None:
         state = gaussians.state
+        if self.budget:
+            ops.remove_surplus(*gaussians, self.budget)
         start = state.setdefault("num_at_start", gaussians.num)
         self._prune(gaussians)
         gradient = blended(state["grad_sum"], state["grad_max"], state["seen"], self.max_blend)
@@ -258,7 +268,10 @@ class AdaptiveStrategy(Strategy):
         wanted = self._wanted(gradient, is_candidate, step, start, reduction)
         weights = quality**self.focus * is_candidate
         chosen = ops.sample_without_replacement(weights, wanted)
-        self._grow(gaussians, step, scores.masked(chosen, len(gradient)))
+        is_parent = scores.masked(chosen, len(gradient))
+        if self.budget:
+            is_parent = growth.completed(is_parent, gradient, wanted)
+        self._grow(gaussians, step, is_parent)
         for name in self._statistics:
             state[name].zero_()
 
@@ -280,6 +293,17 @@ class AdaptiveStrategy(Strategy):
     ) -> int:
         """Returns how many Gaussians are to be added."""
         num = len(gradient)
+        if self.budget:
+            return schedule.number_to_add(
+                num,
+                self.budget,
+                step=step,
+                steps=schedule.refinement_steps(self),
+                begin=self.refine_start_iter,
+                start=start,
+                limit=self.growth_limit,
+                reduction=reduction,
+            )
         if self.max_gaussians == 0:
             wanted = int((is_candidate & (gradient > self.auto_gradient)).sum())
         else:
@@ -367,15 +391,6 @@ def above_percentile(values: Tensor, is_member: Tensor, percentile: float) -> Te
     if percentile == 0 or not bool(is_member.any()):
         return is_member
     return is_member & (values > ops.quantile(values[is_member], percentile))
-
-
-def target_count(start: int, budget: int, progress: float, reduction: int = 1) -> int:
-    """Returns the root curve from `start` Gaussians at progress 0 to `budget` at 1 (2508.12313).
-
-    While photos are reduced by a factor, fewer are needed (2503.18402, its r^(2 - progress)).
-    """
-    progress = max(0.0, min(1.0, progress))
-    return round(start + (budget - start) * progress**0.5 / reduction ** (2 - progress))
 
 
 @torch.no_grad()

@@ -11,8 +11,9 @@ norm of its image-plane gradient:
 
 and every `reset_every` steps all opacities are lowered to at most 2 * prune_opa.
 
-Limits: the number of Gaussians follows from the scene and cannot be chosen; a high-frequency
-texture covered by one large Gaussian has cancelling gradients and may never split (AbsGS).
+Limits: the number of Gaussians follows from the scene, unless `--budget` chooses it; a
+high-frequency texture covered by one large Gaussian has cancelling gradients and may never split
+(AbsGS).
 
 Differs from the paper / published code:
 - Options, defaults and steps are those of gsplat 1.5.3's `DefaultStrategy`: steps are zero-based,
@@ -22,6 +23,9 @@ Differs from the paper / published code:
   really are reset, as in the published code.
 - The paper moves a clone along its gradient; the published code, gsplat and this leave it in its
   parent's place, with the parent's opacity.
+- `budget` is our extension: at every refinement those with the highest g grow, whatever the
+  threshold, as many as the root curve to the budget asks for (arXiv 2508.12313), at most 30 %.
+  Faint ones are pruned before, and those that are too large after, unless they split.
 - Rules by radius on screen are off, as in gsplat. The published code asks to prune above 20 pixels,
   but zeroes the radii just before (its issue 123), so that it never happens.
 """
@@ -29,9 +33,10 @@ Differs from the paper / published code:
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from gs_densify.model.gaussians import Gaussians
-from gs_densify.strategies import ops, statistics
+from gs_densify.strategies import growth, ops, schedule, statistics
 from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
@@ -41,6 +46,9 @@ from gs_densify.strategies.ops import Optimizers, Params, State
 class DefaultStrategy(Strategy):
     """The original 3DGS clone / split / prune / reset."""
 
+    budget: int = 0
+    """Gaussians at the end of growth, where the highest gradients grow; 0: the threshold decides.
+    """
     prune_opa: float = 0.005
     """Opacity below which a Gaussian is pruned."""
     grow_grad2d: float = 0.0002
@@ -74,6 +82,7 @@ class DefaultStrategy(Strategy):
     def __post_init__(self) -> None:
         counts = ("refine_every", "reset_every")
         require(self, counts, lambda value: value >= 1, "at least 1 step is needed")
+        require(self, ("budget",), lambda value: value >= 0, "it must be at least 0 (none)")
 
     def step_pre_backward(
         self, params: Params, optimizers: Optimizers, state: State, step: int, info: StepInfo
@@ -98,12 +107,18 @@ class DefaultStrategy(Strategy):
         self._observe(gaussians, info, packed)
         is_refine_step = step > self.refine_start_iter and step % self.refine_every == 0
         if is_refine_step and step % self.reset_every >= self.pause_refine_after_reset:
-            self._grow(gaussians, step)
-            self._prune(gaussians, step)
+            self._refine(gaussians, step)
             for name in self._statistics:
                 state[name].zero_()
         if step > 0 and step % self.reset_every == 0:
             ops.reset_opa(*gaussians, value=2.0 * self.prune_opa)
+
+    @property
+    def _refinements(self) -> list[int]:
+        """Returns the steps of all refinements, rising."""
+        steps = schedule.refinement_steps(self)
+        pause = self.pause_refine_after_reset
+        return [step for step in steps if step % self.reset_every >= pause]
 
     @property
     def _statistics(self) -> tuple[str, ...]:
@@ -119,22 +134,69 @@ class DefaultStrategy(Strategy):
             latest = statistics.max_over_views(radii, info, num, packed=packed)
             torch.maximum(state["radii"], latest, out=state["radii"])
 
+    def _refine(self, gaussians: Gaussians, step: int) -> None:
+        if self.budget:
+            growth.refine_to_budget(
+                gaussians,
+                self.budget,
+                step=step,
+                steps=self._refinements,
+                begin=self.refine_start_iter,
+                prune_opa=self.prune_opa,
+                is_too_large=lambda: self._is_too_large(gaussians, step),
+                score=lambda: self._score(gaussians, step),
+                grow=lambda is_parent: self._grow_parents(gaussians, step, is_parent),
+            )
+            return
+        self._grow(gaussians, step)
+        is_weak = gaussians.opacities < self.prune_opa
+        ops.remove(*gaussians, is_weak | self._is_too_large(gaussians, step))
+
     def _grow(self, gaussians: Gaussians, step: int) -> None:
-        state = gaussians.state
-        gradient = state["grad2d"] / state["count"].clamp_min(1)
-        is_high = gradient > self.grow_grad2d
-        is_small = gaussians.largest_scales <= self.grow_scale3d * state["scene_scale"]
-        is_clone = is_high & is_small
-        is_split = is_high & ~is_small
-        if step < self.refine_scale2d_stop_iter:
-            is_split |= state["radii"] > self.grow_scale2d
+        is_high = mean_gradient(gaussians) > self.grow_grad2d
+        is_small = self._is_small(gaussians)
+        self._clone_and_split(
+            gaussians, is_high & is_small, (is_high & ~is_small) | self._is_wide(gaussians, step)
+        )
+
+    def _grow_parents(self, gaussians: Gaussians, step: int, is_parent: Tensor) -> None:
+        is_cloned = self._is_small(gaussians) & ~self._is_wide(gaussians, step)
+        self._clone_and_split(gaussians, is_parent & is_cloned, is_parent & ~is_cloned)
+
+    def _clone_and_split(self, gaussians: Gaussians, is_clone: Tensor, is_split: Tensor) -> None:
         ops.clone_and_split(*gaussians, is_clone, is_split, revised_opacity=self.revised_opacity)
 
-    def _prune(self, gaussians: Gaussians, step: int) -> None:
+    def _score(self, gaussians: Gaussians, step: int) -> Tensor:
+        """Returns the gradient; or the radius, where it is further above its own threshold."""
+        gradient = mean_gradient(gaussians)
+        if step >= self.refine_scale2d_stop_iter:
+            return gradient
+        radii: Tensor = gaussians.state["radii"]
+        return torch.maximum(gradient * self.grow_scale2d, radii * self.grow_grad2d)
+
+    def _is_small(self, gaussians: Gaussians) -> Tensor:
+        size = self.grow_scale3d * gaussians.state["scene_scale"]
+        return gaussians.largest_scales <= size
+
+    def _is_wide(self, gaussians: Gaussians, step: int) -> Tensor:
+        """Returns which split for their radius on screen."""
+        if step >= self.refine_scale2d_stop_iter:
+            return torch.zeros_like(gaussians.opacities, dtype=torch.bool)
+        radii: Tensor = gaussians.state["radii"]
+        return radii > self.grow_scale2d
+
+    def _is_too_large(self, gaussians: Gaussians, step: int) -> Tensor:
+        """Returns which are pruned for their size, in space or on screen."""
         state = gaussians.state
-        is_weak = gaussians.opacities < self.prune_opa
-        if step > self.reset_every:
-            is_weak |= gaussians.largest_scales > self.prune_scale3d * state["scene_scale"]
-            if step < self.refine_scale2d_stop_iter:
-                is_weak |= state["radii"] > self.prune_scale2d
-        ops.remove(*gaussians, is_weak)
+        if step <= self.reset_every:
+            return torch.zeros_like(gaussians.opacities, dtype=torch.bool)
+        is_large = gaussians.largest_scales > self.prune_scale3d * state["scene_scale"]
+        if step < self.refine_scale2d_stop_iter:
+            is_large |= state["radii"] > self.prune_scale2d
+        return is_large
+
+
+def mean_gradient(gaussians: Gaussians) -> Tensor:
+    """Returns the mean gradient [N] over the views that saw a Gaussian; 0 where none did."""
+    gradient: Tensor = gaussians.state["grad2d"] / gaussians.state["count"].clamp_min(1)
+    return gradient

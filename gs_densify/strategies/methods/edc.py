@@ -36,6 +36,9 @@ Differs from the paper / published code (its first release):
 - The rasteriser of that release is an archive that was not at hand; that S_v weighs the edges by
   w_k(p) is what the next release does.
 - Candidates that no scored view draws are never split, so that N may fall short of N_target.
+- With `budget`, which `--budget` sets, the highest gradients below the threshold split too where
+  there are too few candidates, the last refinement ends at the budget exactly, and no
+  recovery-aware pruning comes after it.
 - A model above the budget loses the surplus, least opaque first, at the first refinement; there it
   keeps them.
 - In a scene of fewer than `score_views` views each is scored once; there some count twice.
@@ -50,11 +53,11 @@ from torch import Tensor
 
 from gs_densify.errors import StrategyError
 from gs_densify.model.gaussians import Gaussians
-from gs_densify.strategies import ops, scores, splits, statistics
+from gs_densify.strategies import growth, ops, scores, splits, statistics
 from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
-from gs_densify.strategies.schedule import scaled_steps
+from gs_densify.strategies.schedule import refinement_steps, scaled_steps
 
 _STATISTICS = ("grad2d", "count")
 _LATE_THRESHOLD = 1.5  # by which the gradient threshold is divided after growth_stop_iter
@@ -73,6 +76,9 @@ class EDCStrategy(Strategy):
 
     max_gaussians: int = 1_000_000
     """Gaussians at the end of growth, the budget B."""
+    budget: int = 0
+    """The same number, reached exactly: where there are too few candidates, the highest gradients
+    below the threshold split too; 0: by candidates alone."""
     grow_grad2d: float = 0.0003
     """Mean image-plane gradient (half-image units) from which a Gaussian may split."""
     prune_opa: float = 0.005
@@ -121,6 +127,7 @@ class EDCStrategy(Strategy):
     def __post_init__(self) -> None:
         counts = ("max_gaussians", "refine_every", "reset_every", "score_views")
         require(self, counts, lambda value: value >= 1, "at least 1 is needed")
+        require(self, ("budget",), lambda value: value >= 0, "it must be at least 0 (none)")
         shares = ("reset_opa", "recovery_share")
         require(self, shares, lambda value: 0.0 < value < 1.0, "it must be between 0 and 1")
 
@@ -185,7 +192,9 @@ class EDCStrategy(Strategy):
             self._refine(gaussians, step, info)
         if step > 0 and step % self.reset_every == 0:
             ops.reset_opa(*gaussians, value=self.reset_opa)
-        if self._since_reset(step) == self.recovery_delay:
+        is_recovered = self._since_reset(step) == self.recovery_delay
+        # With a budget, only where a refinement follows that makes up for what is dropped.
+        if is_recovered and (not self.budget or step < refinement_steps(self)[-1]):
             is_last = below_quantile(gaussians.opacities, self.recovery_share)
             ops.remove(*gaussians, is_last)
             _forget(state)
@@ -206,28 +215,32 @@ class EDCStrategy(Strategy):
         return step % self.reset_every if is_watched else None
 
     def _refine(self, gaussians: Gaussians, step: int, info: StepInfo) -> None:
-        ops.remove_surplus(*gaussians, self.max_gaussians)
+        ops.remove_surplus(*gaussians, self.budget or self.max_gaussians)
         self._grow(gaussians, step, info)
         if step + self.refine_every < self.refine_stop_iter:
             ops.remove(*gaussians, gaussians.opacities < self.prune_opa)
 
     def _grow(self, gaussians: Gaussians, step: int, info: StepInfo) -> None:
         state = gaussians.state
-        target = growth_target(
-            step, self.refine_start_iter, self.growth_stop_iter, self.max_gaussians
-        )
+        budget = self.budget or self.max_gaussians
+        is_exact = self.budget > 0 and step == refinement_steps(self)[-1]
+        stop = step if is_exact else self.growth_stop_iter
+        target = growth_target(step, self.refine_start_iter, stop, budget)
         wanted = target - gaussians.num
         if wanted <= 0:
             return
         gradient = state["grad2d"] / state["count"].clamp_min(1)
         is_late = step > self.growth_stop_iter
         threshold = self.grow_grad2d / _LATE_THRESHOLD if is_late else self.grow_grad2d
-        if not bool((gradient >= threshold).any()):
+        if not self.budget and not bool((gradient >= threshold).any()):
             return
         score = gradient if is_late else self._edge_score(state, step, info, gaussians.num)
+        is_parent = chosen_to_split(gradient, score, threshold, wanted)
+        if self.budget:
+            is_parent = growth.completed(is_parent, gradient, wanted)
         splits.long_axis_split(
             *gaussians,
-            chosen_to_split(gradient, score, threshold, wanted),
+            is_parent,
             offset=self.split_offset,
             shrink_long=self.split_long,
             shrink_others=self.split_others,

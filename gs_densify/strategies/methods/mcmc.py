@@ -31,10 +31,13 @@ Differs from the paper / published code:
 - As in gsplat, the Gaussians from which copies were added keep their optimiser moments, which the
   published code zeroes.
 - Training starts from the SfM points; the published code starts from random ones unless told.
+- With `budget`, which `--budget` sets, growth is faster than `growth` where that would not reach
+  the budget in the refinements that are left.
 - Unlike both, the budget holds even where the SfM points exceed it: the first refinement drops the
   least opaque ones above it (`--max-gaussians` drops them at the start).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -47,6 +50,7 @@ from gs_densify.strategies import ops
 from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
+from gs_densify.strategies.schedule import needed_growth, refinement_steps
 
 
 def dead(opacities: Tensor, min_opacity: float) -> Tensor:
@@ -65,6 +69,8 @@ class MCMCStrategy(Strategy):
 
     max_gaussians: int = 1_000_000
     """Never more Gaussians than this."""
+    budget: int = 0
+    """The same number, reached by faster growth where `growth` is too slow; 0: by `growth`."""
     growth: float = 0.05
     """Share of the Gaussians that is added at each refinement."""
     noise_lr: float = 5e5
@@ -88,6 +94,7 @@ class MCMCStrategy(Strategy):
     def __post_init__(self) -> None:
         counts = ("refine_every", "max_gaussians")
         require(self, counts, lambda value: value >= 1, "at least 1 is needed")
+        require(self, ("budget",), lambda value: value >= 0, "it must be at least 0 (none)")
         require(self, ("growth",), lambda value: value >= 0, "at least 0 is needed")
         number = "a number between 0 and 1 is needed"
         require(self, ("min_opacity",), lambda value: 0.0 < value < 1.0, number)
@@ -106,13 +113,17 @@ class MCMCStrategy(Strategy):
         gaussians = Gaussians(params, optimizers, state)
         is_in_window = self.refine_start_iter < step < self.refine_stop_iter
         if is_in_window and step % self.refine_every == 0:
-            self._refine(gaussians)
+            self._refine(gaussians, step)
         scaler = info["means_lr"] * self.noise_lr
         ops.inject_noise_to_position(*gaussians, scaler=scaler)
 
-    def _refine(self, gaussians: Gaussians) -> None:
-        ops.remove_surplus(*gaussians, self.max_gaussians)
+    def _refine(self, gaussians: Gaussians, step: int) -> None:
+        budget = self.budget or self.max_gaussians
+        ops.remove_surplus(*gaussians, budget)
         is_dead = dead(gaussians.opacities, self.min_opacity)
         ops.relocate(*gaussians, is_dead, min_opacity=self.min_opacity)
-        added = num_added(gaussians.num, self.growth, self.max_gaussians)
+        added = num_added(gaussians.num, self.growth, budget)
+        if self.budget:
+            growth = needed_growth(gaussians.num, budget, step, refinement_steps(self))
+            added = min(budget - gaussians.num, max(added, math.ceil(growth * gaussians.num)))
         ops.sample_add(*gaussians, added, min_opacity=self.min_opacity)

@@ -34,6 +34,10 @@ Differs from the paper / published code:
 - The pruning keeps the Gaussian with which 99 % are reached; there it goes, and 1e-6 is added to
   each importance before these are summed.
 - After a replacement of the model the round of views goes on; there a new one begins.
+- `budget` is our extension: the pruning keeps that many, the most important ones, of a sample of
+  5/3 as many. For these, refinements also let the most urgent below the thresholds grow, towards
+  4 times the budget (at most `max_gaussians`), and as many points come from depth; where fewer have
+  an importance above 0 than the budget, others fill up the sample.
 - Pruning by radius on screen is left out: the published code resets the radii before it reads them.
 
 The `outdoor` importance is the published code's option: a view's weight divided by the pixels it
@@ -44,7 +48,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -57,11 +61,21 @@ from gs_densify.rendering.attribution.contributors import largest_areas, top_con
 from gs_densify.rendering.attribution.rays import pixel_rays, ray_peaks
 from gs_densify.strategies import ops, schedule, statistics
 from gs_densify.strategies.base import Probe, ProbedView, StepInfo, Strategy
-from gs_densify.strategies.importance import METRICS, importance, most_important, sample_size
+from gs_densify.strategies.importance import (
+    METRICS,
+    highest,
+    importance,
+    most_important,
+    sample_size,
+)
 from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
 
 _STATISTICS = ("grad2d", "count", "area")
+_SAMPLED = 5 / 3
+"""Budgets that the sample holds: 58 % of one held 99 % of the importance (bonsai)."""
+_CROWD = 4
+"""Budgets wanted before it: 44 % of the Gaussians had an importance above 0 (bonsai)."""
 _STEPS = (
     "prune_scale3d_start_iter",
     "refine_start_iter",
@@ -76,6 +90,10 @@ _STEPS = (
 class MiniSplattingStrategy(Strategy):
     """Mini-Splatting: blur split, depth reinitialisation, importance sampling and pruning."""
 
+    may_exceed_budget: ClassVar[bool] = True
+
+    budget: int = 0
+    """Gaussians that the pruning keeps, the most important ones; 0: by importance_kept."""
     max_gaussians: int = 4_500_000
     """Most Gaussians while densifying; about half of them stay after the sampling."""
     prune_opa: float = 0.005
@@ -120,6 +138,7 @@ class MiniSplattingStrategy(Strategy):
     def __post_init__(self) -> None:
         counts = ("refine_every", "depth_every", "sh_degree_every", "max_gaussians")
         require(self, counts, lambda value: value >= 1, "it must be at least 1")
+        require(self, ("budget",), lambda value: value >= 0, "it must be at least 0 (none)")
         shares = ("blur_area", "new_opacity", "sample_share", "importance_kept")
         require(self, shares, lambda value: 0.0 < value <= 1.0, "it must be in (0, 1]")
         if self.importance_metric not in METRICS:
@@ -198,11 +217,16 @@ class MiniSplattingStrategy(Strategy):
         is_high = gradient >= self.grow_grad2d
         is_small = gaussians.largest_scales <= self.grow_scale3d * state["scene_scale"]
         is_blurry = state["area"] > self.blur_area
+        is_clone, is_split = is_high & is_small, (is_high & ~is_small) | is_blurry
+        urgency = torch.maximum(gradient / self.grow_grad2d, state["area"] / self.blur_area)
+        if self.budget:
+            lacking = self._lacking(gaussians, step) - int(is_clone.sum()) - int(is_split.sum())
+            is_free = ~(is_high | is_blurry | (gaussians.opacities < self.prune_opa))
+            is_further = highest(torch.where(is_free, urgency, -1.0), max(0, lacking)) & is_free
+            is_clone |= is_further & is_small
+            is_split |= is_further & ~is_small
         is_clone, is_split = within_room(
-            is_high & is_small,
-            (is_high & ~is_small) | is_blurry,
-            urgency=torch.maximum(gradient / self.grow_grad2d, state["area"] / self.blur_area),
-            room=self.max_gaussians - gaussians.num,
+            is_clone, is_split, urgency=urgency, room=self.max_gaussians - gaussians.num
         )
         ops.clone_and_split(*gaussians, is_clone, is_split)
         is_weak = gaussians.opacities < self.prune_opa
@@ -212,9 +236,23 @@ class MiniSplattingStrategy(Strategy):
         for name in _STATISTICS:
             state[name].zero_()
 
+    def _lacking(self, gaussians: Gaussians, step: int) -> int:
+        """Returns by how many to grow for a sample of which the budget can be kept."""
+        start = gaussians.state.setdefault("num_at_start", gaussians.num)
+        kept = gaussians.num - int((gaussians.opacities < self.prune_opa).sum())
+        return schedule.number_to_add(
+            kept,
+            min(_CROWD * self.budget, self.max_gaussians),
+            step=step,
+            steps=schedule.refinement_steps(self),
+            begin=self.refine_start_iter,
+            start=start,
+        )
+
     def _reinitialise(self, gaussians: Gaussians, info: StepInfo) -> None:
         probe = _probe_of(info)
-        num = max(1, min(self.num_depth_points, self.max_gaussians) // len(probe))
+        wanted = max(self.num_depth_points, _CROWD * self.budget)
+        num = max(1, min(wanted, self.max_gaussians) // len(probe))
         found = [depth_points(probe(view), gaussians.params, num) for view in range(len(probe))]
         means, colors = (torch.cat(parts) for parts in zip(*found, strict=True))
         if len(means) == 0:
@@ -228,13 +266,19 @@ class MiniSplattingStrategy(Strategy):
     def _sample(self, gaussians: Gaussians, info: StepInfo) -> None:
         score = importance(_probe_of(info), gaussians.num, self.importance_metric)
         num = sample_size(score, self.sample_share)
+        if self.budget:
+            num = min(math.ceil(_SAMPLED * self.budget), max(self.budget, int((score > 0).sum())))
+            score = score.clamp_min(torch.finfo(score.dtype).tiny)  # where those are too few
         chosen = ops.sample_without_replacement(score, num).sort().values
         means, sh0 = (gaussians.params[name][chosen] for name in ("means", "sh0"))
         self._start_anew(gaussians, means, sh0)
 
     def _keep_important(self, gaussians: Gaussians, info: StepInfo) -> None:
         score = importance(_probe_of(info), gaussians.num, self.importance_metric)
-        kept = most_important(score, self.importance_kept)
+        if self.budget:
+            kept = highest(score, self.budget)
+        else:
+            kept = most_important(score, self.importance_kept)
         # Rebuilt, since the published code starts a new optimiser here too.
         gaussians.rebuild({name: p[kept] for name, p in gaussians.params.items()})
 

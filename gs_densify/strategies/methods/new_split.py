@@ -30,12 +30,14 @@ and every `reset_every` steps all opacities are lowered to at most 2 * prune_opa
 
 Limits: moments are those of the mass in space, not of the picture: two overlapping children are
 composited, not added. Children always part along the longest axis, so there is no chance of leaving
-a plane in which flat Gaussians lie. The number of Gaussians follows from the scene.
+a plane in which flat Gaussians lie. The number of Gaussians follows from the scene, unless
+`--budget` chooses it.
 
 Differs from the paper (there is no published code):
 - Only its abstract and its statement of the problem were at hand: formulas and default delta are
   our derivation and believed to be its case of a plane through the mean.
 - Its other planes and its uses outside training (editing, point clouds) are left out.
+- `budget` is our extension: those with the highest g grow, as in `default` with a budget.
 - Which Gaussians grow, and when, is the original method's, as gsplat 1.5.3 schedules it, with real
   opacity resets (see `default`).
 """
@@ -47,10 +49,11 @@ import torch
 from torch import Tensor
 
 from gs_densify.model.gaussians import Gaussians
-from gs_densify.strategies import ops, splits, statistics
+from gs_densify.strategies import growth, ops, splits, statistics
 from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
+from gs_densify.strategies.schedule import refinement_steps
 
 _STATISTICS = ("grad2d", "count")
 
@@ -75,6 +78,9 @@ class NewSplitStrategy(Strategy):
     """Distance of a child from its parent, as a share of the parent's largest scale."""
     revised_clone: bool = False
     """Lower the opacity of a clone and its parent so that two cover as one did (2404.06109)."""
+    budget: int = 0
+    """Gaussians at the end of growth, where the highest gradients grow; 0: the threshold decides.
+    """
     prune_opa: float = 0.005
     """Opacity below which a Gaussian is pruned."""
     grow_grad2d: float = 0.0002
@@ -98,6 +104,7 @@ class NewSplitStrategy(Strategy):
     def __post_init__(self) -> None:
         counts = ("refine_every", "reset_every")
         require(self, counts, lambda value: value >= 1, "at least 1 step is needed")
+        require(self, ("budget",), lambda value: value >= 0, "it must be at least 0 (none)")
         number = "a number between 0 and"
         require(self, ("delta",), lambda value: 0.0 < value < 1.0, f"{number} 1.0 is needed")
         require(self, ("prune_opa",), lambda value: 0.0 < value < 0.5, f"{number} 0.5 is needed")
@@ -124,8 +131,7 @@ class NewSplitStrategy(Strategy):
         gaussians = Gaussians(params, optimizers, state)
         self._observe(gaussians, info, packed)
         if step > self.refine_start_iter and step % self.refine_every == 0:
-            self._grow(gaussians)
-            self._prune(gaussians, step)
+            self._refine(gaussians, step)
             for name in _STATISTICS:
                 state[name].zero_()
         if step > 0 and step % self.reset_every == 0:
@@ -138,23 +144,51 @@ class NewSplitStrategy(Strategy):
             state, gaussians.num, info, absolute=self.absgrad, packed=packed
         )
 
-    def _grow(self, gaussians: Gaussians) -> None:
-        state = gaussians.state
+    def _refine(self, gaussians: Gaussians, step: int) -> None:
+        if self.budget:
+            growth.refine_to_budget(
+                gaussians,
+                self.budget,
+                step=step,
+                steps=refinement_steps(self),
+                begin=self.refine_start_iter,
+                prune_opa=self.prune_opa,
+                is_too_large=lambda: self._is_too_large(gaussians, step),
+                score=lambda: _mean_gradient(gaussians),
+                grow=lambda is_parent: self._grow_parents(gaussians, is_parent),
+            )
+            return
         is_clone, is_split = clones_and_splits(
-            state["grad2d"] / state["count"].clamp_min(1),
+            _mean_gradient(gaussians),
             gaussians.largest_scales,
             above=self.grow_grad2d,
-            size=self.grow_scale3d * state["scene_scale"],
+            size=self._size(gaussians),
         )
+        self._grow(gaussians, is_clone, is_split)
+        is_weak = gaussians.opacities < self.prune_opa
+        ops.remove(*gaussians, is_weak | self._is_too_large(gaussians, step))
+
+    def _grow_parents(self, gaussians: Gaussians, is_parent: Tensor) -> None:
+        is_small = gaussians.largest_scales <= self._size(gaussians)
+        self._grow(gaussians, is_parent & is_small, is_parent & ~is_small)
+
+    def _grow(self, gaussians: Gaussians, is_clone: Tensor, is_split: Tensor) -> None:
         clone = splits.revised_clone if self.revised_clone else ops.duplicate
         clone(*gaussians, is_clone)
         # The clones were appended: they are new and do not split in the same refinement.
         is_split = torch.cat([is_split, is_split.new_zeros(gaussians.num - len(is_split))])
         splits.moment_split(*gaussians, is_split, delta=self.delta)
 
-    def _prune(self, gaussians: Gaussians, step: int) -> None:
-        is_weak = gaussians.opacities < self.prune_opa
-        if step > self.reset_every:
-            limit = self.prune_scale3d * gaussians.state["scene_scale"]
-            is_weak |= gaussians.largest_scales > limit
-        ops.remove(*gaussians, is_weak)
+    def _size(self, gaussians: Gaussians) -> float:
+        """Returns the scale that parts small from large."""
+        return float(self.grow_scale3d * gaussians.state["scene_scale"])
+
+    def _is_too_large(self, gaussians: Gaussians, step: int) -> Tensor:
+        limit = self.prune_scale3d * gaussians.state["scene_scale"]
+        return (gaussians.largest_scales > limit) & (step > self.reset_every)
+
+
+def _mean_gradient(gaussians: Gaussians) -> Tensor:
+    """Returns the mean gradient [N] over the views that saw a Gaussian; 0 where none did."""
+    gradient: Tensor = gaussians.state["grad2d"] / gaussians.state["count"].clamp_min(1)
+    return gradient

@@ -53,6 +53,8 @@ Differs from the paper / published code:
 - Where there is no candidate or the model has N(x) Gaussians already, nothing is born; there the
   run fails. A model that starts above the budget loses the surplus, least opaque first, at the
   first refinement.
+- With `budget`, which `--budget` sets, the last refinement ends at the budget exactly and does not
+  prune, and where too few are drawn, those of highest gradient grow too.
 - Steps are zero-based and refinements are gsplat's (t > start, t < stop), after the optimiser's
   step, which there is skipped at a refinement.
 - Pruning by radius on screen is left out: the published code asks for it, but zeroes the radii just
@@ -69,11 +71,11 @@ from torch import Tensor
 from gs_densify.errors import StrategyError
 from gs_densify.model.gaussians import Gaussians
 from gs_densify.rendering.attribution.contributors import Contributions, contributions
-from gs_densify.strategies import ops, scores, statistics
+from gs_densify.strategies import growth, ops, scores, statistics
 from gs_densify.strategies.base import StepInfo, Strategy
 from gs_densify.strategies.limits import require
 from gs_densify.strategies.ops import Optimizers, Params, State
-from gs_densify.strategies.schedule import scaled_steps
+from gs_densify.strategies.schedule import refinement_steps, scaled_steps
 
 _STATISTICS = ("grad2d", "count")
 _LEAST_RESET = 600  # steps that opacities need to recover at this method's learning rate
@@ -89,6 +91,9 @@ class TamingStrategy(Strategy):
 
     max_gaussians: int = 0
     """Gaussians at the end of growth, the budget B (0: `budget_factor` times the first number)."""
+    budget: int = 0
+    """The same number, reached exactly: where too few are drawn, the highest gradients grow too,
+    and the last refinement does not prune; 0: by the draw alone."""
     budget_factor: float = 15.0
     """Budget as a multiple of the Gaussians at the start (published: 15 outdoors, 2 indoors)."""
     grow_grad2d: float = 0.0002
@@ -144,7 +149,7 @@ class TamingStrategy(Strategy):
         budget = "it must be positive, or 0 for budget_factor times the Gaussians at the start"
         require(self, ("max_gaussians",), lambda value: value >= 0, budget)
         none = "it must be at least 0 (none)"
-        require(self, ("prune_refinements",), lambda value: value >= 0, none)
+        require(self, ("budget", "prune_refinements"), lambda value: value >= 0, none)
         require(self, ("budget_factor",), lambda value: value > 0.0, "it must be positive")
         between = "it must be between 0 and 1"
         require(self, ("prune_share",), lambda value: 0.0 <= value <= 1.0, between)
@@ -199,13 +204,14 @@ class TamingStrategy(Strategy):
 
     def _refine(self, gaussians: Gaussians, step: int, info: StepInfo) -> None:
         state = gaussians.state
-        budget = self.max_gaussians or int(self.budget_factor * state["start_count"])
+        budget = self.budget or self.max_gaussians or int(self.budget_factor * state["start_count"])
         ops.remove_surplus(*gaussians, budget)
         gradient = state["grad2d"] / state["count"].clamp_min(1)
         importance = self._importance(gaussians, gradient, info)
         target = self._target(step, state, budget)
         is_split = self._grow(gaussians, gradient, importance, target)
-        if self._refinement(step) <= self.prune_refinements:
+        is_exact = self.budget > 0 and step == refinement_steps(self)[-1]
+        if self._refinement(step) <= self.prune_refinements and not is_exact:
             # New ones are appended, so that the first rows are those that stayed, in their order.
             self._prune(gaussians, step, importance[~is_split])
         for name in _STATISTICS:
@@ -222,6 +228,8 @@ class TamingStrategy(Strategy):
 
     def _target(self, step: int, state: State, budget: int) -> int:
         """Returns N(x) at this step; the budget where the model started above it."""
+        if self.budget and step == refinement_steps(self)[-1]:
+            return budget
         last = self._num_refinements
         x = min(self._refinement(step), last)
         return min(parabola(x, last, state["start_count"], budget), budget)
@@ -232,9 +240,13 @@ class TamingStrategy(Strategy):
         """Grows towards `target` Gaussians; returns the mask [N] of those that were split."""
         size = self.grow_scale3d * gaussians.state["scene_scale"]
         is_small = gaussians.largest_scales <= size
+        wanted = target - gaussians.num
         is_clone, is_split = chosen_to_grow(
-            gradient >= self.grow_grad2d, is_small, importance, target - gaussians.num
+            gradient >= self.grow_grad2d, is_small, importance, wanted
         )
+        if self.budget:
+            is_parent = growth.completed(is_clone | is_split, gradient, wanted)
+            is_clone, is_split = is_parent & is_small, is_parent & ~is_small
         ops.clone_and_split(*gaussians, is_clone, is_split)
         return is_split
 
