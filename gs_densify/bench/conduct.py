@@ -4,7 +4,7 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 
 from gs_densify.bench import estimate
@@ -13,7 +13,7 @@ from gs_densify.bench.executors.base import Executor
 from gs_densify.bench.folder import StudyFolder
 from gs_densify.bench.matrix import Cell, Parser, cells_of
 from gs_densify.bench.options import RunOptions
-from gs_densify.bench.plan import Plan, make_plan, plan_text
+from gs_densify.bench.plan import Plan, counted, make_plan, plan_text
 from gs_densify.bench.record import save_record
 from gs_densify.bench.run import Runner
 from gs_densify.bench.slots import Gpu, Slot, chosen_gpus, cpu_slots, find_gpus, gpu_slots
@@ -34,13 +34,14 @@ class _Places:
     def text(self) -> str:
         """Returns them in words."""
         if self.slots[0].place == "cluster":
-            return f"a cluster, {len(self.slots)} jobs at a time"
+            return f"a cluster, up to {len(self.slots)} jobs at a time"
         if not self.gpus:
             return f"the CPU, {len(self.slots)} at a time"
         each = len(self.slots) // len(self.gpus)
         names = ", ".join(sorted({gpu.name for gpu in self.gpus}))
         shared = f", {each} cells at a time on each: their times are not comparable"
-        return f"{len(self.gpus)} GPUs ({names})" + (shared if each > 1 else "")
+        number = f"{len(self.gpus)} GPUs" if len(self.gpus) > 1 else "1 GPU"
+        return f"{number} ({names})" + (shared if each > 1 else "")
 
 
 def conduct(
@@ -67,21 +68,8 @@ def conduct(
     folder.check()
     executor = EXECUTORS[options.executor](out / "jobs", options.slurm)
     places = _places(cells, options)
-    with ExitStack() as stack:
-        if not options.dry_run:
-            stack.enter_context(folder.locked())
-        view = stack.enter_context(view_for(quiet=options.quiet))
-        runner = Runner(
-            folder,
-            make_plan(cells, folder, executor),
-            executor,
-            places.slots,
-            options,
-            view,
-            retries=study.retries,
-            timeout=study.timeout,
-        )
-        plan = runner.plan
+    with nullcontext() if options.dry_run else folder.locked():
+        plan = make_plan(cells, folder, executor)
         _estimate(plan, folder, options, places)
         if not options.quiet:
             print(plan_text(plan, len(places.slots), places.text), flush=True)
@@ -93,11 +81,17 @@ def conduct(
             gpus=places.gpus,
             at_a_time=len(places.slots),
         )
-        try:
-            runner.run()
-        except KeyboardInterrupt:
-            _say_how_to_go_on(runner, executor, command)
-            raise
+        with view_for(quiet=options.quiet) as view:
+            runner = Runner(
+                *(folder, plan, executor, places.slots, options, view),
+                retries=study.retries,
+                timeout=study.timeout,
+            )
+            try:
+                runner.run()
+            except KeyboardInterrupt:
+                _say_how_to_go_on(runner, executor, command)
+                raise
     return _sum_up(runner)
 
 
@@ -153,6 +147,6 @@ def _sum_up(runner: Runner) -> int:
     for failure in runner.failures:
         log = "" if failure.log is None else f" (log: {failure.log})"
         print(f"{failure.cell.name}: failed: {failure.error}{log}", file=sys.stderr)
-    print(f"{runner.num_done} of {len(runner.plan.cells)} cells done")
+    print(f"{runner.num_done} of {counted(len(runner.plan.cells))} done")
     print(f"files: {runner.folder.root}")
     return 1 if runner.failures else 0

@@ -119,7 +119,7 @@ class StudyFolder:
         root = self.root
         if not root.exists() or (root.is_dir() and not any(root.iterdir())):
             return
-        if not root.is_dir() or not any((root / name).exists() for name in (STUDY, _LOCK)):
+        if not root.is_dir() or not any((root / name).exists() for name in (RECORD, _LOCK)):
             raise ConfigError(
                 f"{root} holds other files, and no study",
                 action="choose another folder",

@@ -1,6 +1,7 @@
 """From a study to its cells: one run of gs-train each, with its command line parsed."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,20 @@ def cells_of(study: Study, parse: Parser) -> list[Cell]:
         made = [_cell(study, row, seed, parse) for seed in row.seeds]
         _check_changes(study, row, made[0].config, bases, parse)
         cells += made
+    _check_distinct(cells)
     return cells
+
+
+def _check_distinct(cells: Sequence[Cell]) -> None:
+    """Raises ConfigError where two cells would be the same run under two labels."""
+    seen: dict[str, Cell] = {}
+    for cell in cells:
+        first = seen.setdefault(repr(to_mapping(cell.config)), cell)
+        if first is not cell:
+            raise ConfigError(
+                f"{cell.row.place}: {cell.name} is the same run as {first.name}",
+                action="leave one out",
+            )
 
 
 def _rows(study: Study) -> Iterator[Row]:
@@ -103,7 +117,7 @@ def _rows(study: Study) -> Iterator[Row]:
 
 def _cell(study: Study, row: Row, seed: int, parse: Parser) -> Cell:
     layers = _layers(study, row)
-    arguments = _arguments(study, row, seed, layers)
+    arguments = _arguments(row, seed, layers)
     try:
         config = parse(arguments)
     except ConfigError as error:
@@ -117,7 +131,9 @@ def _cell(study: Study, row: Row, seed: int, parse: Parser) -> Cell:
 
 def _layers(study: Study, row: Row) -> list[tuple[str, Options]]:
     """Returns options by the place that sets them; those that come later count for more."""
+    budget = {"budget": study.budget} if study.budget else {}
     layers: list[tuple[str, Options]] = [
+        (f"{study.where}: budget", budget),
         (f"{study.where}: options", study.options),
         (row.scene.place, row.scene.options),
         (f"{row.method.place}: options", row.method.options),
@@ -126,23 +142,20 @@ def _layers(study: Study, row: Row) -> list[tuple[str, Options]]:
     return [*layers, (row.change.place, row.change.options)] if row.change else layers
 
 
-def _arguments(
-    study: Study, row: Row, seed: int, layers: Sequence[tuple[str, Options]]
-) -> list[str]:
+def _arguments(row: Row, seed: int, layers: Sequence[tuple[str, Options]]) -> list[str]:
     options: dict[str, Any] = {}
     for _, layer in layers:
         options |= layer
     fixed = ["--scene", row.scene.scene, "--strategy", row.method.strategy, "--seed", str(seed)]
     fixed += ["--preset", row.preset] if row.preset else []
-    fixed += ["--budget", str(study.budget)] if study.budget else []
     return [*fixed, *flags_of(options)]
 
 
 def _blamed(layers: Sequence[tuple[str, Options]], message: str) -> str | None:
     """Returns the place of the option that a message of gs-train names."""
     for place, options in reversed(layers):
-        flags = [f"--{name.replace('_', '-')}" for name in options]
-        if any(flag in message.replace("_", "-") for flag in flags):
+        names = "|".join(re.escape(name.replace("_", "-")) for name in options)
+        if names and re.search(rf"--({names})(?![\w.-])", message.replace("_", "-")):
             return place
     return None
 

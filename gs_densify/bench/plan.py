@@ -2,6 +2,7 @@
 
 import dataclasses
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -158,15 +159,20 @@ def plan_text(plan: Plan, slots: int, where: str) -> str:
     for one in plan.cells:
         if one.reason:
             lines.append(f"{one.cell.name}: runs again: {one.reason}")
-    counts = {name: sum(one.action == name for one in plan.cells) for name in ("done", "resume")}
-    anew, followed = (sum(one.action == name for one in plan.cells) for name in ("anew", "follow"))
-    total = f"{len(plan.cells)} cells: {counts['done']} done, {counts['resume']} to resume,"
-    total += f" {anew} to do" + (f", {followed} in the queue" if followed else "")
+    num = Counter(one.action for one in plan.cells)
+    total = f"{counted(len(plan.cells))}: {num['done']} done, {num['resume']} to resume,"
+    total += f" {num['anew']} to do"
+    total += f", {num['follow']} in the queue" if num["follow"] else ""
     if plan.open:
         seconds = plan.wall_seconds(slots)
         expected = "not known" if seconds is None else f"about {duration_text(seconds)}"
         total += f"; time {expected} on {where}"
     return "\n".join([*lines, total])
+
+
+def counted(cells: int) -> str:
+    """Returns a number of cells in words."""
+    return "1 cell" if cells == 1 else f"{cells} cells"
 
 
 def _line(plan: Plan, planned: PlannedRow) -> tuple[str, ...]:

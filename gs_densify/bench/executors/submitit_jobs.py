@@ -1,7 +1,11 @@
 """Cells as jobs of submitit: on a Slurm cluster, or on this machine to try that out."""
 
+import math
 import signal
 import subprocess
+import threading
+import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +14,7 @@ from gs_densify.bench.options import SlurmOptions
 from gs_densify.errors import ConfigError
 
 Cluster = Literal["slurm", "local", "debug"]
+_POLL_SECONDS = 0.1
 _SECONDS_TO_SAVE = 60
 _MOST_REQUEUES = 1000
 """By timeouts; submitit's 3 would end a long cell on a queue of short jobs."""
@@ -32,10 +37,11 @@ class CellTask:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("ab") as log:  # a job that is queued again goes on in it
             self._process = start_tied(job.command, log, job.environment)
-        try:
-            return self._process.wait(job.timeout)
-        except subprocess.TimeoutExpired:
-            return self._end()
+        # In a thread: submitit calls `checkpoint` amid whatever this one does, and a process that
+        # is being waited for cannot be waited for there, too.
+        threading.Thread(target=self._process.wait, daemon=True).start()
+        code = self._code_within(job.timeout)
+        return self._end() if code is None else code
 
     def checkpoint(self) -> Any:
         """Lets gs-train save its state before the job is taken away, and returns the task that goes
@@ -46,16 +52,23 @@ class CellTask:
         self._end()
         return submitit.helpers.DelayedSubmission(CellTask(self.job))
 
+    def _code_within(self, seconds: float | None) -> int | None:
+        """Returns the exit code of the process; None where it still runs after that time."""
+        assert self._process is not None
+        until = math.inf if seconds is None else time.monotonic() + seconds
+        while self._process.returncode is None and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+        return self._process.returncode
+
     def _end(self) -> int:
-        process = self._process
-        if process is None:
+        """Ends the process, which may save a checkpoint, and returns its exit code."""
+        if self._process is None:
             return -signal.SIGTERM
-        process.terminate()
-        try:
-            return process.wait(_SECONDS_TO_SAVE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
+        self._process.terminate()
+        if self._code_within(_SECONDS_TO_SAVE) is None:
+            self._process.kill()
+        code = self._code_within(_SECONDS_TO_SAVE)
+        return -signal.SIGKILL if code is None else code
 
 
 class SubmititExecutor:
@@ -76,17 +89,23 @@ class SubmititExecutor:
                 action="call gs-bench on a login node of the cluster",
                 option="executor",
             )
-        self.cluster, self.folder = cluster, folder
+        self.cluster, self.folder, self.options = cluster, folder, options
         self.outlives = cluster == "slurm"
         self._submitit = submitit
-        limits = {"slurm_max_num_timeout": _MOST_REQUEUES} if cluster == "slurm" else {}
-        self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster, **limits)
-        if cluster != "debug":
-            self._executor.update_parameters(**self._parameters(options))
 
-    def _parameters(self, options: SlurmOptions) -> dict[str, Any]:
+    @cached_property
+    def _executor(self) -> Any:
+        """Makes submitit's own, and with it the folder of its files: not for a dry run."""
+        limits = {"slurm_max_num_timeout": _MOST_REQUEUES} if self.cluster == "slurm" else {}
+        made = self._submitit.AutoExecutor(folder=self.folder, cluster=self.cluster, **limits)
+        if self.cluster != "debug":
+            made.update_parameters(**self._parameters())
+        return made
+
+    def _parameters(self) -> dict[str, Any]:
+        options = self.options
         if self.cluster == "local":
-            return {"timeout_min": options.time}  # the default: it ends no cell of a test
+            return {"timeout_min": options.time}
         found = {
             "name": "gs-bench",
             "timeout_min": options.time,
@@ -113,9 +132,11 @@ class SubmititExecutor:
             return None
         try:
             return int(handle.result())
-        except (self._submitit.core.utils.UncompletedJobError, OSError, RuntimeError):
-            return 1
-        except self._submitit.core.utils.FailedJobError:
+        except (
+            self._submitit.core.utils.UncompletedJobError,
+            self._submitit.core.utils.FailedJobError,
+            OSError,
+        ):
             return 1
 
     def cancel(self, handle: Any) -> None:
