@@ -78,6 +78,12 @@ class DivergenceError(GsDensifyError):
     """A training whose loss or parameters became infinite or NaN."""
 
 
+class PausedError(GsDensifyError):
+    """A run that was asked to end, and has saved a checkpoint to go on from."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: it is to be tried again
+
+
 class StrategyError(GsDensifyError):
     """A densification strategy that broke its contract while training."""
 

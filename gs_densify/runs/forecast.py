@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from gs_densify.capture.memory import GpuMemory, gpu_memory
-from gs_densify.config.options import TrainConfig
+from gs_densify.config.options import LearningRates, TrainConfig
 from gs_densify.config.strategy import (
     BUDGET_OPTIONS,
     most_gaussians,
@@ -20,6 +20,7 @@ from gs_densify.rendering.device import suit_threads, wait_for
 from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.runs.outputs.all import check_outputs
+from gs_densify.scene.scene import Scene
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
 from gs_densify.training.create import build_trainer
@@ -52,33 +53,90 @@ class Forecast:
 
 def forecast(config: TrainConfig) -> Forecast:
     """Loads the scene, and times some steps at the first and the last number of Gaussians."""
-    device = device_for(config)
-    check_outputs(config)
-    strategy, remark = strategy_for(config), schedule_remark(config)
-    config = with_fitted_schedule(config)
-    loaded = load(config)
-    suit_threads(device, loaded.scene.views)
-    first = len(loaded.scene.points)
-    last = _limit(config, strategy)
-    first = first if last is None else min(first, last)
-    at_first = _milliseconds(config, loaded, first, device)
-    at_last = None if last is None else _milliseconds(config, loaded, last, device)
-    sizes = [(view.width, view.height) for view in loaded.scene.train_views]
-    return Forecast(
-        loaded,
-        config,
-        first,
-        last,
-        gpu_memory(
-            sizes,
-            last or first,
-            config.data.image_budget * 2**30,
-            has_masks=any(mask is not None for mask in loaded.train_masks),
-        ),
-        (at_first, at_last),
-        None if at_last is None else _seconds(config, strategy, at_first, at_last),
-        torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
-        remark,
+    return Forecaster().forecast(config)
+
+
+class Forecaster:
+    """Forecasts many runs: the last scene stays loaded, and equal steps are timed once."""
+
+    def __init__(self) -> None:
+        self._scene: tuple[str, LoadedScene] | None = None
+        self._timed: dict[tuple[str, int], float] = {}
+        """Milliseconds by what a step depends on and the number of Gaussians."""
+
+    def forecast(self, config: TrainConfig) -> Forecast:
+        """Returns the forecast of a run; runs of one scene are best asked for one after another."""
+        device = device_for(config)
+        check_outputs(config)
+        strategy, remark = strategy_for(config), schedule_remark(config)
+        config = with_fitted_schedule(config)
+        loaded = self._loaded(config)
+        suit_threads(device, loaded.scene.views)
+        first, last = num_gaussians(config, strategy, loaded.scene)
+        at_first = self._milliseconds(config, loaded, first, device)
+        at_last = None if last is None else self._milliseconds(config, loaded, last, device)
+        return Forecast(
+            loaded,
+            config,
+            first,
+            last,
+            memory_of(
+                config,
+                loaded.scene,
+                last or first,
+                has_masks=any(mask is not None for mask in loaded.train_masks),
+            ),
+            (at_first, at_last),
+            None if at_last is None else _seconds(config, strategy, at_first, at_last),
+            torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
+            remark,
+        )
+
+    def _loaded(self, config: TrainConfig) -> LoadedScene:
+        key = _scene_key(config)
+        if self._scene is None or self._scene[0] != key:
+            self._scene = None  # before the next: the host never holds two
+            self._scene = key, load(config)
+        return self._scene[1]
+
+    def _milliseconds(
+        self, config: TrainConfig, loaded: LoadedScene, count: int, device: torch.device
+    ) -> float:
+        key = _step_key(config), count
+        if key not in self._timed:
+            self._timed[key] = _milliseconds(config, loaded, count, device)
+        return self._timed[key]
+
+
+def _scene_key(config: TrainConfig) -> str:
+    """Returns what of a configuration the loaded scene depends on."""
+    data = (config.scene, config.data_root, config.downscale, config.data)
+    return repr((*data, config.render.near_plane))
+
+
+def _step_key(config: TrainConfig) -> str:
+    """Returns what the time of a step depends on besides the number of Gaussians."""
+    lr = LearningRates(weight_decay=config.lr.weight_decay, visible_only=config.lr.visible_only)
+    parts = (config.device, config.batch_size, config.modules, config.steps)
+    drawn = (config.init, config.render, config.loss)
+    return repr((_scene_key(config), *parts, *drawn, lr))
+
+
+def num_gaussians(config: TrainConfig, strategy: Any, scene: Scene) -> tuple[int, int | None]:
+    """Returns the number of Gaussians at the start, and the most that there will be; None where
+    neither the strategy nor the configuration sets a limit.
+    """
+    first, last = len(scene.points), _limit(config, strategy)
+    return (first, None) if last is None else (min(first, last), last)
+
+
+def memory_of(config: TrainConfig, scene: Scene, count: int, *, has_masks: bool) -> GpuMemory:
+    """Returns the memory that training takes with `count` Gaussians; it needs no pixels."""
+    return gpu_memory(
+        [(view.width, view.height) for view in scene.train_views],
+        count,
+        config.data.image_budget * 2**30,
+        has_masks=has_masks,
     )
 
 

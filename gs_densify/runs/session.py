@@ -16,7 +16,7 @@ from tqdm import tqdm
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import most_gaussians
-from gs_densify.errors import StrategyError
+from gs_densify.errors import PausedError, StrategyError
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.messages import Progress, remark
 from gs_densify.rendering.device import memory_shortage
@@ -48,6 +48,7 @@ from gs_densify.runs.loaded_scene import LoadedScene
 from gs_densify.runs.outputs.all import outputs_of
 from gs_densify.runs.outputs.base import RunFacts
 from gs_densify.runs.outputs.profile import profiled
+from gs_densify.runs.pause import PauseWish
 from gs_densify.runs.run_state import RunState
 from gs_densify.runs.score import protocol_of, score
 from gs_densify.runs.stopwatch import Stopwatch
@@ -74,6 +75,7 @@ class RunProcess:
         self.config, self.folder, self.loaded, self.device = config, folder, loaded, device
         self.state, self.clock, self.writing = state, clock, Background()
         self.before = dataclasses.replace(state)
+        self.is_to_pause = PauseWish()
         resumed_at = max(state.resumed_at, default=0)
         self.outputs = outputs_of(RunFacts(config, folder, loaded.scene, resumed_at))
 
@@ -109,7 +111,14 @@ class RunProcess:
             )
         )
         self.clock.lap("prepare")
-        with shortage, self._saying_how_to_resume(), self._closing_outputs(), self.writing:
+        trainer.is_to_pause = self.is_to_pause
+        with (
+            self.is_to_pause.listening(),
+            shortage,
+            self._saying_how_to_resume(),
+            self._closing_outputs(),
+            self.writing,
+        ):
             evaluation = self._train_and_evaluate(trainer)
             return self._write(trainer, evaluation)
 
@@ -159,6 +168,7 @@ class RunProcess:
                 if stop > start:
                     self._train(trainer, stop, on_log, progress.bar)
                     self._save(trainer)
+                    self._pause_if_asked(trainer)
                 if stop == config.steps:
                     for output in self.outputs:
                         self.writing.start(output.trained, trainer.splats)
@@ -172,6 +182,20 @@ class RunProcess:
         assert evaluation is not None  # the last stop is scored
         return evaluation
 
+    def _pause_if_asked(self, trainer: Trainer) -> None:
+        """Raises PausedError where the process was told to end, once the checkpoint is there.
+
+        A run whose last step is done is finished instead.
+        """
+        step = trainer.progress.step
+        if not self.is_to_pause() or step == self.config.steps:
+            return
+        self.writing.wait()
+        raise PausedError(
+            f"{self.folder}: told to end, and saved after step {step}",
+            action=f"go on with gs-train --resume {shlex.quote(str(self.folder))}",
+        )
+
     def _train(
         self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm
     ) -> None:
@@ -180,8 +204,9 @@ class RunProcess:
         first, last = max(first, trainer.progress.step), min(last, until)
         if first < last:
             trainer.run(first, on_log, bar)
-            with profiled(trainer, self.folder / run_folder.PROFILE):
-                trainer.run(last, on_log, bar)
+            if trainer.progress.step == first:  # else the run is to pause
+                with profiled(trainer, self.folder / run_folder.PROFILE):
+                    trainer.run(last, on_log, bar)
         trainer.run(until, on_log, bar)
         if "first_step" not in self.clock.parts:
             self.clock.lap("first_step", until=trainer.progress.first_step_at)

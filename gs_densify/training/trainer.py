@@ -71,6 +71,9 @@ class Trainer:
         self.adapter = adapter
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
+        self.is_to_pause: Callable[[], bool] = lambda: False
+        """Asked after each line of figures, which no group of steps reaches over: `run` then
+        returns before its last step."""
         self._resolution = coarse_to_fine(
             views.sample(_SPECTRUM_VIEWS),
             views.sizes,
@@ -148,6 +151,8 @@ class Trainer:
                 f" {row.step_milliseconds:.1f} ms/step"
             )
             bar.update(step - bar.n)
+            if self.is_to_pause():
+                return
 
     def _room(self, until: int) -> int:
         """Returns the number of steps before the next line of figures or the end."""

@@ -14,6 +14,7 @@ MODULES = {
     "gs-scene": "gs_densify.cli.scene",
     "gs-strategies": "gs_densify.cli.strategies",
     "gs-view": "gs_densify.cli.view",
+    "gs-bench": "gs_densify.cli.bench",
 }
 SMOKE = "--steps 40 --schedule-factor 0.005 --log-every 20 --evaluation.lpips --device cpu".split()
 

@@ -38,7 +38,7 @@ class StoppingStrategy(AdaptiveStrategy):
     def step_post_backward(self, params, optimizers, state, step, info, packed=False):
         super().step_post_backward(params, optimizers, state, step, info, packed)
         if step == 34 and "STOP" in os.environ:
-            # A process begun in the background ignores it, and so do those that it begins.
+            # A process begun in the background ignores SIGINT, and so do those that it begins.
             signal.signal(signal.SIGINT, signal.default_int_handler)
             os.kill(os.getpid(), getattr(signal, os.environ["STOP"]))
 """
@@ -82,21 +82,31 @@ def whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-@pytest.mark.parametrize(("signal", "code"), [("SIGKILL", -9), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    ("signal", "code", "said", "last"),
+    [
+        ("SIGKILL", -9, "", 30),
+        ("SIGINT", 130, "to go on: gs-train --resume run", 30),
+        ("SIGTERM", 75, "saved after step 40; go on with gs-train --resume run", 40),
+        ("SIGUSR2", 75, "saved after step 40; go on with gs-train --resume run", 40),
+    ],
+)
 def test_a_run_that_was_stopped_ends_like_one_that_was_not(
-    signal: str, code: int, whole: Path, tiny: Path, tmp_path: Path
+    signal: str, code: int, said: str, last: int, whole: Path, tiny: Path, tmp_path: Path
 ) -> None:
+    """One that was told to end saves at the next line of figures."""
     done = train(tiny, tmp_path, "run", STOP=signal)
     assert done.returncode == code, done.stderr
-    assert ("to go on: gs-train --resume run" in done.stderr) == (signal == "SIGINT")
-    assert steps_of(tmp_path / "run") == ["step_000020.pt", "step_000030.pt"]
+    assert said in done.stderr
+    assert ("--resume" in done.stderr) == bool(said)
+    assert steps_of(tmp_path / "run") == ["step_000020.pt", f"step_0000{last}.pt"]
     done = run("gs-train", "--resume", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "goes on after step 30" in done.stderr
+    assert f"goes on after step {last}" in done.stderr
     assert figures(tmp_path / "run") == figures(whole)
     assert steps_of(tmp_path / "run") == steps_of(whole) == ["step_000020.pt", "step_000060.pt"]
     stored = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert stored["resumed_at"] == [30]
+    assert stored["resumed_at"] == [last]
     assert stored["resumed_with"] == []
     assert stored["data"] == json.loads((whole / "results.json").read_text())["data"]
     assert stored["command"][:2] == ["gs-train", "--scene"]

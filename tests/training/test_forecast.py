@@ -1,14 +1,17 @@
 """What --dry-run says against what a trainer takes."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from gs_densify.config.options import TrainConfig
-from gs_densify.runs.forecast import forecast, forecast_text
+from gs_densify.config.options import DataOptions, LearningRates, RenderOptions, TrainConfig
+from gs_densify.runs import forecast as forecasts
+from gs_densify.runs.forecast import Forecaster, forecast, forecast_text
 from gs_densify.runs.loaded_scene import load
 from gs_densify.scene.formats.tiny.make import make_tiny
 from gs_densify.training.batches import ViewStore
@@ -37,3 +40,35 @@ def test_photos_take_the_memory_that_is_forecast(masked: str | None, tmp_path: P
     )
     assert said.photos == sum(photo.nbytes for photo in store._photos)
     assert said.photos_on_host != store.is_on_device
+
+
+def test_runs_share_what_their_forecasts_have_in_common(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tiny(tmp_path / "scene")
+    loaded, timed = [], []
+
+    def load_once(config: TrainConfig) -> Any:
+        loaded.append(config)
+        return load(config)
+
+    def milliseconds(config: TrainConfig, scene: Any, count: int, device: Any) -> float:
+        timed.append(count)
+        return float(count)
+
+    monkeypatch.setattr(forecasts, "load", load_once)
+    monkeypatch.setattr(forecasts, "_milliseconds", milliseconds)
+    forecaster = Forecaster()
+    first = TrainConfig(scene=str(tmp_path / "scene"), strategy="default", device="cpu")
+    first = dataclasses.replace(first, steps=1000, max_gaussians=5000)
+    found = forecaster.forecast(first)
+    assert (found.first, found.last, len(timed)) == (640, 5000, 2)
+    # Whatever the strategy and its rates.
+    other = dataclasses.replace(first, strategy="absgs", seed=1, lr=LearningRates(means=1.0))
+    assert forecaster.forecast(other).milliseconds == found.milliseconds == (640.0, 5000.0)
+    assert (len(loaded), len(timed)) == (1, 2)
+    forecaster.forecast(dataclasses.replace(first, max_gaussians=7000))
+    forecaster.forecast(dataclasses.replace(first, render=RenderOptions(antialiased=True)))
+    assert (len(loaded), timed[2:]) == (1, [7000, 640, 5000])
+    forecaster.forecast(dataclasses.replace(first, data=DataOptions(test_every=4)))
+    assert (len(loaded), len(timed)) == (2, 7)

@@ -1,0 +1,48 @@
+"""The YAML file of a study, in which a key that is there twice is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gs_densify.bench.study import Study, parse_study, to_mapping
+from gs_densify.errors import ConfigError
+from gs_densify.results.files import atomic_write
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, but for keys that are there twice, of which it takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Returns the mapping; ConstructorError where a key is there twice."""
+        seen: list[Any] = []
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key!r} is there twice", key_node.start_mark
+                )
+            seen.append(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_study(path: Path) -> Study:
+    """Returns the study in a file; ConfigError where it cannot be read, or is none."""
+    try:
+        # A subclass of SafeLoader.
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: is not valid YAML ({reason})") from None
+    return parse_study(values, str(path), path.parent)
+
+
+def save_study(study: Study, path: Path) -> None:
+    """Writes the study so that its file gives the same one, whatever flags there were."""
+    text = yaml.safe_dump(to_mapping(study), sort_keys=False, allow_unicode=True)
+    with atomic_write(path) as file:
+        file.write(text.encode())

@@ -1,0 +1,96 @@
+"""Where cells run at a time: GPUs, several cells on one, or processes on the CPU."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from gs_densify.errors import ConfigError
+
+_QUERY = ["nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
+_TORCH = (
+    "import torch\n"
+    "for i in range(torch.cuda.device_count()):\n"
+    "    one = torch.cuda.get_device_properties(i)\n"
+    "    print(i, one.name, one.total_memory // 2**20, sep=', ')"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpu:
+    """A GPU of this machine."""
+
+    number: str
+    """As CUDA_VISIBLE_DEVICES takes it."""
+    name: str
+    memory: int
+    """Bytes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """Room for one cell."""
+
+    place: str
+    """What it shares with others: a GPU, or the CPU."""
+    environment: Mapping[str, str]
+
+
+def find_gpus() -> list[Gpu]:
+    """Returns the GPUs that this process may use, without touching them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    try:
+        found = _listed(_QUERY)
+    except (OSError, subprocess.CalledProcessError):
+        if not Path("/dev/nvidiactl").exists():
+            return []
+        # Of torch in a process of its own, so that this one never holds a context.
+        environment = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
+        found = _listed([sys.executable, "-c", _TORCH], environment)
+    if visible is None:
+        return found
+    return [gpu for one in visible.split(",") for gpu in found if gpu.number == one.strip()]
+
+
+def _listed(command: list[str], environment: Mapping[str, str] | None = None) -> list[Gpu]:
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    rows = [[part.strip() for part in line.split(",")] for line in done.stdout.splitlines()]
+    return [Gpu(row[0], row[1], int(row[2]) * 2**20) for row in rows if len(row) == 3]
+
+
+def chosen_gpus(asked: tuple[str, ...] | None, present: list[Gpu]) -> list[Gpu]:
+    """Returns the GPUs that --gpus names; ConfigError for those that are not there."""
+    if asked is None or asked == ("all",):
+        if asked is not None and not present:
+            raise ConfigError("all: there is no GPU here", action="leave it out", option="gpus")
+        return present
+    by_number = {gpu.number: gpu for gpu in present}
+    for number in asked:
+        if number not in by_number:
+            known = ", ".join(by_number) or "none"
+            raise ConfigError(f"has {number}", expected=f"GPUs here: {known}", option="gpus")
+    if len(set(asked)) < len(asked) or not asked:
+        raise ConfigError(
+            "must name GPUs once each", action="several cells on one: --per-gpu", option="gpus"
+        )
+    return [by_number[number] for number in asked]
+
+
+def gpu_slots(gpus: list[Gpu], per_gpu: int) -> list[Slot]:
+    """Returns the slots of GPUs: first one on each, then the second on each, and so on."""
+    return [
+        Slot(f"GPU {gpu.number}", {"CUDA_VISIBLE_DEVICES": gpu.number})
+        for _ in range(per_gpu)
+        for gpu in gpus
+    ]
+
+
+def cpu_slots(jobs: int) -> list[Slot]:
+    """Returns the slots of processes on the CPU, which share its cores."""
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    environment = (
+        {"OMP_NUM_THREADS": threads} if jobs > 1 and "OMP_NUM_THREADS" not in os.environ else {}
+    )
+    return [Slot("CPU", environment)] * jobs
