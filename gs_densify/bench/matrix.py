@@ -94,7 +94,7 @@ def _check_distinct(cells: Sequence[Cell]) -> None:
     """Raises ConfigError where two cells would be the same run under two labels."""
     seen: dict[str, Cell] = {}
     for cell in cells:
-        first = seen.setdefault(repr(to_mapping(cell.config)), cell)
+        first = seen.setdefault(repr(_without_label(cell.config)), cell)
         if first is not cell:
             raise ConfigError(
                 f"{cell.row.place}: {cell.name} is the same run as {first.name}",
@@ -147,6 +147,7 @@ def _arguments(row: Row, seed: int, layers: Sequence[tuple[str, Options]]) -> li
     for _, layer in layers:
         options |= layer
     fixed = ["--scene", row.scene.scene, "--strategy", row.method.strategy, "--seed", str(seed)]
+    fixed += ["--label", row.label]
     fixed += ["--preset", row.preset] if row.preset else []
     return [*fixed, *flags_of(options)]
 
@@ -177,11 +178,16 @@ def _check_changes(
     key = (row.scene.label, row.method.label, row.preset)
     if key not in bases:
         bases[key] = _cell(study, base, row.seeds[0], parse).config
-    if to_mapping(bases[key]) == to_mapping(config):
+    if _without_label(bases[key]) == _without_label(config):
         raise ConfigError(
             f"{row.change.place}: changes nothing of {base.label} on scene {row.scene.label}",
             action="leave it out, or give another value",
         )
+
+
+def _without_label(config: TrainConfig) -> Mapping[str, Any]:
+    """Returns what makes a run the same as another, whatever it is called."""
+    return to_mapping(dataclasses.replace(config, label=None))
 
 
 def options_by_name(config: TrainConfig) -> Mapping[str, Any]:
