@@ -123,8 +123,8 @@ def _check_packages(arguments: ReportArguments) -> None:
 
 
 def _write_files(report: "Report", arguments: ReportArguments) -> None:
-    if arguments.plots is not None:
-        _write_plots(arguments.plots, report)
+    if arguments.html is not None or arguments.plots is not None:
+        _write_pictures(report, arguments)
     if arguments.record is not None:
         from gs_densify.report.record import save_records
 
@@ -132,14 +132,21 @@ def _write_files(report: "Report", arguments: ReportArguments) -> None:
         print(f"records: {len(written)} in {arguments.record}", file=sys.stderr)
 
 
-def _write_plots(folder: Path, report: "Report") -> None:
+def _write_pictures(report: "Report", arguments: ReportArguments) -> None:
     from gs_densify.report.plots import plots_of, save_plots
 
     plots, left_out = plots_of(report)
     for one in left_out:
         print(f"left out: {one.title}: {one.reason}", file=sys.stderr)
-    save_plots(folder, plots)
-    print(f"plots: {len(plots)} in {folder}, as PNG and SVG each", file=sys.stderr)
+    if arguments.plots is not None:
+        save_plots(arguments.plots, plots)
+        print(f"plots: {len(plots)} in {arguments.plots}, as PNG and SVG each", file=sys.stderr)
+    if arguments.html is not None:
+        from gs_densify.report.page import save_page
+
+        save_page(arguments.html, report, plots)
+        megabytes = arguments.html.stat().st_size / 1e6
+        print(f"page: {arguments.html}, {megabytes:.1f} MB", file=sys.stderr)
 
 
 def main() -> None:

@@ -1,7 +1,9 @@
 """Plots of a report, a kind a file: `plots(report)` yields what is drawn and what is left out."""
 
 import importlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +32,19 @@ def plots_of(report: "Report") -> "tuple[list[Plot], list[LeftOut]]":
     found = [
         one for module in KINDS.values() for one in importlib.import_module(module).plots(report)
     ]
-    plots = [one for one in found if isinstance(one, Plot)]
+    plots = _with_names_of_their_own([one for one in found if isinstance(one, Plot)])
     return plots, [one for one in found if not isinstance(one, Plot)]
+
+
+def _with_names_of_their_own(plots: "Sequence[Plot]") -> "list[Plot]":
+    """Returns plots of which no two have one name, as those of scenes `a b` and `a-b` would."""
+    seen: Counter[str] = Counter()
+    named = []
+    for plot in plots:
+        seen[plot.name] += 1
+        count = seen[plot.name]
+        named.append(plot if count == 1 else replace(plot, name=f"{plot.name}_{count}"))
+    return named
 
 
 def save_plots(folder: Path, plots: "Sequence[Plot]") -> list[Path]:

@@ -34,7 +34,9 @@ _STYLE = {
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
+    "xtick.labelsize": "medium",
     "ytick.labelcolor": INK,
+    "ytick.labelsize": "medium",
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "xtick.major.size": 3.0,
@@ -50,9 +52,9 @@ _STYLE = {
 
 def as_file(plot: Plot, kind: str) -> bytes:
     """Returns a PNG or SVG on white with a title and a legend; the same bytes for the same plot."""
-    with _style(plot, fonttype="path"):
+    with _style(plot, {"svg.fonttype": "path"}):
         figure, axes = _figure(plot)
-        axes.set_title(plot.title)
+        axes.set_title(f"{plot.of}: {plot.title}")
         if plot.looks:
             axes.legend(
                 handles=[_handle(look) for look in plot.looks],
@@ -70,11 +72,12 @@ def for_page(plot: Plot, prefix: str) -> str:
     `--muted`, `--grid`, `--paper` and `--c0` to `--c7`. Names inside begin with `prefix`, as
     several of them stand in one page.
     """
-    with _style(plot, fonttype="none"):
-        figure, _ = _figure(plot)
+    larger = {"font.size": plot.page_text, "lines.markersize": 8.0, "lines.linewidth": 1.7}
+    with _style(plot, {"svg.fonttype": "none", **larger}):
+        figure, _ = _figure(plot, top=0.1, extra=0.12)
         text = _saved(figure, "svg", transparent=True).decode()
     text = text[text.index("<svg") :].strip()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", text)
     text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
     return re.sub("|".join(_IN_PAGE), lambda match: _IN_PAGE[match.group()], text)
@@ -107,15 +110,17 @@ def _handle(look: Look) -> Line2D:
     return Line2D([], [], linestyle="none", label=label, **marker(look))
 
 
-def _style(plot: Plot, fonttype: str) -> Any:
-    return matplotlib.rc_context({**_STYLE, "svg.hashsalt": plot.name, "svg.fonttype": fonttype})
+def _style(plot: Plot, more: dict[str, Any]) -> Any:
+    return matplotlib.rc_context({**_STYLE, "svg.hashsalt": plot.name, **more})
 
 
-def _figure(plot: Plot) -> tuple[Figure, Any]:
-    width, height = plot.left + plot.width + _RIGHT, _BOTTOM + plot.height + _TOP
+def _figure(plot: Plot, *, top: float = _TOP, extra: float = 0.0) -> tuple[Figure, Any]:
+    """Returns a figure with `extra` inches for larger text, and its axes with what is drawn."""
+    left, bottom = plot.left + extra, _BOTTOM + extra
+    width, height = left + plot.width + _RIGHT, bottom + plot.height + top
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes(
-        (plot.left / width, _BOTTOM / height, plot.width / width, plot.height / height)
+        (left / width, bottom / height, plot.width / width, plot.height / height)
     )
     plot.draw(axes)
     return figure, axes

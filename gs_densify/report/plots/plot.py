@@ -41,7 +41,9 @@ class Plot:
     kind: str
     """One of `KINDS`."""
     table: str
-    """The scene or mean that it is of."""
+    """The name of the scene or mean that it is of."""
+    of: str
+    """That as a heading says it."""
     title: str
     draw: Callable[[Any], None]
     """Draws into matplotlib's axes."""
@@ -52,6 +54,8 @@ class Plot:
     height: float = 3.0
     left: float = 0.75
     """Room for what stands beside the axes, inches."""
+    page_text: float = 12.0
+    """Points of text in a page, which shows plots smaller than paper does."""
 
 
 @dataclass(frozen=True)

@@ -30,22 +30,24 @@ def plots(report: Report) -> Iterator[Plot | LeftOut]:
     looks = looks_of(report)
     costs = [one for one in report.quantities if one.name in _COSTS]
     for table in report.tables:
-        for score in (one for one in report.quantities if one.is_score):
-            for cost in costs:
+        for cost in costs:
+            for score in (one for one in report.quantities if one.is_score):
                 yield _plot(table, score, cost, looks)
 
 
 def _plot(
     table: Table, score: Quantity, cost: Quantity, looks: dict[tuple[str, bool], Look]
 ) -> Plot | LeftOut:
-    title = f"{plain_text(titled(table))}: {score.label} against {_COSTS[cost.name]}"
+    of = plain_text(titled(table))
+    title = f"{plain_text(score.label)} against {_COSTS[cost.name]}"
     points = list(_points(table, score, cost, looks))
     if not any(not point.look.is_published for point in points):
-        return LeftOut(title, "no run has both")
+        return LeftOut(f"{of}: {title}", "no run has both")
     return Plot(
         name=f"{slug(table.name)}_{slug(score.name)}_over_{cost.name}",
         kind="scores against costs",
         table=table.name,
+        of=of,
         title=title,
         draw=lambda axes: _draw(axes, points, score, cost),
         looks=[point.look for point in points],

@@ -1,12 +1,11 @@
 """Gaussians, loss and PSNR of a training, over its steps and over its seconds."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gs_densify.report.methods import Method
 from gs_densify.report.plots.plot import LeftOut, Look, Plot, looks_of, plain_text, spans
 from gs_densify.report.record import slug
 from gs_densify.report.report import Report
@@ -85,24 +84,26 @@ def plots(report: Report) -> Iterator[Plot | LeftOut]:
     """Yields two plots for each scene and quantity."""
     looks = looks_of(report)
     for scene in report.scenes:
-        for shown in _QUANTITIES:
-            lines = {
-                looks[method.label, False]: found
-                for method in report.methods
-                if (found := _lines(method, scene, shown))
-            }
-            if lines:
-                yield from (_plot(scene, shown, over, lines) for over in _AXES)
-            else:
-                yield LeftOut(
-                    f"{plain_text(scene)}: {shown.label} over steps and seconds",
-                    shown.too_few,
-                )
+        lines = {shown: _lines(report, scene, shown, looks) for shown in _QUANTITIES}
+        for over in _AXES:
+            yield from (_plot(scene, shown, over, own) for shown, own in lines.items() if own)
+        for shown, own in lines.items():
+            if not own:
+                title = f"{plain_text(scene)}: {shown.label} over steps and seconds"
+                yield LeftOut(title, shown.too_few)
 
 
-def _lines(method: Method, scene: str, shown: _Shown) -> list[_Line]:
-    found = [shown.read(run) for run in method.on(scene)]
-    return [line for line in found if len(line) > 1]
+def _lines(
+    report: Report, scene: str, shown: _Shown, looks: Mapping[tuple[str, bool], Look]
+) -> dict[Look, list[_Line]]:
+    """Returns the lines of each method that has any, a seed each."""
+    found = {
+        looks[method.label, False]: [
+            line for run in method.on(scene) if len(line := shown.read(run)) > 1
+        ]
+        for method in report.methods
+    }
+    return {look: lines for look, lines in found.items() if lines}
 
 
 def _plot(scene: str, shown: _Shown, over: str, lines: dict[Look, list[_Line]]) -> Plot:
@@ -110,7 +111,8 @@ def _plot(scene: str, shown: _Shown, over: str, lines: dict[Look, list[_Line]]) 
         name=f"{slug(scene)}_{shown.name}_over_{over}",
         kind="time lines",
         table=scene,
-        title=f"{plain_text(scene)}: {shown.label} over {over}",
+        of=plain_text(scene),
+        title=f"{shown.label} over {over}",
         draw=lambda axes: _draw(axes, shown, over, lines),
         looks=list(lines),
     )

@@ -39,10 +39,10 @@ def _plot(
     looks: Mapping[tuple[str, bool], Look],
 ) -> Plot | LeftOut:
     base = report.baseline if report.baseline in scores and len(scores) > 1 else None
-    title = f"{plain_text(scene)}: {quantity.label} of held-out views, worst first"
+    title = f"{plain_text(quantity.label)} of held-out views, worst first"
     names = worst_first(scores, base, quantity.higher_is_better)
     if not names:
-        return LeftOut(title, "no view has a score of every method")
+        return LeftOut(f"{plain_text(scene)}: {title}", "no view has a score of every method")
     shown = names[:MOST]
     methods = [label for label in scores if label != base]
     columns = {
@@ -57,11 +57,12 @@ def _plot(
         name=f"{slug(scene)}_{slug(quantity.name)}_of_views",
         kind="held-out views",
         table=scene,
+        of=plain_text(scene),
         title=title + which,
         draw=lambda axes: _draw(axes, shown, columns, quantity, base),
         looks=list(columns),
         height=max(1.2, row * len(shown)),
-        width=4.4,
+        page_text=9.0,
         left=0.3 + 0.075 * max(len(_short(name)) for name in shown),
     )
 
