@@ -148,7 +148,7 @@ def test_the_choices_change_the_pictures(opened: Any, two_runs: tuple[Path, Path
     _choose(opened, "select.right", "mcmc")
     two = sources()
     assert two[0] == render and two[1] not in (photo, render)
-    assert _find(opened, ".tag-left").text.startswith("default ")
+    assert _find(opened, ".tag-left").text.startswith("default")
     _find(opened, ".errors").click()
     assert not {*sources()} & {photo, *two}
     name = _find(opened, ".which").text

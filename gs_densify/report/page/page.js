@@ -260,7 +260,7 @@
         if (image.getAttribute("src") !== shown) image.src = shown;
         const score = method === null ? "" : this.scores.text(view, method);
         const kind = method !== null && this.errors.checked ? "error of " : "";
-        tag.textContent = `${kind}${name}${score ? `  ${score}` : ""}`;
+        tag.replaceChildren(make("span", {}, `${kind}${name}`), ...(score ? [make("span", {}, score)] : []));
         image.alt = `${kind}${name}, ${view.name}`;
       }
       const order = this.scores.pictured();

@@ -62,7 +62,7 @@ def _plot(
         draw=lambda axes: _draw(axes, shown, columns, quantity, base),
         looks=list(columns),
         height=max(1.2, row * len(shown)),
-        page_text=9.0,
+        page_text=10.5,
         left=0.3 + 0.075 * max(len(_short(name)) for name in shown),
     )
 
@@ -102,7 +102,7 @@ def _draw(
         else:
             places = [row + (i + 0.5) * thickness - 0.4 for row in range(len(names))]
             axes.barh(places, values, height=thickness, color=look.color, linewidth=0)
-    axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=7)
+    axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize="small")
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(True, axis="x" if base is not None else "both")
