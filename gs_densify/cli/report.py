@@ -11,6 +11,7 @@ import tyro
 from gs_densify.cli.app import run_command
 from gs_densify.config.flags import parse
 from gs_densify.errors import ConfigError
+from gs_densify.report.plots import check_matplotlib
 
 if TYPE_CHECKING:
     from gs_densify.report.report import Report
@@ -64,6 +65,7 @@ def command(argv: Sequence[str]) -> None:
     if not arguments.runs:
         raise ConfigError("no folder given", action="name folders of runs or of a study")
     _check_free(arguments)
+    _check_packages(arguments)
     found = find_runs(arguments.runs)
     runs = _chosen(found.runs, arguments)
     report = make_report(
@@ -113,12 +115,38 @@ def _check_free(arguments: ReportArguments) -> None:
             )
 
 
+def _check_packages(arguments: ReportArguments) -> None:
+    """Refuses plots, and the page with them, where nothing can draw them."""
+    for option in ("html", "plots"):
+        if getattr(arguments, option) is not None:
+            check_matplotlib(option)
+
+
 def _write_files(report: "Report", arguments: ReportArguments) -> None:
+    if arguments.html is not None or arguments.plots is not None:
+        _write_pictures(report, arguments)
     if arguments.record is not None:
         from gs_densify.report.record import save_records
 
         written = save_records(arguments.record, report, arguments.runs)
         print(f"records: {len(written)} in {arguments.record}", file=sys.stderr)
+
+
+def _write_pictures(report: "Report", arguments: ReportArguments) -> None:
+    from gs_densify.report.plots import plots_of, save_plots
+
+    plots, left_out = plots_of(report)
+    for one in left_out:
+        print(f"left out: {one.title}: {one.reason}", file=sys.stderr)
+    if arguments.plots is not None:
+        save_plots(arguments.plots, plots)
+        print(f"plots: {len(plots)} in {arguments.plots}, as PNG and SVG each", file=sys.stderr)
+    if arguments.html is not None:
+        from gs_densify.report.page import save_page
+
+        save_page(arguments.html, report, plots)
+        megabytes = arguments.html.stat().st_size / 1e6
+        print(f"page: {arguments.html}, {megabytes:.1f} MB", file=sys.stderr)
 
 
 def main() -> None:

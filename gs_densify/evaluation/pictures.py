@@ -1,7 +1,5 @@
 """Pictures of an evaluation, and of the difference of two: photo, renders, error side by side."""
 
-import hashlib
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from torch import Tensor
 from gs_densify.errors import ResultError
 from gs_densify.evaluation.evaluate import NamedView
 from gs_densify.results import atomic_write
-from gs_densify.results.names import RENDERS
+from gs_densify.results.names import RENDERS, picture_name
 
 
 def picture_writer(
@@ -106,16 +104,3 @@ def _write(path: str | Path, pixels: np.ndarray) -> None:
     with atomic_write(path) as file:
         # Level 6 would take twice the time for a tenth less.
         imageio.imwrite(file, pixels, extension=".png", compress_level=1)
-
-
-def picture_name(view_name: str) -> str:
-    """Returns a file name for a view: one component, and another one for every other view.
-
-    A name of plain characters keeps them: `DSC01.JPG` gives `DSC01.JPG.png`. Anything else, such as
-    a sub-folder, becomes `_` and a short hash of the whole name tells such names apart.
-    """
-    plain = re.sub(r"[^A-Za-z0-9._-]", "_", view_name).lstrip(".")
-    if plain == view_name and 0 < len(plain) <= 200:
-        return f"{plain}.png"
-    digest = hashlib.sha256(view_name.encode(errors="surrogateescape")).hexdigest()[:8]
-    return f"{plain[-100:]}-{digest}.png"

@@ -228,10 +228,10 @@ def _scene_table(
 def _over_views(
     quantity: Quantity, method: Sequence[Run], base: Sequence[Run]
 ) -> Difference | None:
-    return paired_by_name(_view_means(quantity, method), _view_means(quantity, base))
+    return paired_by_name(view_means(quantity, method), view_means(quantity, base))
 
 
-def _view_means(quantity: Quantity, runs: Sequence[Run]) -> dict[str, float]:
+def view_means(quantity: Quantity, runs: Sequence[Run]) -> dict[str, float]:
     """Returns the mean over seeds of each view that all of them have a value for."""
     values: dict[str, list[float]] = {}
     for run in runs:

@@ -12,6 +12,7 @@ MODULES = {
     "gs-train": "gs_densify.cli.train",
     "gs-eval": "gs_densify.cli.eval",
     "gs-scene": "gs_densify.cli.scene",
+    "gs-report": "gs_densify.cli.report",
     "gs-strategies": "gs_densify.cli.strategies",
     "gs-view": "gs_densify.cli.view",
     "gs-bench": "gs_densify.cli.bench",

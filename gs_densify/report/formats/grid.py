@@ -118,7 +118,7 @@ def values_text(values: Mapping[str, list[object]]) -> str:
     """Returns which methods have which values of an option, the most common last."""
     groups: dict[str, list[str]] = {}
     for label, found in values.items():
-        text = " or ".join(_plain(value) for value in found) if found else "has no such option"
+        text = " or ".join(value_text(value) for value in found) if found else "has no such option"
         groups.setdefault(text, []).append(label)
     ordered = sorted(groups.items(), key=lambda item: len(item[1]))
     if len(ordered) > 1 and len(ordered[-1][1]) > 1:
@@ -127,7 +127,8 @@ def values_text(values: Mapping[str, list[object]]) -> str:
     return "; ".join(f"{', '.join(members)}: {text}" for text, members in ordered)
 
 
-def _plain(value: object) -> str:
+def value_text(value: object) -> str:
+    """Returns the value of an option as it is read, not as it is typed."""
     value = encode(value)
     if isinstance(value, list):
         return "[" + ", ".join(map(str, value)) + "]"
