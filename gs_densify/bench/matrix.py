@@ -18,6 +18,10 @@ _CHECKPOINTS = 5
 """Checkpoints of a cell whose study sets no --checkpoint-every."""
 
 
+_HAS_LABEL = any(field.name == "label" for field in dataclasses.fields(TrainConfig))
+"""Whether gs-train takes what reports call the method."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """Cells that differ in their seed alone: a line of the plan, and of a table of results."""
@@ -94,7 +98,7 @@ def _check_distinct(cells: Sequence[Cell]) -> None:
     """Raises ConfigError where two cells would be the same run under two labels."""
     seen: dict[str, Cell] = {}
     for cell in cells:
-        first = seen.setdefault(repr(to_mapping(cell.config)), cell)
+        first = seen.setdefault(repr(_without_label(cell.config)), cell)
         if first is not cell:
             raise ConfigError(
                 f"{cell.row.place}: {cell.name} is the same run as {first.name}",
@@ -148,6 +152,7 @@ def _arguments(row: Row, seed: int, layers: Sequence[tuple[str, Options]]) -> li
         options |= layer
     fixed = ["--scene", row.scene.scene, "--strategy", row.method.strategy, "--seed", str(seed)]
     fixed += ["--preset", row.preset] if row.preset else []
+    fixed += ["--label", row.label] if _HAS_LABEL else []
     return [*fixed, *flags_of(options)]
 
 
@@ -177,11 +182,16 @@ def _check_changes(
     key = (row.scene.label, row.method.label, row.preset)
     if key not in bases:
         bases[key] = _cell(study, base, row.seeds[0], parse).config
-    if to_mapping(bases[key]) == to_mapping(config):
+    if _without_label(bases[key]) == _without_label(config):
         raise ConfigError(
             f"{row.change.place}: changes nothing of {base.label} on scene {row.scene.label}",
             action="leave it out, or give another value",
         )
+
+
+def _without_label(config: TrainConfig) -> dict[str, Any]:
+    """Returns all that makes a run what it is."""
+    return {name: value for name, value in to_mapping(config).items() if name != "label"}
 
 
 def options_by_name(config: TrainConfig) -> Mapping[str, Any]:
