@@ -1,6 +1,7 @@
 """A call of gs-bench from a study to its exit code."""
 
 import dataclasses
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from gs_densify.bench.executors.base import Executor
 from gs_densify.bench.folder import StudyFolder
 from gs_densify.bench.matrix import Cell, Parser, cells_of
 from gs_densify.bench.options import RunOptions
-from gs_densify.bench.plan import Plan, counted, make_plan, plan_text
+from gs_densify.bench.plan import Plan, counted, make_plan, memory_remarks, plan_text
 from gs_densify.bench.record import save_record
 from gs_densify.bench.run import Runner
 from gs_densify.bench.slots import Gpu, Slot, chosen_gpus, cpu_slots, find_gpus, gpu_slots
@@ -29,6 +30,13 @@ class _Places:
 
     slots: list[Slot]
     gpus: list[Gpu]
+
+    @property
+    def smallest_memory(self) -> float:
+        """Returns the bytes that a cell can have; infinity where that is not known."""
+        each = len(self.slots) // max(1, len(self.gpus))
+        known = [gpu.memory / each for gpu in self.gpus if gpu.memory]
+        return min(known, default=math.inf)
 
     @property
     def text(self) -> str:
@@ -73,6 +81,8 @@ def conduct(
         _estimate(plan, folder, options, places)
         if not options.quiet:
             print(plan_text(plan, len(places.slots), places.text), flush=True)
+        for line in memory_remarks(plan, places.smallest_memory):
+            print(f"gs-bench: {line}", file=sys.stderr)
         if options.dry_run:
             return 0
         save_record(

@@ -14,7 +14,7 @@ from gs_densify.strategies.plugin import parse_reference
 from gs_densify.strategies.source import strategy_digest
 
 _NO_NUMBERS = (
-    *("out", "data_root", "device", "profile"),
+    *("out", "data_root", "device", "profile", "label", "log_to"),
     *("data.workers", "data.image_budget"),
     *("evaluation.lpips_weights", "evaluation.pictures"),
 )

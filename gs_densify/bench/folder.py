@@ -14,7 +14,7 @@ from pathlib import Path
 from gs_densify.bench.matrix import Cell
 from gs_densify.errors import ConfigError
 from gs_densify.results.names import RESULTS
-from gs_densify.runs.checkpoint import checkpoints
+from gs_densify.runs.checkpoint_files import checkpoints
 from gs_densify.runs.layout import time_stamp
 
 STUDY = "study.yml"

@@ -185,9 +185,9 @@ def _check_changes(
         )
 
 
-def _without_label(config: TrainConfig) -> Mapping[str, Any]:
-    """Returns what makes a run the same as another, whatever it is called."""
-    return to_mapping(dataclasses.replace(config, label=None))
+def _without_label(config: TrainConfig) -> dict[str, Any]:
+    """Returns all that makes a run what it is."""
+    return {name: value for name, value in to_mapping(config).items() if name != "label"}
 
 
 def options_by_name(config: TrainConfig) -> Mapping[str, Any]:

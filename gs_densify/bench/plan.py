@@ -170,6 +170,17 @@ def plan_text(plan: Plan, slots: int, where: str) -> str:
     return "\n".join([*lines, total])
 
 
+def memory_remarks(plan: Plan, smallest: float) -> list[str]:
+    """Returns a line for each row that is expected not to fit on the smallest GPU."""
+    return [
+        f"{one.row.scene.label} {one.row.label}: is expected to need {one.memory / 1e9:.1f} GB of"
+        f" {smallest / 1e9:.1f} GB on the GPU; use a budget, a larger downscale, or a smaller"
+        " data.image_budget"
+        for one in plan.rows
+        if one.memory > smallest
+    ]
+
+
 def counted(cells: int) -> str:
     """Returns a number of cells in words."""
     return "1 cell" if cells == 1 else f"{cells} cells"

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
+from gs_densify.bench.estimate import from_finished
 from gs_densify.bench.executors.base import Executor, Job
 from gs_densify.bench.folder import StudyFolder
 from gs_densify.bench.matrix import Cell
@@ -273,6 +274,7 @@ class Runner:
             self.folder.remove_checkpoints(cell)
         save_state(self.folder, cell, state)
         self.num_done += 1
+        self.plan.estimates |= from_finished(self.folder, [cell])  # its row's others take as long
         self.view.said(f"{cell.name}: done")
 
     def _stop(self) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from gs_densify.errors import ConfigError
 
-_QUERY = ["nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
+_FIELDS = "index,name,memory.total,uuid"
+_QUERY = ["nvidia-smi", f"--query-gpu={_FIELDS}", "--format=csv,noheader,nounits"]
 _TORCH = (
     "import torch\n"
     "for i in range(torch.cuda.device_count()):\n"
     "    one = torch.cuda.get_device_properties(i)\n"
-    "    print(i, one.name, one.total_memory // 2**20, sep=', ')"
+    "    print(i, one.name, one.total_memory // 2**20, f'GPU-{one.uuid}', sep=', ')"
 )
 
 
@@ -25,8 +26,9 @@ class Gpu:
     number: str
     """As CUDA_VISIBLE_DEVICES takes it."""
     name: str
-    memory: int
-    """Bytes."""
+    memory: int | None
+    """Bytes; None: not known."""
+    uuid: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +53,28 @@ def find_gpus() -> list[Gpu]:
         found = _listed([sys.executable, "-c", _TORCH], environment)
     if visible is None:
         return found
-    return [gpu for one in visible.split(",") for gpu in found if gpu.number == one.strip()]
+    return [_named(one.strip(), found) for one in visible.split(",") if one.strip()]
+
+
+def _named(name: str, found: list[Gpu]) -> Gpu:
+    """Returns the GPU that an entry of CUDA_VISIBLE_DEVICES means: a number, an identifier or the
+    beginning of one, or a part of a GPU (MIG), of which only CUDA knows more.
+    """
+    for gpu in found:
+        if name == gpu.number or (name.startswith("GPU-") and gpu.uuid.startswith(name)):
+            return dataclasses.replace(gpu, number=name)
+    return Gpu(name, "not listed by nvidia-smi", None)
 
 
 def _listed(command: list[str], environment: Mapping[str, str] | None = None) -> list[Gpu]:
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     rows = [[part.strip() for part in line.split(",")] for line in done.stdout.splitlines()]
-    return [Gpu(row[0], row[1], int(row[2]) * 2**20) for row in rows if len(row) == 3]
+    return [_gpu(*row) for row in rows if len(row) == 4]
+
+
+def _gpu(number: str, name: str, mebibytes: str, uuid: str) -> Gpu:
+    memory = int(mebibytes) * 2**20 if mebibytes.isdigit() else None
+    return Gpu(number, name, memory, uuid)
 
 
 def chosen_gpus(asked: tuple[str, ...] | None, present: list[Gpu]) -> list[Gpu]:

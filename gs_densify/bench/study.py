@@ -25,6 +25,7 @@ _TAKEN = {
     "label": "the labels of the study",
     **{name: "gs-bench itself" for name in ("out", "config", "resume", "dry_run", "help", "h")},
     "budget": "the study's 'budget'",
+    "label": "the labels of the study's 'methods' and 'changes'",
 }
 """Options of gs-train that an `options` mapping cannot set, and what does."""
 

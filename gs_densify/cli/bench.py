@@ -47,7 +47,8 @@ class BenchArguments:
     timeout: str | None = None
     """The longest time of one attempt, for example 90m or 2h."""
     out: Path | None = None
-    """Folder of the study (default: studies/NAME, by the file's name)."""
+    """Folder of the study (default: studies/NAME, by the file's name; of a study.yml that gs-bench
+    saved: where it lies)."""
     run: Annotated[RunOptions, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=RunOptions
     )
@@ -68,8 +69,21 @@ def command(argv: Sequence[str]) -> int:
         from gs_densify.cli.arguments import parse_train_arguments
 
     study = _study(arguments)
-    out = arguments.out or Path("studies") / cast(Path, arguments.study).stem
-    return conduct(study, out, arguments.run, parse_train_arguments, [PROGRAM, *argv])
+    return conduct(
+        study,
+        arguments.out or _folder(cast(Path, arguments.study)),
+        arguments.run,
+        parse_train_arguments,
+        [PROGRAM, *argv],
+    )
+
+
+def _folder(study: Path) -> Path:
+    """Returns the folder of a study by its file: the one in which it was saved, if it was."""
+    from gs_densify.bench.folder import RECORD
+
+    is_saved = (study.parent / RECORD).is_file()
+    return study.parent if is_saved else Path("studies") / study.stem
 
 
 def _study(arguments: BenchArguments) -> "Study":

@@ -14,6 +14,7 @@ import torch
 from gs_densify.errors import ResultError, StrategyError
 from gs_densify.model.init import NAMES
 from gs_densify.results import atomic_write
+from gs_densify.runs.checkpoint_files import checkpoints
 
 FORMAT = 1
 
@@ -23,22 +24,6 @@ _DAMAGED = (
     *(zipfile.BadZipFile, RuntimeError, EOFError, ValueError, LookupError, OSError),
     *(TypeError, AttributeError, NotImplementedError),
 )
-
-
-def checkpoint_path(run: Path, step: int) -> Path:
-    """Returns the file of the model after `step` steps."""
-    return run / "checkpoints" / f"step_{step:06d}.pt"
-
-
-def step_of(path: Path) -> int:
-    """Returns the steps of the model in a file that `checkpoint_path` names."""
-    return int(path.stem.removeprefix("step_"))
-
-
-def checkpoints(run: Path) -> list[Path]:
-    """Returns the checkpoints of a run, by their steps."""
-    found = (run / "checkpoints").glob("step_*.pt")
-    return sorted((path for path in found if path.stem[5:].isdecimal()), key=step_of)
 
 
 def latest_checkpoint(run: Path) -> Path:

@@ -15,7 +15,8 @@ from gs_densify.model.files.base import ModelFormat, format_of
 from gs_densify.results import load_results
 from gs_densify.results.decode import decode
 from gs_densify.runs import layout as run_folder
-from gs_densify.runs.checkpoint import checkpoint_path, latest_checkpoint, load_checkpoint
+from gs_densify.runs.checkpoint import latest_checkpoint, load_checkpoint
+from gs_densify.runs.checkpoint_files import checkpoint_path
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found
 
 

@@ -35,15 +35,8 @@ from gs_densify.results.encode import encode
 from gs_densify.runs import environment as record
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.background import Background
-from gs_densify.runs.checkpoint import (
-    checkpoint_path,
-    checkpoints,
-    from_bytes,
-    random_state,
-    save_checkpoint,
-    step_of,
-    to_bytes,
-)
+from gs_densify.runs.checkpoint import from_bytes, random_state, save_checkpoint, to_bytes
+from gs_densify.runs.checkpoint_files import checkpoint_path, checkpoints, step_of
 from gs_densify.runs.loaded_scene import LoadedScene
 from gs_densify.runs.outputs.all import outputs_of
 from gs_densify.runs.outputs.base import RunFacts

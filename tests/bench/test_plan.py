@@ -12,8 +12,8 @@ from gs_densify.errors import ConfigError
 
 GPUS = [Gpu(str(number), "A100", 2**30) for number in range(2)]
 SMI = """#!/bin/sh
-echo "0, NVIDIA A100, 81920"
-echo "1, NVIDIA A100, 81920"
+echo "0, NVIDIA A100, 81920, GPU-aa-1"
+echo "1, NVIDIA A100, [N/A], GPU-bb-2"
 """
 
 
@@ -52,10 +52,11 @@ def test_gpus_are_those_that_this_process_may_use(
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert [(one.number, one.memory) for one in find_gpus()] == [
-        *(("0", 80 * 2**30), ("1", 80 * 2**30)),
+        *(("0", 80 * 2**30), ("1", None)),
     ]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert [one.number for one in find_gpus()] == ["1"]
+    for visible, numbers in (("1", ["1"]), ("GPU-bb, MIG-3", ["GPU-bb", "MIG-3"])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert [one.number for one in find_gpus()] == numbers
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert find_gpus() == []
 

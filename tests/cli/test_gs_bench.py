@@ -118,11 +118,13 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
     assert results(tmp_path, "plain") != first
     assert (tmp_path / "studies/study/cells/tiny/plain/seed42/checkpoints").exists()
 
-    done = bench(tmp_path, "study.yml", "--methods", "broken", "--quiet")
+    done = bench(tmp_path, "studies/study/study.yml", "--methods", "broken", "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "1 of 1 cell done\nfiles: studies/study\n"
     record = json.loads((tmp_path / "studies/study/study.json").read_text())
-    assert [one["command"].split()[1] for one in record["calls"]] == ["study.yml"] * 3
+    assert [one["command"].split()[1] for one in record["calls"]] == [
+        *("study.yml", "study.yml", "studies/study/study.yml"),
+    ]
     assert {one["label"]: one["is_asked_for"] for one in record["cells"]} == {
         **{"plain": False, "broken": True},
     }

@@ -8,12 +8,8 @@ import torch
 
 from gs_densify.errors import ResultError
 from gs_densify.model.init import NAMES
-from gs_densify.runs.checkpoint import (
-    checkpoint_path,
-    latest_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from gs_densify.runs.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from gs_densify.runs.checkpoint_files import checkpoint_path
 
 CONTENTS = {"splats": {name: torch.arange(3000.0) for name in NAMES}, "step": 7}
 

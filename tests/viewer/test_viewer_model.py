@@ -14,7 +14,8 @@ from gs_densify.config.file import save_config
 from gs_densify.config.options import DataOptions, RenderOptions, TrainConfig
 from gs_densify.errors import ConfigError, GsDensifyError, ResultError
 from gs_densify.model.files.ply import save_ply
-from gs_densify.runs.checkpoint import checkpoint_path, save_checkpoint
+from gs_densify.runs.checkpoint import save_checkpoint
+from gs_densify.runs.checkpoint_files import checkpoint_path
 from gs_densify.scene.normalize import World, mean_up
 from gs_densify.scene.scene import Scene
 from gs_densify.viewer.model import COLMAP_UP, NORMALIZED_UP, Model, open_model, starting_point

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gs_densify.results.names import RESULTS
-from gs_densify.runs.checkpoint import checkpoints
+from gs_densify.runs.checkpoint_files import checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
