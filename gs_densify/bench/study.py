@@ -22,7 +22,6 @@ _METHOD_KEYS = ("strategy", "preset", "seeds", "options")
 _TAKEN = {
     **{name: f"the study's '{name}s'" for name in ("scene", "seed", "preset")},
     **{name: "the study's 'methods'" for name in ("strategy", "strategy.name")},
-    "label": "the labels of the study",
     **{name: "gs-bench itself" for name in ("out", "config", "resume", "dry_run", "help", "h")},
     "budget": "the study's 'budget'",
     "label": "the labels of the study's 'methods' and 'changes'",

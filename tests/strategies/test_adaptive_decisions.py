@@ -131,12 +131,15 @@ def test_the_number_follows_the_root_curve_at_every_refinement() -> None:
     assert limited[20::10] == [COUNT + 6, COUNT + 12, COUNT + 19]  # 10 % of 60, 66 and 72
 
 
-def test_what_is_wider_than_half_the_scene_or_hardly_opaque_is_pruned() -> None:
+@pytest.mark.parametrize(("limit", "pruned"), [(0.5, (3, 7)), (0.0, (7,))])
+def test_what_is_hardly_opaque_is_pruned_and_what_is_wide_where_that_is_asked_for(
+    limit: float, pruned: tuple[int, ...]
+) -> None:
     params, optimizers, _ = trained(COUNT)
     with torch.no_grad():
         params["opacities"].clamp_(min=-4)
         params["scales"][[3, 4], [0, 2]] = torch.tensor([0.51, 0.49]).mul(SCENE).log()
         params["opacities"][[7, 8]] = torch.logit(torch.tensor([0.0049, 0.0051]))
-    expected = params["means"].detach()[[k for k in range(COUNT) if k not in (3, 7)]].clone()
-    run(short(growth_limit=0.0), params, optimizers, 11, 20)
+    expected = params["means"].detach()[[k for k in range(COUNT) if k not in pruned]].clone()
+    run(short(growth_limit=0.0, prune_scale3d=limit), params, optimizers, 11, 20)
     assert torch.equal(params["means"].detach(), expected)

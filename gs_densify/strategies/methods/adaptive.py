@@ -117,8 +117,10 @@ class AdaptiveStrategy(Strategy):
     """Share of the Gaussians that is pruned then."""
     prune_opa: float = 0.005
     """Opacity below which a Gaussian is pruned."""
-    prune_scale3d: float = 0.5
-    """Largest scale, as a share of the scene's radius, above which a Gaussian is pruned."""
+    prune_scale3d: float = 0.0
+    """Largest scale, as a share of the scene's radius, above which a Gaussian is pruned; 0: none is
+    for its size. Where cameras stand close together, their radius says nothing of the subject's
+    size, and large Gaussians are walls and sky."""
     late_sum: int = 5
     """Steps whose gradients are summed before an update once growth has ended, and 4 times as many
     from 1.5 times that step on; 0: none are. Scales with the schedule."""
@@ -149,7 +151,8 @@ class AdaptiveStrategy(Strategy):
                 action="set large_scale3d, for example to 0.005",
             )
         require(self, ("late_sum",), lambda value: value >= 0, "it must be at least 0 (off)")
-        require(self, ("focus",), lambda value: value >= 0, "it must be at least 0")
+        sizes = ("focus", "prune_scale3d")
+        require(self, sizes, lambda value: value >= 0, "it must be at least 0")
         require(self, ("max_gaussians",), lambda value: value >= 0, "0 (find one) or more")
         require(self, ("budget",), lambda value: value >= 0, "it must be at least 0 (none)")
         if self.edge_weight > 0 and not self.use_error:
@@ -335,7 +338,9 @@ class AdaptiveStrategy(Strategy):
 
     def _prune(self, gaussians: Gaussians) -> None:
         is_weak = gaussians.opacities < self.prune_opa
-        is_weak |= gaussians.largest_scales > self.prune_scale3d * gaussians.state["scene_scale"]
+        if self.prune_scale3d:
+            largest = self.prune_scale3d * gaussians.state["scene_scale"]
+            is_weak |= gaussians.largest_scales > largest
         ops.remove(*gaussians, is_weak)
 
     def _reset(self, gaussians: Gaussians, step: int) -> None:
