@@ -30,8 +30,8 @@ class ReportArguments:
     format: Literal["text", "markdown", "latex", "csv", "json"] = "text"
     """Of the tables on standard output."""
     metrics: tuple[str, ...] = ()
-    """Columns, by name: psnr, ssim, lpips_alex, num_gaussians, train_seconds, device_memory, ...
-    (default: all that were measured, but for psnr_float)."""
+    """Metrics to show, by name: psnr, ssim, lpips_alex, ... (default: all that were measured, but
+    for psnr_float). What models cost stands beside them."""
     baseline: str | None = None
     """Method, by its label, from which differences are taken, with a paired test over views and
     over scenes."""
@@ -43,7 +43,7 @@ class ReportArguments:
     """What may differ between runs that are compared: how they were scored, the code that made the
     seeds of a method, or the photos and poses of a scene. Without it such runs are refused."""
     strategies: tuple[str, ...] = ()
-    """Report on these methods only, by label or strategy."""
+    """Report on these methods only, by strategy or by the --label of their runs."""
     scenes: tuple[str, ...] = ()
     """Report on these scenes only."""
     html: Path | None = None

@@ -7,9 +7,12 @@ which runs of one strategy on one scene differ: variants of options are methods 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gs_densify.config.file import to_mapping
+from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ResultError
 from gs_densify.report.runs import Run
 
@@ -24,6 +27,8 @@ _OF_A_PRESET = ("preset", "budget")
 
 _FORMER_WORLDS: Mapping[Any, str] = {True: "cameras", False: "none"}
 """`data.normalize` as runs said it before worlds had names."""
+
+_LOSS = "loss."
 
 _SCHEDULED_STEPS = 30_000
 """For which strategies' schedules are made; by default they are scaled to the steps."""
@@ -86,35 +91,55 @@ def training_options(run: Run) -> dict[str, Any]:
 
     Earlier versions wrote what was found in their place.
     """
-    options = _flat(run.config)
-    if not options:
-        return options
+    if not run.config:
+        return {}
+    options = {**_later_options(), "schedule_factor": 1.0, **_flat(run.config)}
     options["render.near_plane"] = run.protocol.conditions.near_plane
-    if options.get("schedule_factor", 1.0) is None:
+    if options["schedule_factor"] is None:
         options["schedule_factor"] = options["steps"] / _SCHEDULED_STEPS
-    world = options.get("data.normalize")
+    world = options["data.normalize"]
     options["data.normalize"] = _FORMER_WORLDS.get(world, world)
     return {name: _rounded(value) for name, value in options.items()}
 
 
+@cache
+def _later_options() -> dict[str, Any]:
+    """Returns the trainer's options with their defaults: what runs did before there were such."""
+    defaults = _flat(to_mapping(TrainConfig(scene="")))
+    return {name: value for name, value in defaults.items() if not name.startswith("strategy.")}
+
+
 def code_of(run: Run) -> str:
-    """Returns the commit that made a run, or else the version, or what its code hashes to."""
+    """Returns the commit that made a run, or else the version; with what its code hashes to, where
+    the commit does not say it.
+    """
     version = run.protocol.conditions.versions.get("gs_densify") or "unknown"
     if run.code is None:
         return f"version {version}"
-    return run.code.commit or f"version {version}, {run.code.package}"
+    commit = run.code.commit
+    if commit is not None and not commit.endswith("+"):
+        return commit
+    return f"{commit or f'version {version}'}, {run.code.package}"
 
 
 def varying(options: Iterable[Mapping[str, Any]]) -> list[str]:
     """Returns names of options that all have and that differ between some.
 
-    An option that only some have came with a later release, whose default is what was before.
+    A strategy's option that only some have came with a later release, whose default is what was
+    before. A term of the loss that only some have weighs nothing in the others.
     """
     every = list(options)
     if not every:
         return []
     names = set.intersection(*(set(one) for one in every))
-    return sorted(name for name in names if any(one[name] != every[0][name] for one in every))
+    names |= {name for one in every for name in one if name.startswith(_LOSS)}
+    first = every[0]
+    return sorted(n for n in names if any(value_of(one, n) != value_of(first, n) for one in every))
+
+
+def value_of(options: Mapping[str, Any], name: str) -> Any:
+    """Returns the value of an option; of a term of the loss that is not there, its weight 0."""
+    return options.get(name, 0.0 if name.startswith(_LOSS) else None)
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -154,12 +179,12 @@ def _variants(
     differ = sorted({name for own in by_scene.values() for name in varying(own)})
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for position, own in enumerate(options):
-        groups[tuple(repr(own.get(name)) for name in differ)].append(position)
+        groups[tuple(repr(value_of(own, name)) for name in differ)].append(position)
     shown = _telling(differ, list(groups))
     base = _name(strategy) or "model"
     return [
         (
-            _label(base, {name: options[members[0]].get(name) for name in shown}),
+            _label(base, {name: value_of(options[members[0]], name) for name in shown}),
             [runs[i] for i in members],
             [options[i] for i in members],
         )
@@ -203,8 +228,8 @@ def _check_labels(methods: Sequence[Method]) -> None:
         other = first.setdefault(method.label, method)
         if other is not method:
             raise ResultError(
-                f"{other.runs[0].path} and {method.runs[0].path} are of different strategies and"
-                f" both called '{method.label}'",
+                f"{other.runs[0].path} and {method.runs[0].path} are both called '{method.label}',"
+                " but differ in strategy, or in having a --label",
                 action="give one of them another --label, or leave one out",
             )
 
@@ -229,20 +254,26 @@ def _check_seeds(method: Method, allow_code: bool) -> None:
                     f" {', '.join(changed)}",
                     action="give them other labels",
                 )
-    if not allow_code:
-        _check_code(method)
+    found = None if allow_code else differing_code(method)
+    if found is not None:
+        first, other, what = found
+        raise ResultError(
+            f"{first.path} and {other.path} are both of '{method.label}', but {what}",
+            action="train one of them again, give them other labels, or add --allow code",
+        )
 
 
-def _check_code(method: Method) -> None:
-    """Refuses a mean over runs of one method that different code has made."""
-    first, *others = method.runs
-    for run in others:
-        what = _differing_code(first, run)
-        if what is not None:
-            raise ResultError(
-                f"{first.path} and {run.path} are both of '{method.label}', but {what}",
-                action="train one of them again, give them other labels, or add --allow code",
-            )
+def differing_code(method: Method) -> tuple[Run, Run, str] | None:
+    """Returns two runs of a method that different code has made, and how it differs."""
+    references = [method.runs[0]]
+    for run in method.runs:
+        if run.code is not None and all(one.code is None for one in references):
+            references.append(run)
+        for first in references:
+            what = _differing_code(first, run)
+            if what is not None:
+                return first, run, what
+    return None
 
 
 def _differing_code(first: Run, other: Run) -> str | None:

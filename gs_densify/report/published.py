@@ -1,5 +1,6 @@
 """Numbers that others have published, with their source and protocol: they are not ours to rank."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -39,7 +40,7 @@ def known(path: Path = BUILTIN) -> dict[str, Published]:
     """
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ResultError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     if not isinstance(entries, dict):
         raise ResultError(f"{path}: holds no entries", expected="a mapping of names to entries")
@@ -64,7 +65,8 @@ def _entry(name: str, entry: Any, path: Path) -> Published:
 
 def _are_numbers(values: Any) -> bool:
     return isinstance(values, dict) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in values.values()
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        for value in values.values()
     )
 
 

@@ -79,7 +79,7 @@ def quantities_of(runs: Sequence[Run], names: Sequence[str] = ()) -> list[Quanti
                 f"has '{name}'", expected=f"known here: {', '.join(known)}", option="metrics"
             )
     chosen = (
-        [known[name] for name in names]
+        [known[name] for name in dict.fromkeys(names)]
         if names
         else [one for name, one in known.items() if name != "psnr_float"]
     )

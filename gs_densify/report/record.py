@@ -68,7 +68,17 @@ def _record(run: Run) -> RunRecord:
 def _named(runs: Sequence[Run], report: Report) -> dict[str, Run]:
     """Returns the runs by a name for each: scene, method and seed."""
     labels = {id(run): method.label for method in report.methods for run in method.runs}
-    return {f"{run.scene}_{slug(labels[id(run)])}_seed{run.seed}": run for run in runs}
+    named: dict[str, Run] = {}
+    for run in runs:
+        name = f"{slug(run.scene)}_{slug(labels[id(run)])}_seed{run.seed}"
+        other = named.setdefault(name, run)
+        if other is not run:
+            raise ResultError(
+                f"{other.path} and {run.path} would both be {name}{SUFFIX}",
+                action="give one of them another --label",
+                option="record",
+            )
+    return named
 
 
 def slug(text: str) -> str:

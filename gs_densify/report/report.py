@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gs_densify.errors import ResultError
 from gs_densify.report.differences import OptionDifference, differences_between
-from gs_densify.report.methods import Method, methods_of
+from gs_densify.report.methods import Method, differing_code, methods_of
 from gs_densify.report.published import Published
 from gs_densify.report.quantities import Quantity, quantities_of
 from gs_densify.report.runs import Run, Unfinished
@@ -123,6 +123,7 @@ def make_report(
         *(_scene_table(scene, methods, quantities, base) for scene in scenes),
     ]
     tables = [_with_published(_ranked(table, quantities), published) for table in tables]
+    _check_published(published, tables)
     return Report(
         protocols=sorted({run.protocol.name for run in runs}),
         quantities=quantities,
@@ -139,9 +140,10 @@ def _check_alike(runs: Sequence[Run], allow: Collection[str]) -> list[str]:
     """Returns what was allowed to differ, and does; refuses what was not."""
     allowed: dict[str, None] = {}
     first_of: dict[str, Run] = {}
+    with_data: dict[str, Run] = {}
+    with_metric: dict[str, Run] = {}
     for run in runs:
-        on_scene = first_of.setdefault(run.scene, run)
-        for other in (runs[0], on_scene):
+        for other in _references(run, runs[0], first_of, with_metric):
             across = other.scene != run.scene
             differ = protocol_differences(other.protocol, run.protocol, across_scenes=across)
             if differ and "protocols" not in allow:
@@ -150,6 +152,9 @@ def _check_alike(runs: Sequence[Run], allow: Collection[str]) -> list[str]:
                     action="score them with one gs-eval --protocol, or add --allow protocols",
                 )
             allowed |= dict.fromkeys(f"NOT SCORED ALIKE: {one}" for one in differ)
+        if run.data is None:
+            continue
+        on_scene = with_data.setdefault(run.scene, run)
         what = _differing_data(on_scene, run)
         if what is not None and "data" not in allow:
             raise ResultError(
@@ -159,6 +164,18 @@ def _check_alike(runs: Sequence[Run], allow: Collection[str]) -> list[str]:
         if what is not None:
             allowed[f"NOT THE SAME DATA: {run.scene}: {what}"] = None
     return list(allowed)
+
+
+def _references(
+    run: Run, first: Run, first_of: dict[str, Run], with_metric: dict[str, Run]
+) -> list[Run]:
+    """Returns the runs that one has to be scored like: the first, the first of its scene, and for
+    each metric the first that has it, as others say nothing of how it is computed.
+    """
+    names = (*run.protocol.lpips, *run.protocol.metrics)
+    found = [first, first_of.setdefault(run.scene, run)]
+    found += [with_metric.setdefault(name, run) for name in names]
+    return list({id(one): one for one in found if one is not run}.values())
 
 
 def _differing_data(first: Run, other: Run) -> str | None:
@@ -251,16 +268,26 @@ def _mean_table(
 ) -> Table:
     rows = []
     for method in methods:
-        by_scene = {scene: method.on(scene) for scene in scenes}
-        seeds = _common_seeds(by_scene.values())
+        seeds, by_scene = _of_mean(method, scenes)
         cells = {}
         for one in quantities:
             difference = None
             if base is not None and base is not method and one.is_score:
-                difference = _over_scenes(one, by_scene, {s: base.on(s) for s in scenes})
+                difference = _over_scenes(one, by_scene, _of_mean(base, scenes)[1])
             cells[one.name] = Cell(spread=_mean_spread(one, by_scene, seeds), difference=difference)
         rows.append(Row(label=method.label, cells=cells, seeds=seeds))
     return Table(name=name, scenes=scenes, rows=rows, is_mean=True)
+
+
+def _of_mean(
+    method: Method, scenes: Sequence[str]
+) -> tuple[list[int | None], dict[str, list[Run]]]:
+    """Returns the seeds that every scene has, and the runs of these; where there are none, all."""
+    by_scene = {scene: method.on(scene) for scene in scenes}
+    seeds = _common_seeds(by_scene.values())
+    if not seeds:
+        return seeds, by_scene
+    return seeds, {s: [run for run in runs if run.seed in seeds] for s, runs in by_scene.items()}
 
 
 def _common_seeds(scenes: Iterable[Sequence[Run]]) -> list[int | None]:
@@ -359,28 +386,37 @@ def _ranks(rows: Sequence[Row], quantity: Quantity) -> dict[str, int]:
 
 def _with_published(table: Table, published: Sequence[Published]) -> Table:
     """Returns the table with the rows of others that are of its scenes behind its own."""
-    rows = [
-        Row(
-            label=one.method,
-            cells={
-                name: Cell(spread=Spread(mean=value, std=None, n=1))
-                for name, value in one.values_for(table.name).items()
-            },
-            seeds=[],
-            published=one,
-        )
-        for one in published
-        if one.values_for(table.name)
-    ]
+    shown = {name for row in table.rows for name in row.cells}
+    rows = []
+    for one in published:
+        values = one.values_for(table.name)
+        cells = {
+            name: Cell(spread=Spread(mean=value, std=None, n=1))
+            for name, value in values.items()
+            if name in shown
+        }
+        if cells:
+            rows.append(Row(label=one.method, cells=cells, seeds=[], published=one))
     return Table(
         name=table.name, scenes=table.scenes, rows=[*table.rows, *rows], is_mean=table.is_mean
     )
 
 
+def _check_published(published: Sequence[Published], tables: Sequence[Table]) -> None:
+    """Refuses numbers of others of which none is of these scenes and quantities."""
+    if published and not any(row.published for table in tables for row in table.rows):
+        have = {name for one in published for name in one.scores}
+        raise ResultError(
+            f"names numbers of {', '.join(sorted(have))}, with none of our quantities",
+            expected=f"the tables here are of {', '.join(table.name for table in tables)}",
+            option="published",
+        )
+
+
 def _notes(
     methods: Sequence[Method], scenes: Sequence[str], means: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    notes = []
+    notes: list[str] = []
     for name, of in means.items():
         if name == "mean":
             notes.append(f"mean: of {', '.join(of)}")
@@ -391,7 +427,23 @@ def _notes(
     seeds = {m.label: _listed_seeds(m) for m in methods}
     if len(set(seeds.values())) > 1:
         notes.append("seeds differ: " + "; ".join(f"{n}: {s}" for n, s in seeds.items()))
+    notes += _seed_notes(methods, means)
     return [*notes, *_code_notes(methods), *_hardware_notes(methods), *_budget_notes(methods)]
+
+
+def _seed_notes(methods: Sequence[Method], means: Mapping[str, Sequence[str]]) -> list[str]:
+    """Returns which seeds a mean leaves out, as not all of its scenes have them."""
+    notes: dict[str, None] = {}
+    for scenes in means.values():
+        for method in methods:
+            runs = [method.on(scene) for scene in scenes]
+            common = _common_seeds(runs)
+            if any(len(one) > len(common) for one in runs):
+                of = f"of seeds {', '.join(map(str, common))}" if common else "of unlike seeds"
+                notes[f"{method.label}: not all scenes have the same seeds; its means are {of}"] = (
+                    None
+                )
+    return list(notes)
 
 
 def _listed_seeds(method: Method) -> str:
@@ -399,10 +451,21 @@ def _listed_seeds(method: Method) -> str:
 
 
 def _code_notes(methods: Sequence[Method]) -> list[str]:
+    notes = []
+    for method in methods:
+        found = differing_code(method)
+        if found is not None:
+            notes.append(f"NOT THE SAME CODE: {method.label}: {found[2]}")
+        notes += [
+            f"{run.path} was resumed with other code than it began with"
+            for run in method.runs
+            if run.results is not None and run.results.resumed_with
+        ]
     codes = {method.label: " and ".join(method.codes) for method in methods}
     if len(set(codes.values())) < 2:
-        return [f"code: {next(iter(codes.values()))}"]
-    return ["made by different code: " + "; ".join(f"{n}: {c}" for n, c in codes.items())]
+        return [*notes, f"code: {next(iter(codes.values()))}"]
+    listed = "; ".join(f"{label}: {code}" for label, code in codes.items())
+    return [*notes, f"made by different code: {listed}"]
 
 
 def _hardware_notes(methods: Sequence[Method]) -> list[str]:

@@ -113,8 +113,9 @@ def find_runs(places: Sequence[Path]) -> Found:
         found = list(_found_at(place))
         if not found:
             raise ResultError(
-                f"{place}: holds no {RESULTS}, {EVALUATION} or *{SUFFIX}",
-                action="give folders of runs, or folders in which they lie",
+                f"{place}: holds no {RESULTS} or *{SUFFIX}",
+                action="give folders of runs, or folders in which they lie; an evaluation has to be"
+                " named itself",
             )
         for path in found:
             key = path.resolve()
@@ -137,7 +138,10 @@ def load_run(path: Path) -> Run:
     if (path / RESULTS).is_file():
         results = load_results(path / RESULTS)
         return _of_results(
-            path, results, lambda: _views_in(path, results), lambda: read_metrics(path / METRICS)
+            path,
+            results,
+            lambda: _views_in(path, results.protocol.name, results.steps),
+            lambda: read_metrics(path / METRICS),
         )
     return _of_evaluation(path)
 
@@ -169,9 +173,6 @@ def _of_results(
 def _of_evaluation(path: Path) -> Run:
     found = load_evaluation(path / EVALUATION)
 
-    def views() -> list[ViewScores]:
-        return load_per_view(path / PER_VIEW).views
-
     return Run(
         path=path,
         scene=found.scene,
@@ -183,18 +184,19 @@ def _of_evaluation(path: Path) -> Run:
         scores=found.scores,
         num_gaussians=found.num_gaussians,
         results=None,
-        read_views=views,
+        code=found.code,
+        data=found.data,
+        read_views=lambda: _views_in(path, found.protocol.name, found.step),
         read_timeline=list,
     )
 
 
-def _views_in(path: Path, results: Results) -> list[ViewScores]:
+def _views_in(path: Path, name: str, step: int | None) -> list[ViewScores]:
     per_view = load_per_view(path / PER_VIEW)
-    name = results.protocol.name
-    if per_view.protocol not in (None, name) or per_view.step != results.steps:
+    if per_view.protocol not in (None, name) or per_view.step != step:
         raise ResultError(
             f"{path}: {PER_VIEW} is of step {per_view.step} under protocol"
-            f" {per_view.protocol!r}, the scores beside it of step {results.steps} under {name!r};"
+            f" {per_view.protocol!r}, the scores beside it of step {step} under {name!r};"
             " the files are not of one evaluation"
         )
     return per_view.views

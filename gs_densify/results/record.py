@@ -5,9 +5,10 @@ what tables and plots show can be made again from it, and every number can be tr
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from gs_densify.errors import ResultError
@@ -22,13 +23,22 @@ from gs_densify.results.files import (
 )
 from gs_densify.results.log import read_metrics
 from gs_densify.results.names import METRICS, PER_VIEW, RESULTS
-from gs_densify.results.schema import MetricsRow, PerView, Results, Scores, ViewScores
+from gs_densify.results.schema import (
+    MetricsRow,
+    PerView,
+    Results,
+    Scores,
+    StrategyRecord,
+    ViewScores,
+)
 
 SUFFIX = ".run.json"
 VERSION = 1
 _PLACES = ("out", "data_root", "lpips_weights")
 """Options that name folders of a machine, which a record leaves out."""
 _PLACE_FLAGS = ("--out", "--data-root", "--lpips-weights", "--evaluation.lpips-weights")
+_FOLDERS = re.compile(r"(?<![\w.~/])~?(?:/[^\s/'\"]+)*/(?=[^\s/'\"])")
+"""Of an absolute path, all but its last part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,20 +142,39 @@ class RecordFile:
 
 
 def without_places(results: Results) -> Results:
-    """Returns results in which no folder of a machine is named."""
-    config = {name: value for name, value in results.config.items() if name not in _PLACES}
-    if isinstance(config.get("evaluation"), Mapping):
-        scoring = config["evaluation"]
-        config["evaluation"] = {n: value for n, value in scoring.items() if n not in _PLACES}
-    return dataclasses.replace(results, config=config, command=_without_flags(results.command))
+    """Returns results in which no folder of a machine is named: of an absolute path, such as that
+    of a scene or of a strategy's file, the last part stays.
+    """
+    strategy = results.strategy
+    return dataclasses.replace(
+        results,
+        config=_placeless(results.config),
+        strategy=StrategyRecord(name=_last(strategy.name), options=_placeless(strategy.options)),
+        unavailable={name: _last(reason) for name, reason in results.unavailable.items()},
+        command=_without_flags(results.command),
+    )
+
+
+def _placeless(value: Any) -> Any:
+    if isinstance(value, str):
+        return _last(value)
+    if isinstance(value, Mapping):
+        return {name: _placeless(item) for name, item in value.items() if name not in _PLACES}
+    return [_placeless(item) for item in value] if isinstance(value, list) else value
+
+
+def _last(text: str) -> str:
+    return str(PurePath(text).name) if PurePath(text).is_absolute() else _FOLDERS.sub("", text)
 
 
 def _without_flags(command: Sequence[str]) -> list[str]:
     kept, skip = [], False
     for word in command:
-        if not skip and word not in _PLACE_FLAGS:
-            kept.append(word)
-        skip = not skip and word in _PLACE_FLAGS
+        flag, equals, value = word.partition("=")
+        is_place = not skip and flag.replace("_", "-") in _PLACE_FLAGS
+        if not skip and not is_place:
+            kept.append(f"{flag}={_last(value)}" if equals else _last(word))
+        skip = is_place and not equals
     return kept
 
 
@@ -170,9 +199,9 @@ _WHOLE = tuple(item.name for item in dataclasses.fields(MetricsRow) if "int" in 
 
 
 def _with_whole_numbers(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a row of the time line whose counts are integers again."""
+    """Returns a row of the time line whose counts are integers again, where they were."""
     return {
-        name: int(value) if name in _WHOLE and value is not None else value
+        name: int(value) if name in _WHOLE and value is not None and value.is_integer() else value
         for name, value in row.items()
     }
 

@@ -90,11 +90,16 @@ def heading(quantity: Quantity) -> str:
 
 def name_of(row: Row) -> str:
     """Returns a row's name; numbers of others say so."""
-    return f"{row.label} [published]" if row.published is not None else row.label
+    label = " ".join(row.label.split())
+    return f"{label} [published]" if row.published is not None else label
 
 
 def footnotes(report: Report) -> Iterator[str]:
     """Yields what stands under the tables, a line each."""
+    yield from (" ".join(line.split()) for line in _footnotes(report))
+
+
+def _footnotes(report: Report) -> Iterator[str]:
     names = ", ".join(report.protocols)
     yield f"protocol{'s' if len(report.protocols) > 1 else ''}: {names}"
     if report.baseline is not None:
@@ -105,10 +110,9 @@ def footnotes(report: Report) -> Iterator[str]:
     yield from report.notes
     for one in report.differences:
         yield f"{one.name}: {values_text(one.values)}"
-    seen = {row.label: row.published for table in report.tables for row in table.rows}
-    for label, published in seen.items():
-        if published is not None:
-            yield f"{label}, published: {published.source}; {published.protocol}"
+    rows = [row.published for table in report.tables for row in table.rows]
+    for published in {id(one): one for one in rows if one is not None}.values():
+        yield f"{published.method}, published: {published.source}; {published.protocol}"
     for run in report.unfinished:
         step = "no step" if run.step is None else f"step {run.step:,}"
         yield f"not finished, {step}: {run.path}"

@@ -15,6 +15,8 @@ _ESCAPES = {
     ">": r"\textgreater{}",
     "±": r"$\pm$",
     "|": r"\textbar{}",
+    # At the start of a row it would be an argument of the line's end before.
+    **{character: f"{{{character}}}" for character in "[]*"},
 }
 
 
@@ -71,8 +73,8 @@ def _cell(cell: grid.Shown) -> str:
     number = escaped(cell.mean)
     number = {1: rf"\textbf{{{number}}}", 2: rf"\underline{{{number}}}", None: number}[cell.rank]
     if cell.std:
-        number += rf" $\pm$ {cell.std}"
+        number += rf" $\pm$ {escaped(cell.std)}"
     if cell.difference:
         noise = r"\textasciitilde{}" if cell.is_noise else ""
-        number += rf" ($\Delta$ {cell.difference}{noise})"
+        number += rf" ($\Delta$ {escaped(cell.difference)}{noise})"
     return number

@@ -6,7 +6,10 @@ from gs_densify.report.report import Report, Table
 
 def write(report: Report) -> str:
     """Returns a section for each table, then notes as a list."""
-    parts = [f"### {grid.titled(table)}\n\n{table_text(report, table)}" for table in report.tables]
+    parts = [
+        f"### {_escaped(grid.titled(table))}\n\n{table_text(report, table)}"
+        for table in report.tables
+    ]
     notes = "\n".join(f"- {_escaped(line)}" for line in grid.footnotes(report))
     return "\n".join([*parts, notes]) + "\n"
 
@@ -14,7 +17,7 @@ def write(report: Report) -> str:
 def table_text(report: Report, table: Table) -> str:
     """Returns the lines of one table."""
     columns = grid.columns(report, table)
-    header = ["method", *(grid.heading(one) for one in columns), "seeds"]
+    header = ["method", *(_escaped(grid.heading(one)) for one in columns), "seeds"]
     lines = [_line(header), _line(["---", *["---:"] * (len(columns) + 1)])]
     for row in table.rows:
         cells = [_cell(grid.shown(one, row.cells.get(one.name))) for one in columns]
@@ -33,6 +36,6 @@ def _line(cells: list[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    for character in "|<*_":
+    for character in "\\`|<*_[":
         text = text.replace(character, f"\\{character}")
     return text
