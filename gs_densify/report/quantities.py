@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gs_densify.errors import ResultError
 from gs_densify.evaluation.metrics import BUILTIN
 from gs_densify.report.runs import Run
-from gs_densify.results import STANDARD_METRICS
+from gs_densify.results import COST_NAMES, STANDARD_METRICS
 from gs_densify.results.protocol import MetricRecord
 
 
@@ -49,11 +49,12 @@ def _cost(
     return Quantity(name=name, record=record, value=value, is_score=False)
 
 
+_NUM_GAUSSIANS, _TRAIN_SECONDS, _DEVICE_MEMORY = COST_NAMES
 COSTS = (
-    _cost("num_gaussians", "Gaussians", "", ",.0f", lambda run: float(run.num_gaussians)),
-    _cost("train_seconds", "training", "s", ",.1f", lambda run: run.train_seconds),
+    _cost(_NUM_GAUSSIANS, "Gaussians", "", ",.0f", lambda run: float(run.num_gaussians)),
+    _cost(_TRAIN_SECONDS, "training", "s", ",.1f", lambda run: run.train_seconds),
     _cost(
-        "device_memory",
+        _DEVICE_MEMORY,
         "GPU memory",
         "GB",
         ".2f",

@@ -250,7 +250,6 @@ def test_a_run_is_scored_under_each_protocol(
         (["{run}", "--near-plane", "0.1"], "--near-plane has no effect on "),
         (["{run}", "--rasterizer", "opengl"], "--rasterizer is 'opengl'; known: auto, gsplat"),
         (["{run}", "--rasterizer", "gsplat", "--device", "cpu"], "'gsplat' runs on cuda, and the"),
-        (["--aggregate", "{run}", "--rasterizer", "auto"], "--rasterizer has no effect on --agg"),
         (["{run}", "--pictures", "-5"], "--pictures is -5; it must be at least -1"),
         (["{run}", "--test-every", "4"], "--test-every has no effect on "),
         (["{run}", "--step", "21"], "there is no such checkpoint"),
@@ -258,15 +257,14 @@ def test_a_run_is_scored_under_each_protocol(
         (["nowhere"], "there is no such file or folder; give a run's folder, a checkpoint or a"),
         (["{run}", "--protocol", "ours"], "--protocol"),
         (["{run}", "--force"], "--force has no effect on scoring a model"),
-        (["{run}", "--mean", "mean_9"], "--mean has no effect on scoring a model"),
         (["{ply}", "--scene", "{tiny}", "--test-every", "0"], "0, which holds no view out; it"),
         (["{ply}", "--scene", "{tiny}", "--test-every", "1"], "--test-every is 1, which leaves"),
         (["{ply}", "--scene", "{tiny}", "--near-plane", "-1"], "--near-plane is -1.0; it must"),
-        (["--aggregate", "{run}", "--step", "3"], "--step has no effect on --aggregate"),
+        (["--aggregate", "{run}"], "--aggregate is gone; gs-report RUN... averages runs"),
+        (["--aggregate={run}", "--mean", "mean_7"], "gs-report RUN... averages runs"),
         ([], "nothing given to work on"),
         (["{run}", "--compare", "a", "b"], "model and compare given"),
         (["--compare", "{run}", "{tiny}"], "no config.yml"),
-        (["--aggregate", "{tiny}"], "holds no results.json or evaluation.json"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(
@@ -423,22 +421,16 @@ RECORDS = [
 ]
 
 
-def test_recorded_runs_are_compared_and_averaged(tmp_path: Path) -> None:
+def test_recorded_runs_are_compared(tmp_path: Path) -> None:
     """Files of schema versions 2 and 1, through the command."""
     assert [load_json(path / "results.json")["schema_version"] for path in RECORDS] == [2, 1]
-    done = run("gs-eval", "--aggregate", *RECORDS, "--out", "a", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    groups = json.loads((tmp_path / "a/aggregate.json").read_text())["groups"]
-    assert [group["strategy"] for group in groups] == ["adaptive", "default"]
-    for record, group in zip(RECORDS, groups, strict=True):
-        scores = load_results(record / "results.json").scores
-        (row,) = group["means"]
-        assert (row["name"], row["scenes"]) == ("mean", ["bonsai"])
-        assert row["quantities"]["psnr"] == {"mean": scores["psnr"], "std": None, "n": 1}
-        assert f"{scores['psnr']:.3f}" in done.stdout
     done = run("gs-eval", "--compare", *RECORDS, "--out", "c", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(json.loads((tmp_path / "c/comparison.json").read_text())["views"]) == 37
     assert "0 difference pictures" in done.stdout
-    said = refusal(run("gs-eval", "--aggregate", *RECORDS, "--mean", "mean_7", cwd=tmp_path))
-    assert "mean_7 needs bicycle, counter, garden, kitchen, room, stump, too" in said
+
+
+def test_averaging_names_the_command_that_does_it(finished_run: Path, tmp_path: Path) -> None:
+    done = run("gs-eval", "--aggregate", finished_run, finished_run, cwd=tmp_path)
+    assert refusal(done) == "gs-eval: --aggregate is gone; gs-report RUN... averages runs"
+    assert list(tmp_path.iterdir()) == []

@@ -104,14 +104,16 @@ def test_standard_and_unknown_names_are_refused() -> None:
 def test_what_a_package_offers_is_checked(offer: Callable[..., None]) -> None:
     offer(
         "good = offers_metrics:GOOD\nthree = offers_metrics:NO_METRIC\nlost = offers_metrics:NONE\n"
-        "num_gaussians = offers_metrics:GOOD\na-b = offers_metrics:GOOD\npsnr = offers_metrics:GOOD"
+        "num_gaussians = offers_metrics:GOOD\ntrain_seconds = offers_metrics:GOOD\n"
+        "a-b = offers_metrics:GOOD\npsnr = offers_metrics:GOOD"
     )
-    assert known_names() == ["a-b", "good", "lost", "num_gaussians", "three"]
+    assert known_names() == ["a-b", "good", "lost", "num_gaussians", "three", "train_seconds"]
     assert find_metric("good").record().package == "offers 1.5"
     for name, reason in {
         "three": r"'three' \(package offers\): is no gs_densify.evaluation.metrics.Metric",
         "lost": r"'lost' \(package offers\): cannot be imported: AttributeError",
         "num_gaussians": "cannot have this name",
+        "train_seconds": "cannot have this name",
         "a-b": "cannot have this name",
         "psnr": "'psnr' is built in, and package offers offers another",
     }.items():
