@@ -80,6 +80,14 @@ def test_noise_is_marked(tmp_path: Path) -> None:
     assert "27.00 (+0.20, p = .626)~*" in written(report, "text")
     assert "27.00 (+0.20, p = .626) ~" in written(report, "markdown")
     assert r"($\Delta$ +0.20\textasciitilde{})" in written(report, "latex")
+    for name, said in (
+        ("text", "* best, + second, ~ not told"),
+        ("markdown", "- **bold**: best, <u>underlined</u>: second, ~: not told"),
+        ("latex", "% bold: best, underlined: second, ~ behind a difference: not told"),
+    ):
+        assert f"\n{said} from no difference" in written(report, name)
+        without = written(report_on(tmp_path), name)
+        assert said.rsplit(",", 1)[0] in without and "not told" not in without
 
 
 @pytest.mark.parametrize(

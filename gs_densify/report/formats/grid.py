@@ -78,6 +78,14 @@ def plain(cell: Shown) -> str:
     return text
 
 
+def marks(report: Report, best: str, second: str, noise: str) -> str:
+    """Returns what the marks of a format mean."""
+    text = f"{best} best, {second} second"
+    if report.baseline is not None:
+        text += f", {noise} not told from no difference (the 95 % interval has 0 in it)"
+    return text
+
+
 def titled(table: Table) -> str:
     """Returns what stands above a table."""
     return f"{table.name} of {', '.join(table.scenes)}" if table.is_mean else table.name

@@ -22,7 +22,8 @@ _ESCAPES = {
 
 def write(report: Report) -> str:
     """Returns a table for each scene and mean, and what stands under them as comments."""
-    notes = "\n".join(f"% {line}" for line in grid.footnotes(report))
+    marks = grid.marks(report, "bold:", "underlined:", "~ behind a difference:")
+    notes = "\n".join(f"% {line}" for line in (marks, *grid.footnotes(report)))
     head = "% needs \\usepackage{booktabs}"
     return "\n".join([head, *(_table(report, table) for table in report.tables), notes]) + "\n"
 

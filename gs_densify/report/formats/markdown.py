@@ -11,7 +11,8 @@ def write(report: Report) -> str:
         for table in report.tables
     ]
     notes = "\n".join(f"- {_escaped(line)}" for line in grid.footnotes(report))
-    return "\n".join([*parts, notes]) + "\n"
+    marks = grid.marks(report, "**bold**:", "<u>underlined</u>:", "~:")
+    return "\n".join([*parts, f"- {marks}", notes]) + "\n"
 
 
 def table_text(report: Report, table: Table) -> str:

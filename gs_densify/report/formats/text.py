@@ -11,10 +11,8 @@ _MARKS = {1: "*", 2: "+", None: " "}
 def write(report: Report) -> str:
     """Returns the tables, then what a reader has to know of them."""
     parts = ["\n".join(_table(report, table)) for table in report.tables]
-    marks = "* best, + second"
-    if report.baseline is not None:
-        marks += ", ~ not told from no difference (the 95 % interval has 0 in it)"
-    return "\n\n".join([*parts, "\n".join([marks, *grid.footnotes(report)])]) + "\n"
+    notes = [grid.marks(report, "*", "+", "~"), *grid.footnotes(report)]
+    return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
 
 
 def _table(report: Report, table: Table) -> list[str]:
