@@ -1,6 +1,7 @@
 """gs-report: tables, plots and a page from result files."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,7 +64,9 @@ def command(argv: Sequence[str]) -> None:
 
     arguments: ReportArguments = parse(ReportArguments, argv, program=PROGRAM)
     if not arguments.runs:
-        raise ConfigError("no folder given", action="name folders of runs or of a study")
+        raise ConfigError(
+            "no folder given", action="name folders of runs or of a study, before options"
+        )
     _check_free(arguments)
     _check_packages(arguments)
     found = find_runs(arguments.runs)
@@ -105,7 +108,7 @@ def _check_free(arguments: ReportArguments) -> None:
     """Refuses to write over anything, before the work is done."""
     for option in ("html", "plots", "record"):
         path: Path | None = getattr(arguments, option)
-        if path is None or not path.exists():
+        if path is None or not os.path.lexists(path):
             continue
         if option == "html" or not path.is_dir() or any(path.iterdir()):
             raise ConfigError(

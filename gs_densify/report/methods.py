@@ -194,7 +194,7 @@ def _variants(
 
 def _telling(names: Sequence[str], groups: Sequence[tuple[str, ...]]) -> list[str]:
     """Returns options, as few as a greedy choice finds, that tell the variants apart."""
-    ranked = sorted(names, key=lambda n: (n not in _OF_A_PRESET, not n.startswith("strategy."), n))
+    ranked = sorted(names, key=lambda n: (not n.startswith("strategy."), n))
     chosen: list[str] = []
     while len({_values(names, group, chosen) for group in groups}) < len(groups):
         rest = [name for name in ranked if name not in chosen]

@@ -1,7 +1,7 @@
 """The runs that a report is made of: folders of runs, evaluations, and records."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,7 +110,11 @@ def find_runs(places: Sequence[Path]) -> Found:
     runs: dict[Path, Run] = {}
     unfinished: dict[Path, Unfinished] = {}
     for place in places:
-        found = list(_found_at(place))
+        try:
+            found = list(_found_at(place))
+        except OSError as error:
+            where = error.filename or place
+            raise ResultError(f"{where}: cannot be read ({error.strerror})") from None
         if not found:
             raise ResultError(
                 f"{place}: holds no {RESULTS} or *{SUFFIX}",
@@ -218,18 +222,11 @@ def _search(folder: Path) -> Iterator[Path]:
     if (folder / RESULTS).is_file() or (folder / CONFIG).is_file():
         yield folder
         return
-    entries = sorted(_entries(folder))
+    entries = sorted(folder.iterdir())
     yield from (path for path in entries if path.name.endswith(SUFFIX) and path.is_file())
     for path in entries:
         if path.is_dir() and path.name not in SKIPPED and not path.is_symlink():
             yield from _search(path)
-
-
-def _entries(folder: Path) -> Iterable[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError as error:
-        raise ResultError(f"{folder}: cannot be read ({error.strerror})") from None
 
 
 def _is_scored(path: Path) -> bool:

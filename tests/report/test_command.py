@@ -52,7 +52,9 @@ def test_options_choose_what_is_shown(study: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no folder given; name folders of runs or of a study"),
+        ([], "no folder given; name folders of runs or of a study, before options"),
+        (["--metrics", "psnr", "study"], "no folder given"),
+        (["x" * 300], "cannot be read (File name too long)"),
         (["nowhere"], "nowhere: there is no such file or folder"),
         (["study/cells/begun"], "no finished run to report on"),
         (["study", "--baseline", "c"], "--baseline is 'c'; the methods here: 'adc', 'b'"),
@@ -120,6 +122,11 @@ def test_nothing_is_written_over(option: str, study: Path) -> None:
         kept = place if place.is_file() else place / "notes.txt"
         assert kept.read_text() == "mine" and len(list(place.parent.iterdir())) == 2
         if place.is_file():
+            place.unlink()
+            place.symlink_to("nowhere")
+            assert "is there already" in refusal(
+                run("gs-report", "study", option, "there", cwd=study.parent)
+            )
             place.unlink()
         else:
             assert list(place.iterdir()) == [kept]

@@ -123,6 +123,14 @@ def test_what_was_found_counts_as_what_an_earlier_version_saved_of_it(
         assert labels(tmp_path) == ["x"]
 
 
+def test_what_a_run_found_has_more_digits_than_were_meant(tmp_path: Path) -> None:
+    made(tmp_path, config={"steps": 9_000, "schedule_factor": 0.3})
+    made(tmp_path, seed=1, config={"steps": 9_000, "schedule_factor": 0.1 + 0.2})
+    assert labels(tmp_path) == ["adc"]
+    made(tmp_path, seed=2, config={"steps": 9_000, "schedule_factor": 0.3001})
+    assert len(labels(tmp_path)) == 2
+
+
 def test_worlds_of_before_they_had_names_are_the_same_worlds(tmp_path: Path) -> None:
     for seed, world in enumerate((True, "cameras")):
         made(tmp_path, label="x", seed=seed, config={"data": {"normalize": world}})

@@ -194,6 +194,23 @@ def test_a_view_is_its_mean_over_seeds(tmp_path: Path) -> None:
     assert found is not None and (found.mean, found.n) == (1.5, 2)
 
 
+def test_a_view_that_not_all_seeds_have_is_left_out(tmp_path: Path) -> None:
+    made(tmp_path, seed=0, views=[20.0, 30.0])
+    made(tmp_path, seed=1, views=[22.0, 34.0, 9.0])
+    made(tmp_path, strategy="b", views=[24.0, 32.0, 50.0])
+    found = row(report_on(tmp_path, baseline="adc"), "garden", "b").cells["psnr"].difference
+    assert found is not None and (found.mean, found.n) == (1.5, 2)
+
+
+def test_a_scene_without_a_score_leaves_no_difference_over_scenes(tmp_path: Path) -> None:
+    for scene in ("fox", "garden", "room"):
+        made(tmp_path, scene, psnr=None if scene == "room" else 27.0)
+        made(tmp_path, scene, strategy="b")
+    cells = row(report_on(tmp_path, baseline="adc"), "mean", "b").cells
+    assert cells["psnr"].difference is None
+    assert cells["ssim"].difference is not None and cells["ssim"].difference.n == 3
+
+
 # What may be compared
 
 
@@ -257,7 +274,8 @@ def test_other_data_of_one_scene_is_refused(data: Any, what: str, tmp_path: Path
     assert said.startswith(f"{one} and {two} are both of scene garden, but {what}")
     assert what in refusal(tmp_path, allow=("code", "protocols"))
     notes = report_on(tmp_path, allow=("data",)).notes
-    assert any(note.startswith(f"NOT THE SAME DATA: garden: {what}") for note in notes)
+    (note,) = [note for note in notes if note.startswith("NOT THE SAME DATA")]
+    assert note.startswith(f"NOT THE SAME DATA: garden: {what}"), "and not of the room's"
 
 
 def test_methods_may_be_of_different_code_which_is_said(tmp_path: Path) -> None:

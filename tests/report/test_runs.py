@@ -51,9 +51,11 @@ def test_what_was_set_aside_is_not_looked_into(name: str, tmp_path: Path) -> Non
 
 
 def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
-    made(tmp_path / "runs")
+    run = made(tmp_path / "runs")
     (tmp_path / "runs" / "again").symlink_to(tmp_path / "runs")
-    assert len(runs_in(tmp_path)) == 1
+    (tmp_path / "runs" / "other").symlink_to(made(tmp_path / "away", "room"))
+    assert [one.path for one in runs_in(tmp_path / "runs")] == [run]
+    assert len(runs_in(tmp_path / "runs" / "other")) == 1, "but where they are named"
 
 
 def test_an_evaluation_counts_only_where_it_is_named_itself(tmp_path: Path) -> None:
@@ -123,6 +125,17 @@ def test_places_without_runs_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert refusal(tmp_path / "full", tmp_path / "empty").startswith(f"{tmp_path / 'empty'}: holds")
     assert "there is no such file or folder" in refusal(tmp_path / "nowhere")
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    made(tmp_path / "locked")
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert refusal(tmp_path) == f"{tmp_path}: cannot be read (Permission denied)"
 
 
 def test_views_and_time_lines_are_read_when_asked_for(tmp_path: Path) -> None:
