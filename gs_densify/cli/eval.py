@@ -24,15 +24,13 @@ PROGRAM = "gs-eval"
 class EvalArguments:
     """Score a model on held-out views, from its files: a run, a checkpoint or any 3DGS PLY.
 
-    Or compare two (--compare A B), or average many (--aggregate RUN...).
+    Or compare two (--compare A B). gs-report makes tables of many.
     """
 
     model: Annotated[Path | None, tyro.conf.Positional] = None
     """Folder that gs-train wrote, a checkpoint in it, or a PLY in COLMAP's frame."""
     compare: tuple[Path, Path] | None = None
     """Compare two models view by view: runs, evaluations, checkpoints or PLYs."""
-    aggregate: tuple[Path, ...] = ()
-    """Average finished runs or evaluations over scenes and seeds, for each strategy."""
     protocol: ProtocolName | None = None
     """Whose way of scoring (docs/evaluation.md; default: the run's)."""
     step: int | None = None
@@ -67,11 +65,9 @@ class EvalArguments:
     """Where to render."""
     force: bool = False
     """Compare although the two were scored under different protocols."""
-    mean: Literal["mean_7", "mean_9"] | None = None
-    """Insist on this mean of --aggregate: 7 or all 9 Mip-NeRF 360 scenes."""
     out: Path | None = None
     """Folder for the files (default: evaluations/TIME in the run or beside the PLY;
-    comparisons/TIME or aggregates/TIME here)."""
+    comparisons/TIME here)."""
 
 
 _SCORING = (
@@ -82,18 +78,25 @@ _SCORING = (
 _MODES = {
     "model": _SCORING,
     "compare": (*_SCORING, "force"),
-    "aggregate": ("mean",),
 }
 """What each way of calling takes besides --out."""
 
 
 def command(argv: Sequence[str]) -> None:
     """Parses, and does the one thing that is asked for."""
+    _check_not_moved(argv)
     arguments: EvalArguments = parse(EvalArguments, argv, program=PROGRAM)
     mode = _mode(arguments)
-    {"model": _score, "compare": _compare, "aggregate": _aggregate}[mode](
-        arguments, [PROGRAM, *argv]
-    )
+    {"model": _score, "compare": _compare}[mode](arguments, [PROGRAM, *argv])
+
+
+def _check_not_moved(argv: Sequence[str]) -> None:
+    if any(word.partition("=")[0] == "--aggregate" for word in argv):
+        raise ConfigError(
+            "is not done by gs-eval any more",
+            action="gs-report RUN... averages runs and evaluations over scenes and seeds",
+            option="aggregate",
+        )
 
 
 def _mode(arguments: EvalArguments) -> str:
@@ -102,7 +105,7 @@ def _mode(arguments: EvalArguments) -> str:
     if len(modes) != 1:
         raise ConfigError(
             f"{' and '.join(modes) or 'nothing'} given to work on",
-            action="give one of: a run, checkpoint or PLY; --compare A B; --aggregate RUN...",
+            action="give one of: a run, checkpoint or PLY; --compare A B",
         )
     useless = [name for name in given if name not in (*modes, *_MODES[modes[0]], "out")]
     if useless:
@@ -168,21 +171,6 @@ def _scored(path: Path, arguments: EvalArguments, out: Path, argv: Sequence[str]
         return load_scored(path)
     _, folder = evaluate_model(_open(path, arguments), out, argv)
     return load_scored(folder)
-
-
-def _aggregate(arguments: EvalArguments, argv: Sequence[str]) -> None:
-    from gs_densify.cli.summary import aggregate_text
-    from gs_densify.results import save_json
-    from gs_densify.results.aggregate import aggregate
-    from gs_densify.results.names import AGGREGATE
-    from gs_densify.results.scored import load_scored
-    from gs_densify.runs.layout import create_folder, time_stamp
-
-    result = aggregate([load_scored(path) for path in arguments.aggregate], mean=arguments.mean)
-    folder = create_folder(arguments.out, Path("aggregates") / time_stamp())
-    save_json(folder / AGGREGATE, result)
-    print(aggregate_text(result))
-    print(f"files: {folder}")
 
 
 def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":

@@ -5,13 +5,9 @@ from collections.abc import Mapping, Sequence
 from gs_densify.evaluation.metrics import BUILTIN
 from gs_densify.evaluation.scoring import NOT_ASKED
 from gs_densify.results import STANDARD_METRICS, MetricRecord, Protocol, Scores, WallTime
-from gs_densify.results.aggregate import NUM_GAUSSIANS, Aggregate, Group, Spread
 from gs_densify.results.compare import Comparison
 
 _SHOWN = [name for name in STANDARD_METRICS if name != "psnr_float"]  # hardly another than psnr
-_NUM_GAUSSIANS = MetricRecord(
-    label="Gaussians", format=",.0f", higher_is_better=False, computed="the size of the model"
-)
 
 
 def _columns(further: Mapping[str, MetricRecord]) -> dict[str, MetricRecord]:
@@ -74,39 +70,6 @@ def _difference_cells(
         cells += [metric.text(one.get(name)) for one in (first, second)]
         cells.append(metric.text(difference.get(name), sign="+"))
     return cells
-
-
-def aggregate_text(result: Aggregate) -> str:
-    """Returns a table for each strategy: its scenes, then their means."""
-    return "\n\n".join(
-        [f"protocol {result.protocol}", *(_group_text(g, result.metrics) for g in result.groups)]
-    )
-
-
-def _group_text(group: Group, further: Mapping[str, MetricRecord]) -> str:
-    lines = [(row.scene, row.quantities) for row in group.scenes]
-    lines += [(row.name, row.quantities) for row in group.means]
-    columns = {
-        name: metric
-        for name, metric in {**_columns(further), NUM_GAUSSIANS: _NUM_GAUSSIANS}.items()
-        if any(quantities[name].mean is not None for _, quantities in lines)
-    }
-    rows = [
-        [label, *(_spread_cell(metric, quantities[name]) for name, metric in columns.items())]
-        for label, quantities in lines
-    ]
-    others = [f"mean: of {', '.join(row.scenes)}" for row in group.means if row.name == "mean"]
-    count = len(group.seeds)
-    title = f"{group.strategy or 'models'}, {count} seed{'s' if count > 1 else ''}"
-    title += "" if group.steps is None else f", {group.steps:,} steps"
-    header = ["scene", *(metric.label for metric in columns.values())]
-    return "\n".join([title, *_table(header, rows), *others])
-
-
-def _spread_cell(metric: MetricRecord, spread: Spread) -> str:
-    if spread.std is None:
-        return metric.text(spread.mean)
-    return f"{metric.text(spread.mean)} ± {metric.text(spread.std)}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -20,6 +20,7 @@ from gs_densify.results.protocol import (
     protocol_differences,
 )
 from gs_densify.results.schema import (
+    COST_NAMES,
     SCHEMA_VERSION,
     STANDARD_METRICS,
     CodeRecord,
@@ -39,6 +40,7 @@ from gs_densify.results.schema import (
 )
 
 __all__ = [
+    "COST_NAMES",
     "SCHEMA_VERSION",
     "STANDARD_METRICS",
     "CodeRecord",

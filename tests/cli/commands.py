@@ -11,6 +11,7 @@ import pycolmap
 MODULES = {
     "gs-train": "gs_densify.cli.train",
     "gs-eval": "gs_densify.cli.eval",
+    "gs-report": "gs_densify.cli.report",
     "gs-scene": "gs_densify.cli.scene",
     "gs-strategies": "gs_densify.cli.strategies",
     "gs-view": "gs_densify.cli.view",

@@ -74,12 +74,13 @@ def test_gs_eval_says_that_there_is_nothing_to_score(
     assert not (everything / "evaluations").exists()
 
 
-def test_it_is_compared_and_averaged_in_words(
-    everything: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch
+def test_it_is_reported_on_and_has_no_view_to_compare(
+    everything: Path, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    command(["--aggregate", str(everything)])
-    assert "Gaussians" in capsys.readouterr().out
+    done = run("gs-report", everything, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Gaussians" in done.stdout and "PSNR" not in done.stdout
     with pytest.raises(ResultError, match="no held-out view in common"):
         command(["--compare", str(everything), str(everything)])
 

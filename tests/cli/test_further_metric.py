@@ -105,15 +105,15 @@ def test_comparisons_and_means_show_it_without_the_package(scored: Path, tmp_pat
     assert f"{comparison['difference']['mae']:+.2f}" in done.stdout
     assert "Mean error" in done.stdout
 
-    done = run("gs-eval", "--aggregate", scored / "b", "--out", "m", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (group,) = (aggregate := json.loads((tmp_path / "m/aggregate.json").read_text()))["groups"]
     mean = comparison["second"]["scores"]["mae"]
-    assert group["means"][0]["quantities"]["mae"] == {"mean": mean, "std": None, "n": 1}
-    assert list(group["scenes"][0]["quantities"])[-2:] == ["mae", "num_gaussians"]
-    assert aggregate["metrics"]["mae"]["unit"] == "levels"
-    header = next(line for line in done.stdout.splitlines() if line.startswith("scene"))
-    assert "Mean error" in header and f"{mean:.2f}" in done.stdout
+    done = run("gs-report", scored / "b", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Mean error (levels)" in done.stdout and f"{mean:.2f}" in done.stdout
+    done = run("gs-report", scored / "b", "--format", "json", cwd=tmp_path)
+    report = json.loads(done.stdout)
+    (row,) = report["tables"][0]["rows"]
+    assert row["cells"]["mae"]["spread"] == {"mean": mean, "std": None, "n": 1}
+    assert [one["name"] for one in report["quantities"]][-2:] == ["mae", "num_gaussians"]
 
 
 def test_a_model_without_it_is_compared_in_the_others(

@@ -15,7 +15,15 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.errors import BackendError, ConfigError, ResultError, SceneError
 from gs_densify.model.files.ply import load_ply, save_ply
 from gs_densify.model.transform import transform_splats
-from gs_densify.results import Scores, load_evaluation, load_json, load_per_view, load_results
+from gs_densify.results import (
+    Scores,
+    load_evaluation,
+    load_json,
+    load_per_view,
+    load_results,
+    save_json,
+)
+from gs_densify.results.record import load_record
 from gs_densify.runs.loaded_scene import find_scene, near_plane_of
 from gs_densify.viewer.model import open_model
 
@@ -250,7 +258,6 @@ def test_a_run_is_scored_under_each_protocol(
         (["{run}", "--near-plane", "0.1"], "--near-plane has no effect on "),
         (["{run}", "--rasterizer", "opengl"], "--rasterizer is 'opengl'; known: auto, gsplat"),
         (["{run}", "--rasterizer", "gsplat", "--device", "cpu"], "'gsplat' runs on cuda, and the"),
-        (["--aggregate", "{run}", "--rasterizer", "auto"], "--rasterizer has no effect on --agg"),
         (["{run}", "--pictures", "-5"], "--pictures is -5; it must be at least -1"),
         (["{run}", "--test-every", "4"], "--test-every has no effect on "),
         (["{run}", "--step", "21"], "there is no such checkpoint"),
@@ -258,15 +265,12 @@ def test_a_run_is_scored_under_each_protocol(
         (["nowhere"], "there is no such file or folder; give a run's folder, a checkpoint or a"),
         (["{run}", "--protocol", "ours"], "--protocol"),
         (["{run}", "--force"], "--force has no effect on scoring a model"),
-        (["{run}", "--mean", "mean_9"], "--mean has no effect on scoring a model"),
         (["{ply}", "--scene", "{tiny}", "--test-every", "0"], "0, which holds no view out; it"),
         (["{ply}", "--scene", "{tiny}", "--test-every", "1"], "--test-every is 1, which leaves"),
         (["{ply}", "--scene", "{tiny}", "--near-plane", "-1"], "--near-plane is -1.0; it must"),
-        (["--aggregate", "{run}", "--step", "3"], "--step has no effect on --aggregate"),
         ([], "nothing given to work on"),
         (["{run}", "--compare", "a", "b"], "model and compare given"),
         (["--compare", "{run}", "{tiny}"], "no config.yml"),
-        (["--aggregate", "{tiny}"], "holds no results.json or evaluation.json"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(
@@ -417,28 +421,25 @@ def test_a_ply_of_another_trainer_is_scored(tiny: Path, finished_run: Path, tmp_
     )
 
 
-RECORDS = [
-    Path(__file__).parents[2] / f"benchmarks/records/bonsai800_{name}_h100"
-    for name in ("adaptive_30k", "default_30k_near001_first")
-]
-
-
-def test_recorded_runs_are_compared_and_averaged(tmp_path: Path) -> None:
-    """Files of schema versions 2 and 1, through the command."""
-    assert [load_json(path / "results.json")["schema_version"] for path in RECORDS] == [2, 1]
-    done = run("gs-eval", "--aggregate", *RECORDS, "--out", "a", cwd=tmp_path)
+def test_a_run_of_the_first_release_is_compared_with_a_later_one(tmp_path: Path) -> None:
+    first = Path(__file__).parents[1] / "results/version_1"
+    record = load_record(
+        Path(__file__).parents[2] / "benchmarks/records/bonsai_30k/adaptive_30k.run.json"
+    )
+    save_json(tmp_path / "later/results.json", record.results)
+    save_json(tmp_path / "later/per_view.json", record.per_view())
+    assert load_json(first / "results.json")["schema_version"] == 1
+    done = run("gs-eval", "--compare", first, tmp_path / "later", "--out", "c", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    groups = json.loads((tmp_path / "a/aggregate.json").read_text())["groups"]
-    assert [group["strategy"] for group in groups] == ["adaptive", "default"]
-    for record, group in zip(RECORDS, groups, strict=True):
-        scores = load_results(record / "results.json").scores
-        (row,) = group["means"]
-        assert (row["name"], row["scenes"]) == ("mean", ["bonsai"])
-        assert row["quantities"]["psnr"] == {"mean": scores["psnr"], "std": None, "n": 1}
-        assert f"{scores['psnr']:.3f}" in done.stdout
-    done = run("gs-eval", "--compare", *RECORDS, "--out", "c", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads((tmp_path / "c/comparison.json").read_text())["views"]) == 37
+    comparison = json.loads((tmp_path / "c/comparison.json").read_text())
+    assert len(comparison["views"]) == 37
     assert "0 difference pictures" in done.stdout
-    said = refusal(run("gs-eval", "--aggregate", *RECORDS, "--mean", "mean_7", cwd=tmp_path))
-    assert "mean_7 needs bicycle, counter, garden, kitchen, room, stump, too" in said
+    before = load_results(first / "results.json").scores["psnr"]
+    assert before is not None and record.results.scores["psnr"] is not None
+    assert comparison["difference"]["psnr"] == record.results.scores["psnr"] - before
+
+
+def test_means_of_many_runs_are_gs_report_s(finished_run: Path, tmp_path: Path) -> None:
+    for words in (["--aggregate", finished_run], [f"--aggregate={finished_run}"]):
+        said = refusal(run("gs-eval", *words, cwd=tmp_path))
+        assert "--aggregate is not done by gs-eval any more; gs-report RUN..." in said

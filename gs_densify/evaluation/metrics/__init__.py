@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from gs_densify.entry_points import entry_points, load_offered, origin, refuse_clash
 from gs_densify.errors import ConfigError
 from gs_densify.evaluation.metrics.metric import Compute, Metric, MetricUnavailable, Setting
-from gs_densify.results import STANDARD_METRICS
-from gs_densify.results.aggregate import NUM_GAUSSIANS
+from gs_densify.results import COST_NAMES, STANDARD_METRICS
 from gs_densify.results.protocol import PSNR
 
 __all__ = [
@@ -116,7 +115,7 @@ def find_metric(name: str) -> Metric:
     where = f"metric '{name}' ({origin(entry)})"
     if not isinstance(metric, Metric):
         raise ConfigError(f"{where}: is no gs_densify.evaluation.metrics.Metric")
-    if not re.fullmatch(r"[A-Za-z]\w*", name) or name == NUM_GAUSSIANS:
+    if not re.fullmatch(r"[A-Za-z]\w*", name) or name in COST_NAMES:
         raise ConfigError(f"{where}: cannot have this name", action="take letters, digits and _")
     package = entry.value if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
     return dataclasses.replace(metric, package=package)
