@@ -443,3 +443,8 @@ def test_means_of_many_runs_are_gs_report_s(finished_run: Path, tmp_path: Path) 
     for words in (["--aggregate", finished_run], [f"--aggregate={finished_run}"]):
         said = refusal(run("gs-eval", *words, cwd=tmp_path))
         assert "--aggregate is not done by gs-eval any more; gs-report RUN..." in said
+    done = run("gs-report", finished_run, cwd=tmp_path)
+    assert done.returncode == 0 and "PSNR" in done.stdout, done.stderr
+    assert "holds no results.json, evaluation.json or" in refusal(
+        run("gs-report", ".", cwd=tmp_path)
+    )
