@@ -95,6 +95,7 @@ def test_labels_can_be_shown_otherwise(tmp_path: Path) -> None:
 def test_labels_with_equals_signs_are_told_by_the_longest(tmp_path: Path) -> None:
     runs = [made(tmp_path / str(n), options={"steps": n}) for n in (1, 2)]
     assert labels(runs, rename=["default (steps=1)=one"]) == ["one", "default (steps=2)"]
+    assert "--rename has 'defaults=a'" in refusal(runs[:1], rename=["defaults=a"])
 
 
 def test_a_run_that_is_there_twice_is_refused(tmp_path: Path) -> None:
