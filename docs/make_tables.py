@@ -1,84 +1,60 @@
-"""Fills the tables of measured figures in README.md and docs/ from the records of runs.
+"""Fills the tables of measured figures in README.md and docs/ from benchmarks/records.
 
     python docs/make_tables.py
 
-A table stands between `<!-- records A B@STEP ... -->` and `<!-- end of records -->`: a row for each
-named record of benchmarks/records, of its last evaluation or of the one at STEP. One between
-`<!-- options FILE -->` and `<!-- end of options -->` has a row for each name in the lines of FILE,
-which benchmarks/strategies.py has written: the mean over its seeds, and how far it is from the
+What stands between `<!-- report RECORD... [--flags] -->` and `<!-- end of report -->` is what
+`gs-report RECORD... --format markdown --flags` prints, RECORD being a folder or file of
+benchmarks/records, and a line with links to the records. With `--no-notes` it is the tables alone.
+What stands between `<!-- options FILE -->` and `<!-- end of options -->` has a row for each name in
+the lines of benchmarks/records/lines/FILE: the mean over its seeds, and how far it is from the
 first row over the seeds that both have.
 """
 
+import dataclasses
 import json
 import os
 import re
+import shlex
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from gs_densify.results import Results, load_results
-from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
+from gs_densify.cli.report import PROGRAM, ReportArguments, report_of
+from gs_densify.config.flags import parse
+from gs_densify.report.formats import markdown
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "benchmarks" / "records"
+LINES = RECORDS / "lines"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-HEAD = """\
-| strategy | steps | PSNR | SSIM | LPIPS (alex) | Gaussians | training time |
-|---|---|---|---|---|---|---|
-"""
 OPTIONS_HEAD = """\
 | | seeds | PSNR | SSIM | LPIPS (alex) | Gaussians | training time |
 |---|---|---|---|---|---|---|
 """
 _OPTIONS = re.compile(r"(<!-- options ([^>]*?) -->\n).*?(<!-- end of options -->)", re.DOTALL)
-_TABLE = re.compile(r"(<!-- records ([^>]*?) -->\n).*?(<!-- end of records -->)", re.DOTALL)
+_REPORT = re.compile(r"(<!-- report (.*?) -->\n).*?(<!-- end of report -->)", re.DOTALL)
+_NO_NOTES = "--no-notes"
 
 
-def row(entry: str, page: Path) -> str:
-    """The row of `NAME` or `NAME@STEP`, linked to its record."""
-    name, _, step = entry.partition("@")
-    results = load_results(RECORDS / name / "results.json")
-    folder = os.path.relpath(RECORDS / name, page.parent)
-    wanted = int(step or results.steps)
-    record = next(one for one in results.evaluations if one.step == wanted)
-    scores = record.scores
-    cells = [
-        f"[{_label(results)}]({folder})" + _of_more(results, record.step),
-        f"{record.step:,}",
-        _cell(scores["psnr"], "{:.2f}"),
-        _cell(scores["ssim"], "{:.4f}").lstrip("0"),
-        _cell(scores["lpips_alex"], "{:.4f}").lstrip("0"),
-        f"{record.num_gaussians / 1e6:.2f} M",
-        f"{record.train_seconds:.1f} s",
-    ]
-    return f"| {' | '.join(cells)} |\n"
-
-
-def _label(results: Results) -> str:
-    preset = results.config.get("preset")
-    label = f"`{results.strategy.name}`" + (f" `--preset {preset}`" if preset else "")
-    near_plane = results.protocol.conditions.near_plane
-    parts = [
-        label,
-        *([] if results.seed == 42 else [f"seed {results.seed}"]),
-        *(["near plane .01"] if near_plane == GSPLAT_NEAR_PLANE else []),
-    ]
-    return ", ".join(parts)
-
-
-def _of_more(results: Results, step: int) -> str:
-    return "" if step == results.steps else f" (of {results.steps:,})"
-
-
-def _cell(value: float | None, form: str) -> str:
-    return "not measured" if value is None else form.format(value)
+def report(flags: str, page: Path) -> str:
+    """The tables and notes of gs-report, and where their records lie."""
+    words = shlex.split(flags)
+    given: ReportArguments = parse(
+        ReportArguments, [word for word in words if word != _NO_NOTES], program=PROGRAM
+    )
+    found = report_of(dataclasses.replace(given, runs=tuple(RECORDS / run for run in given.runs)))
+    text = markdown.tables_text(found) if _NO_NOTES in words else markdown.write(found)
+    if len(found.tables) == 1 and not found.marks:
+        text = text.split("\n\n", 1)[1]  # without the heading: the page says what it is
+    links = (f"[{run}]({os.path.relpath(RECORDS / run, page.parent)})" for run in given.runs)
+    return f"{text}\nRecords: {', '.join(links)}.\n"
 
 
 def option_rows(file: str) -> str:
     """A row for each name: means over its seeds, and differences from the first row's of these."""
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for line in (RECORDS / file).read_text(encoding="utf-8").splitlines():
+    for line in (LINES / file).read_text(encoding="utf-8").splitlines():
         run = json.loads(line)
         if "failed" not in run:
             groups[run["name"]].append(run)
@@ -117,10 +93,10 @@ def filled(page: Path) -> str:
     def options(match: re.Match[str]) -> str:
         return match[1] + OPTIONS_HEAD + option_rows(match[2].strip()) + match[3]
 
-    def table(match: re.Match[str]) -> str:
-        return match[1] + HEAD + "".join(row(entry, page) for entry in match[2].split()) + match[3]
+    def reports(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{report(match[2], page)}{match[3]}"
 
-    return _OPTIONS.sub(options, _TABLE.sub(table, page.read_text(encoding="utf-8")))
+    return _OPTIONS.sub(options, _REPORT.sub(reports, page.read_text(encoding="utf-8")))
 
 
 def main() -> None:

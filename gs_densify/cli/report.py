@@ -47,6 +47,11 @@ class ReportArguments:
     """Report on these methods only, by strategy or by the --label of their runs."""
     scenes: tuple[str, ...] = ()
     """Report on these scenes only."""
+    rename: tuple[str, ...] = ()
+    """Show methods under other labels: 'LABEL=NEW' for each."""
+    marks: tuple[float, ...] = ()
+    """PSNRs; a table says how many seconds of training a method first passed each of them after,
+    at an evaluation."""
     html: Path | None = None
     """Write one HTML page with tables, plots and held-out views into this file."""
     plots: Path | None = None
@@ -58,9 +63,6 @@ class ReportArguments:
 def command(argv: Sequence[str]) -> None:
     """Reads the runs, prints tables, and writes what else is asked for."""
     from gs_densify.report.formats import written
-    from gs_densify.report.published import chosen
-    from gs_densify.report.report import make_report
-    from gs_densify.report.runs import find_runs
 
     arguments: ReportArguments = parse(ReportArguments, argv, program=PROGRAM)
     if not arguments.runs:
@@ -69,19 +71,33 @@ def command(argv: Sequence[str]) -> None:
         )
     _check_free(arguments)
     _check_packages(arguments)
+    report = report_of(arguments)
+    sys.stdout.write(written(report, arguments.format))
+    _write_files(report, arguments)
+
+
+def report_of(arguments: ReportArguments) -> "Report":
+    """Returns the report that is asked for.
+
+    Raises:
+        GsDensifyError: where runs do not belong together, or an option names what there is not.
+    """
+    from gs_densify.report.published import chosen
+    from gs_densify.report.report import make_report
+    from gs_densify.report.runs import find_runs
+
     found = find_runs(arguments.runs)
-    runs = _chosen(found.runs, arguments)
-    report = make_report(
-        runs,
+    return make_report(
+        _chosen(found.runs, arguments),
         unfinished=found.unfinished,
         metrics=arguments.metrics,
         baseline=arguments.baseline,
         mean=arguments.mean,
         allow=arguments.allow,
         published=chosen(arguments.published),
+        rename=arguments.rename,
+        marks=arguments.marks,
     )
-    sys.stdout.write(written(report, arguments.format))
-    _write_files(report, arguments)
 
 
 def _chosen(runs: "Sequence[Run]", arguments: ReportArguments) -> "list[Run]":

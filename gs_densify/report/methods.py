@@ -6,7 +6,7 @@ which runs of one strategy on one scene differ: variants of options are methods 
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,16 +60,20 @@ class Method:
         return sorted({code_of(run) for run in self.runs})
 
 
-def methods_of(runs: Sequence[Run], *, allow: Collection[str] = ()) -> list[Method]:
+def methods_of(
+    runs: Sequence[Run], *, allow: Collection[str] = (), rename: Sequence[str] = ()
+) -> list[Method]:
     """Returns the methods in runs, in the order in which they come first.
 
     Args:
         runs: with one protocol and the same data on each scene.
         allow: `code`, where seeds that different code has made are to be one method's.
+        rename: labels to show in place of those that are found, each as `FOUND=SHOWN`.
 
     Raises:
         ResultError: where runs of one method and scene differ in more than the seed, or one is
-            there twice; the text names them and what differs.
+            there twice; the text names them and what differs. Also for a label in `rename` that
+            there is not.
     """
     groups: dict[tuple[str | None, str | None], list[Run]] = defaultdict(list)
     for run in runs:
@@ -79,6 +83,7 @@ def methods_of(runs: Sequence[Run], *, allow: Collection[str] = ()) -> list[Meth
         for (strategy, label), own in groups.items()
         for label, members, options in _variants(strategy, label, own)
     ]
+    methods = _renamed(methods, rename)
     _check_labels(methods)
     for method in methods:
         _check_seeds(method, "code" in allow)
@@ -219,6 +224,21 @@ def _label(base: str, values: Mapping[str, Any]) -> str:
         if not (name in _OF_A_PRESET and value is None)
     ]
     return f"{base} ({', '.join(parts)})" if parts else base
+
+
+def _renamed(methods: Sequence[Method], pairs: Sequence[str]) -> list[Method]:
+    labels = {method.label: method.label for method in methods}
+    for pair in pairs:
+        # Labels have equals signs of their own: the first part is the longest that is a label.
+        found = [label for label in labels if pair.startswith(f"{label}=")]
+        shown = pair[len(max(found, key=len)) + 1 :].strip() if found else ""
+        if not shown:
+            known = ", ".join(f"'{label}'" for label in labels)
+            raise ResultError(
+                f"has '{pair}'", expected=f"LABEL=NEW with one of {known}", option="rename"
+            )
+        labels[max(found, key=len)] = shown
+    return [replace(method, label=labels[method.label]) for method in methods]
 
 
 def _check_labels(methods: Sequence[Method]) -> None:

@@ -1,17 +1,25 @@
 """The record of a study: a folder with its configuration, its environment, and a file a run."""
 
 import re
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from gs_densify.errors import ResultError
 from gs_densify.report.methods import code_of
 from gs_densify.report.report import Report
 from gs_densify.report.runs import Run
-from gs_densify.results.files import save_json
-from gs_densify.results.record import SUFFIX, RunRecord, save_record, without_places
+from gs_densify.results.files import load_json, save_json
+from gs_densify.results.record import (
+    SUFFIX,
+    RunRecord,
+    save_record,
+    without_place_flags,
+    without_places,
+)
 
 STUDY_FILES = ("study.yml", "study.json")
 """What gs-bench leaves in a study's folder."""
@@ -42,9 +50,9 @@ def save_records(folder: Path, report: Report, places: Sequence[Path]) -> list[P
     for name, record in records.items():
         save_record(folder / f"{name}{SUFFIX}", record)
     for study in studies:
-        for file in STUDY_FILES:
-            if (study / file).is_file():
-                shutil.copyfile(study / file, folder / file)
+        shutil.copyfile(study / STUDY_FILES[0], folder / STUDY_FILES[0])
+        if (study / STUDY_FILES[1]).is_file():
+            save_json(folder / STUDY_FILES[1], _nameless(load_json(study / STUDY_FILES[1])))
     runs = list(named.values())
     save_json(
         folder / ENVIRONMENT,
@@ -55,6 +63,19 @@ def save_records(folder: Path, report: Report, places: Sequence[Path]) -> list[P
         },
     )
     return [folder / f"{name}{SUFFIX}" for name in named]
+
+
+def _nameless(study: Any) -> Any:
+    """Returns what gs-bench wrote of a study, without what names a machine or its folders."""
+    if isinstance(study, dict):
+        return {
+            name: shlex.join(without_place_flags(shlex.split(value)))
+            if name == "command" and isinstance(value, str)
+            else _nameless(value)
+            for name, value in study.items()
+            if name != "uuid"
+        }
+    return [_nameless(item) for item in study] if isinstance(study, list) else study
 
 
 def _record(run: Run) -> RunRecord:

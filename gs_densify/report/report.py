@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from gs_densify.errors import ResultError
 from gs_densify.report.differences import OptionDifference, differences_between
+from gs_densify.report.marks import MarksTable, marks_tables
 from gs_densify.report.methods import Method, differing_code, methods_of
 from gs_densify.report.published import Published
 from gs_densify.report.quantities import Quantity, quantities_of
@@ -76,6 +77,8 @@ class Report:
     notes: list[str]
     """What a reader has to know to call the comparison fair."""
     unfinished: list[Unfinished] = field(default_factory=list)
+    marks: list[MarksTable] = field(default_factory=list)
+    """By scene; empty where no marks were asked for."""
 
     @property
     def scenes(self) -> list[str]:
@@ -92,6 +95,8 @@ def make_report(
     mean: str | None = None,
     allow: Collection[str] = (),
     published: Sequence[Published] = (),
+    rename: Sequence[str] = (),
+    marks: Sequence[float] = (),
 ) -> Report:
     """Returns the report on runs.
 
@@ -104,6 +109,8 @@ def make_report(
             the scenes are those of a named mean, it and those of fewer of them, else `mean`.
         allow: some of `ALLOWANCES`.
         published: rows of others, for the tables whose scenes they are of.
+        rename: labels to show in place of those that are found, each as `FOUND=SHOWN`.
+        marks: PSNRs; how long a method trains until it passes them is found.
 
     Raises:
         ResultError: where runs do not belong together; the text names them and what differs.
@@ -113,7 +120,7 @@ def make_report(
             "no finished run to report on", action="wait for one, or name other folders"
         )
     notes = _check_alike(runs, allow)
-    methods = methods_of(runs, allow=allow)
+    methods = methods_of(runs, allow=allow, rename=rename)
     base = _baseline(methods, baseline)
     quantities = quantities_of(runs, metrics)
     scenes = sorted({run.scene for run in runs})
@@ -133,6 +140,7 @@ def make_report(
         differences=differences_between(methods),
         notes=[*notes, *_notes(methods, scenes, means)],
         unfinished=list(unfinished),
+        marks=marks_tables(methods, scenes, marks),
     )
 
 

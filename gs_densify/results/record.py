@@ -151,7 +151,7 @@ def without_places(results: Results) -> Results:
         config=_placeless(results.config),
         strategy=StrategyRecord(name=_last(strategy.name), options=_placeless(strategy.options)),
         unavailable={name: _last(reason) for name, reason in results.unavailable.items()},
-        command=_without_flags(results.command),
+        command=without_place_flags(results.command),
     )
 
 
@@ -167,7 +167,10 @@ def _last(text: str) -> str:
     return str(PurePath(text).name) if PurePath(text).is_absolute() else _FOLDERS.sub("", text)
 
 
-def _without_flags(command: Sequence[str]) -> list[str]:
+def without_place_flags(command: Sequence[str]) -> list[str]:
+    """Returns a command line without the options that name folders, and of other absolute paths the
+    last part.
+    """
     kept, skip = [], False
     for word in command:
         flag, equals, value = word.partition("=")

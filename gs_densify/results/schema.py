@@ -21,6 +21,9 @@ STANDARD_METRICS = ("psnr", "psnr_float", "ssim", "lpips_alex", "lpips_vgg", "lp
 quantises it and as it left the rasteriser; SSIM; LPIPS of AlexNet and VGG-16 with inputs in
 [-1, 1], and of VGG-16 with inputs left in [0, 1]. The protocol describes all others."""
 
+COST_NAMES = ("num_gaussians", "train_seconds", "device_memory")
+"""What tables show beside metrics, under names that no metric may have."""
+
 
 COST_NAMES = ("num_gaussians", "train_seconds", "device_memory")
 """What tables show beside metrics: no metric may be called so."""

@@ -1,6 +1,5 @@
 """Coverage and model statistics against constructions whose answers are known."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,9 @@ from scipy.spatial.transform import Rotation
 from gs_densify.capture.coverage import Coverage, coverage_of, geometry_of
 from gs_densify.capture.memory import gpu_memory
 from gs_densify.capture.model import CaptureModel, ModelImage, read_capture_model
+from gs_densify.results.record import load_record
 
-RECORDS = Path(__file__).parents[2] / "benchmarks" / "records"
+RECORDS = Path(__file__).parents[2] / "benchmarks/records/bonsai_30k"
 MODELS = sorted(set(pycolmap.CameraModelId.__members__) - {"INVALID"})
 
 
@@ -148,11 +148,11 @@ def test_expected_memory_is_near_what_was_measured() -> None:
     """docs/capture.md says how near."""
     expected = {"adaptive": (0.98, 1.02), "default": (1.0, 1.2)}
     for strategy, (least, most) in expected.items():
-        path = RECORDS / f"bonsai800_{strategy}_30k_h100" / "results.json"
-        results = json.loads(path.read_text())
-        sizes = [(800, 533)] * results["protocol"]["n_train"]
-        found = gpu_memory(sizes, results["counts"]["peak"], 16 * 2**30)
-        ratio = found.total / results["peak_memory"]["device"]
+        results = load_record(RECORDS / f"{strategy}_30k.run.json").results
+        sizes = [(800, 533)] * results.protocol.n_train
+        found = gpu_memory(sizes, results.counts.peak, 16 * 2**30)
+        assert results.peak_memory.device is not None
+        ratio = found.total / results.peak_memory.device
         assert least < ratio < most, strategy
 
 

@@ -15,7 +15,15 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.errors import BackendError, ConfigError, ResultError, SceneError
 from gs_densify.model.files.ply import load_ply, save_ply
 from gs_densify.model.transform import transform_splats
-from gs_densify.results import Scores, load_evaluation, load_json, load_per_view, load_results
+from gs_densify.results import (
+    Scores,
+    load_evaluation,
+    load_json,
+    load_per_view,
+    load_results,
+    save_json,
+)
+from gs_densify.results.record import load_record
 from gs_densify.runs.loaded_scene import find_scene, near_plane_of
 from gs_densify.viewer.model import open_model
 
@@ -415,19 +423,22 @@ def test_a_ply_of_another_trainer_is_scored(tiny: Path, finished_run: Path, tmp_
     )
 
 
-RECORDS = [
-    Path(__file__).parents[2] / f"benchmarks/records/bonsai800_{name}_h100"
-    for name in ("adaptive_30k", "default_30k_near001_first")
-]
-
-
-def test_recorded_runs_are_compared(tmp_path: Path) -> None:
-    """Files of schema versions 2 and 1, through the command."""
-    assert [load_json(path / "results.json")["schema_version"] for path in RECORDS] == [2, 1]
-    done = run("gs-eval", "--compare", *RECORDS, "--out", "c", cwd=tmp_path)
+def test_a_run_of_the_first_release_is_compared_with_a_later_one(tmp_path: Path) -> None:
+    first = Path(__file__).parents[1] / "results/version_1"
+    record = load_record(
+        Path(__file__).parents[2] / "benchmarks/records/bonsai_30k/adaptive_30k.run.json"
+    )
+    save_json(tmp_path / "later/results.json", record.results)
+    save_json(tmp_path / "later/per_view.json", record.per_view())
+    assert load_json(first / "results.json")["schema_version"] == 1
+    done = run("gs-eval", "--compare", first, tmp_path / "later", "--out", "c", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(json.loads((tmp_path / "c/comparison.json").read_text())["views"]) == 37
+    comparison = json.loads((tmp_path / "c/comparison.json").read_text())
+    assert len(comparison["views"]) == 37
     assert "0 difference pictures" in done.stdout
+    before = load_results(first / "results.json").scores["psnr"]
+    assert before is not None and record.results.scores["psnr"] is not None
+    assert comparison["difference"]["psnr"] == record.results.scores["psnr"] - before
 
 
 def test_averaging_names_the_command_that_does_it(finished_run: Path, tmp_path: Path) -> None:

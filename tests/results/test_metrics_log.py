@@ -117,14 +117,10 @@ def test_a_term_has_no_name_of_another_figure_and_is_a_number(tmp_path: Path) ->
         read_metrics(path)
 
 
-RECORDS = Path(__file__).resolve().parents[2] / "benchmarks" / "records"
-
-
-@pytest.mark.parametrize("record", ["bonsai800_adaptive_30k_first_h100", "bonsai800_mcmc_7k_h100"])
-def test_a_recorded_time_line_is_read_and_written_to_the_same_bytes(
-    record: str, tmp_path: Path
+def test_a_time_line_of_the_first_release_is_read_and_written_to_the_same_bytes(
+    tmp_path: Path,
 ) -> None:
-    source = RECORDS / record / "metrics.jsonl"
+    source = Path(__file__).with_name("version_1") / "metrics.jsonl"
     with MetricsLog(tmp_path / "m.jsonl") as log:
         for each in read_metrics(source):
             log.append(each)

@@ -1,9 +1,11 @@
 """The pages of the strategies are what their sources say, and tables what the records say."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+RECORDS = DOCS.parent / "benchmarks" / "records"
 
 
 def _maker(name: str = "make_strategies"):
@@ -38,5 +40,16 @@ def test_tables_of_measured_figures_are_those_of_the_records() -> None:
     for page in maker.PAGES:
         text = page.read_text("utf-8")
         assert maker.filled(page) == text, f"{page.name}: run python docs/make_tables.py"
-        tables += text.count("<!-- end of records -->")
-    assert tables >= 3
+        tables += text.count("<!-- end of report -->")
+    assert tables >= 6
+
+
+def test_every_link_to_a_record_leads_to_it() -> None:
+    pages = [*DOCS.glob("*.md"), DOCS.parent / "README.md", *RECORDS.rglob("README.md")]
+    links = 0
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#]*)\)", page.read_text("utf-8")):
+            if "records" in link or page.is_relative_to(RECORDS):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+                links += 1
+    assert links > 20

@@ -2,7 +2,9 @@
 
 import csv
 import io
+from collections.abc import Iterator
 
+from gs_densify.report.marks import MarksTable
 from gs_densify.report.report import Report
 
 COLUMNS = (
@@ -29,4 +31,16 @@ def write(report: Report) -> str:
                 base = None if d is None else report.baseline
                 values = [table.name, row.label, one.name, one.unit, spread.mean, spread.std]
                 writer.writerow([*values, seeds, cell.rank, base, *difference, source])
+    for marked in report.marks:
+        writer.writerows(_marks(marked))
     return file.getvalue()
+
+
+def _marks(table: MarksTable) -> Iterator[list[str | float | None]]:
+    for row in table.rows:
+        for mark, found in zip(table.marks, row.seconds, strict=True):
+            if found.mean is not None:
+                name = f"seconds_to_psnr_{mark:g}"
+                values: list[str | float | None] = [table.name, row.label, name, "s"]
+                values += [found.mean, found.std, found.n]
+                yield [*values, *[None] * (len(COLUMNS) - len(values))]

@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from gs_densify.report.marks import MarksTable
 from gs_densify.report.quantities import Quantity
 from gs_densify.report.report import Cell, Report, Row, Table
+from gs_densify.report.statistics import Spread
 from gs_densify.results.encode import encode
 
 
@@ -102,6 +104,24 @@ def name_of(row: Row) -> str:
     return f"{label} [published]" if row.published is not None else label
 
 
+def marks_cells(table: MarksTable) -> tuple[list[str], list[list[str]]]:
+    """Returns header and rows of the seconds until marks were passed, `-` where they were not."""
+    header = ["seconds until", *(f"{mark:g} dB" for mark in table.marks), "seeds"]
+    rows = [[one.label, *map(_seconds, one.seconds), str(one.num_seeds)] for one in table.rows]
+    return header, rows
+
+
+def _seconds(spread: Spread) -> str:
+    if spread.mean is None:
+        return "-"
+    return f"{spread.mean:,.1f}" + ("" if spread.std is None else f" ± {spread.std:,.1f}")
+
+
+def marks_title(table: MarksTable) -> str:
+    """Returns what stands above a table of marks."""
+    return f"{table.name}: training until a PSNR"
+
+
 def footnotes(report: Report) -> Iterator[str]:
     """Yields what stands under the tables, a line each."""
     yield from (" ".join(line.split()) for line in _footnotes(report))
@@ -115,6 +135,17 @@ def _footnotes(report: Report) -> Iterator[str]:
             f"differences are from {report.baseline}: paired over the views of a scene, or over"
             " scenes; p: Student's t test of the pairs, two-sided; what seeds do is in ±"
         )
+    if report.marks:
+        yield (
+            "a PSNR is passed at the first evaluation that has it; seconds are of training alone,"
+            " without evaluations; -: not every seed came so far"
+        )
+    yield from (
+        f"{row.label} on {table.name}: seeds were evaluated after different steps"
+        for table in report.marks
+        for row in table.rows
+        if not row.is_evaluated_alike
+    )
     yield from report.notes
     for one in report.differences:
         yield f"{one.name}: {values_text(one.values)}"

@@ -25,6 +25,7 @@ def write(report: Report) -> str:
         ],
         "methods": [_method(method) for method in report.methods],
         "tables": encode(report.tables),
+        "marks": encode(report.marks),
         "differences": encode(report.differences),
         "notes": report.notes,
         "unfinished": [{"path": str(run.path), "step": run.step} for run in report.unfinished],

@@ -4,6 +4,7 @@ The preamble needs `\usepackage{booktabs}`; each table is a `tabular` in a `tabl
 """
 
 from gs_densify.report.formats import grid
+from gs_densify.report.marks import MarksTable
 from gs_densify.report.report import Report, Table
 
 _ESCAPES = {
@@ -25,7 +26,9 @@ def write(report: Report) -> str:
     marks = grid.marks(report, "bold:", "underlined:", "~ behind a difference:")
     notes = "\n".join(f"% {line}" for line in (marks, *grid.footnotes(report)))
     head = "% needs \\usepackage{booktabs}"
-    return "\n".join([head, *(_table(report, table) for table in report.tables), notes]) + "\n"
+    tables = [_table(report, table) for table in report.tables]
+    tables += [_marks_table(table) for table in report.marks]
+    return "\n".join([head, *tables, notes]) + "\n"
 
 
 def escaped(text: str) -> str:
@@ -50,11 +53,20 @@ def _table(report: Report, table: Table) -> str:
         ]
         for row in table.rows
     ]
+    return _tabular(grid.titled(table), header, rows)
+
+
+def _marks_table(table: MarksTable) -> str:
+    header, rows = grid.marks_cells(table)
+    return _tabular(grid.marks_title(table), header, [[escaped(c) for c in row] for row in rows])
+
+
+def _tabular(title: str, header: list[str], rows: list[list[str]]) -> str:
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escaped(grid.titled(table))}}}",
-        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        rf"\caption{{{escaped(title)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
         r"\toprule",
         _line(header),
         r"\midrule",

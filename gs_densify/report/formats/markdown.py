@@ -1,18 +1,22 @@
 """A report as Markdown: the best in bold, the second underlined with `<u>`."""
 
 from gs_densify.report.formats import grid
+from gs_densify.report.marks import MarksTable
 from gs_densify.report.report import Report, Table
 
 
 def write(report: Report) -> str:
     """Returns a section for each table, then notes as a list."""
-    parts = [
-        f"### {_escaped(grid.titled(table))}\n\n{table_text(report, table)}"
-        for table in report.tables
-    ]
-    notes = "\n".join(f"- {_escaped(line)}" for line in grid.footnotes(report))
     marks = grid.marks(report, "**bold**:", "<u>underlined</u>:", "~:")
-    return "\n".join([*parts, f"- {marks}", notes]) + "\n"
+    notes = "\n".join(f"- {_escaped(line)}" for line in grid.footnotes(report))
+    return f"{tables_text(report)}\n- {marks}\n{notes}\n"
+
+
+def tables_text(report: Report) -> str:
+    """Returns the tables, with a heading each."""
+    parts = {_escaped(grid.titled(table)): table_text(report, table) for table in report.tables}
+    parts |= {_escaped(grid.marks_title(table)): _marks_text(table) for table in report.marks}
+    return "\n".join(f"### {title}\n\n{text}" for title, text in parts.items())
 
 
 def table_text(report: Report, table: Table) -> str:
@@ -25,6 +29,12 @@ def table_text(report: Report, table: Table) -> str:
         seeds = str(len(row.seeds)) if row.seeds else "-"
         lines.append(_line([_escaped(grid.name_of(row)), *cells, seeds]))
     return "\n".join(lines) + "\n"
+
+
+def _marks_text(table: MarksTable) -> str:
+    header, rows = grid.marks_cells(table)
+    lines = [_line(header), _line(["---", *["---:"] * (len(header) - 1)])]
+    return "\n".join([*lines, *(_line([_escaped(n), *cells]) for n, *cells in rows)]) + "\n"
 
 
 def _cell(cell: grid.Shown) -> str:

@@ -11,6 +11,8 @@ _MARKS = {1: "*", 2: "+", None: " "}
 def write(report: Report) -> str:
     """Returns the tables, then what a reader has to know of them."""
     parts = ["\n".join(_table(report, table)) for table in report.tables]
+    for marked in report.marks:
+        parts.append("\n".join([grid.marks_title(marked), *aligned(*grid.marks_cells(marked))]))
     notes = [grid.marks(report, "*", "+", "~"), *grid.footnotes(report)]
     return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
 
