@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gs_densify.errors import ConfigError
+from gs_densify.runs.environment import RUNS_AT_A_TIME
 
 _FIELDS = "index,name,memory.total,uuid"
 _QUERY = ["nvidia-smi", f"--query-gpu={_FIELDS}", "--format=csv,noheader,nounits"]
@@ -98,7 +99,10 @@ def chosen_gpus(asked: tuple[str, ...] | None, present: list[Gpu]) -> list[Gpu]:
 def gpu_slots(gpus: list[Gpu], per_gpu: int) -> list[Slot]:
     """Returns the slots of GPUs: first one on each, then the second on each, and so on."""
     return [
-        Slot(f"GPU {gpu.number}", {"CUDA_VISIBLE_DEVICES": gpu.number})
+        Slot(
+            f"GPU {gpu.number}",
+            {"CUDA_VISIBLE_DEVICES": gpu.number, RUNS_AT_A_TIME: str(per_gpu)},
+        )
         for _ in range(per_gpu)
         for gpu in gpus
     ]
@@ -107,7 +111,7 @@ def gpu_slots(gpus: list[Gpu], per_gpu: int) -> list[Slot]:
 def cpu_slots(jobs: int) -> list[Slot]:
     """Returns the slots of processes on the CPU, which share its cores."""
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    environment = (
-        {"OMP_NUM_THREADS": threads} if jobs > 1 and "OMP_NUM_THREADS" not in os.environ else {}
-    )
+    environment = {RUNS_AT_A_TIME: str(jobs)}
+    if jobs > 1 and "OMP_NUM_THREADS" not in os.environ:
+        environment["OMP_NUM_THREADS"] = threads
     return [Slot("CPU", environment)] * jobs

@@ -481,10 +481,23 @@ def _hardware_notes(methods: Sequence[Method]) -> list[str]:
     machines = Counter(
         run.protocol.conditions.gpu or "the CPU" for method in methods for run in method.runs
     )
-    if len(machines) < 2:
-        return [f"trained on {next(iter(machines))}"]
     found = ", ".join(f"{name} ({count} runs)" for name, count in sorted(machines.items()))
-    return [f"NOT ONE MACHINE, so times differ for that alone: {found}"]
+    notes = [f"NOT ONE MACHINE, so times differ for that alone: {found}"]
+    if len(machines) < 2:
+        notes = [f"trained on {next(iter(machines))}"]
+    together = {
+        method.label: most
+        for method in methods
+        if (most := max(_runs_at_a_time(run) for run in method.runs)) > 1
+    }
+    if together:
+        listed = ", ".join(f"{label}: {most}" for label, most in together.items())
+        notes.append(f"NOT ALONE, so times say little: runs at a time on one device: {listed}")
+    return notes
+
+
+def _runs_at_a_time(run: Run) -> int:
+    return 1 if run.results is None else run.results.hardware.runs_at_a_time
 
 
 _OFF_BUDGET = 0.01

@@ -121,6 +121,8 @@ class Hardware:
     gpu: str | None
     cpu_count: int
     platform: str
+    runs_at_a_time: int = 1
+    """Runs that a study trained on this device at a time: above 1 they slowed each other."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,9 @@ from gs_densify.results import CodeRecord, Conditions, Hardware, PeakMemory
 from gs_densify.source import commit, package_digest
 from gs_densify.strategies.source import strategy_digest
 
+RUNS_AT_A_TIME = "GS_RUNS_AT_A_TIME"
+"""Environment variable in which gs-bench says how many cells it trains on a device at a time."""
+
 _PACKAGES = ("torch", "gsplat", "pycolmap", "torchmetrics", "numpy", "imageio", "pillow")
 
 
@@ -45,11 +48,13 @@ def versions() -> dict[str, str | None]:
 def hardware(device: torch.device) -> Hardware:
     """Returns the machine, without its name."""
     is_gpu = device.type == "cuda"
+    at_a_time = os.environ.get(RUNS_AT_A_TIME, "1")
     return Hardware(
         device=str(device),
         gpu=torch.cuda.get_device_name(device) if is_gpu else None,
         cpu_count=os.cpu_count() or 1,
         platform=f"{platform.system()} {platform.machine()}",
+        runs_at_a_time=int(at_a_time) if at_a_time.isdecimal() else 1,
     )
 
 

@@ -9,6 +9,7 @@ from gs_densify.bench.progress import Progress, read_progress
 from gs_densify.bench.run import last_line
 from gs_densify.bench.slots import Gpu, chosen_gpus, cpu_slots, find_gpus, gpu_slots
 from gs_densify.errors import ConfigError
+from gs_densify.runs.environment import RUNS_AT_A_TIME
 
 GPUS = [Gpu(str(number), "A100", 2**30) for number in range(2)]
 SMI = """#!/bin/sh
@@ -27,8 +28,8 @@ def test_cells_begin_where_room_is_first() -> None:
 def test_a_cell_sees_its_gpu_alone() -> None:
     slots = gpu_slots(GPUS, 2)
     assert [one.place for one in slots] == ["GPU 0", "GPU 1", "GPU 0", "GPU 1"]
-    assert slots[1].environment == {"CUDA_VISIBLE_DEVICES": "1"}
-    assert len(cpu_slots(3)) == 3
+    assert slots[1].environment == {"CUDA_VISIBLE_DEVICES": "1", RUNS_AT_A_TIME: "2"}
+    assert [one.environment[RUNS_AT_A_TIME] for one in cpu_slots(3)] == ["3"] * 3
 
 
 def test_gpus_are_chosen_among_those_present() -> None:

@@ -185,6 +185,8 @@ def test_cells_are_jobs_of_submitit(executor: str, tmp_path: Path) -> None:
     assert "1 of 2 cells done" in done.stdout
     assert state(tmp_path, "plain")["attempts"][0]["executor"] == executor
     assert results(tmp_path, "plain")["steps"] == 20
+    together = results(tmp_path, "plain")["hardware"]["runs_at_a_time"]
+    assert together == (2 if executor == "submitit-local" else 1)
     assert state(tmp_path, "fails")["attempts"][0]["exit_code"] == 3
 
 

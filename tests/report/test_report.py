@@ -15,7 +15,7 @@ from gs_densify.report.formats.grid import footnotes
 from gs_densify.report.published import BUILTIN, Published, chosen, known
 from gs_densify.report.report import make_report
 from gs_densify.report.runs import load_run
-from gs_densify.results import LpipsRecord
+from gs_densify.results import Hardware, LpipsRecord
 from gs_densify.results.protocol import MetricRecord
 
 
@@ -312,6 +312,21 @@ def test_machines_are_named(tmp_path: Path) -> None:
     made(tmp_path, seed=2)
     assert (
         "NOT ONE MACHINE, so times differ for that alone: H100 (2 runs), the CPU (1 runs)"
+        in report_on(tmp_path).notes
+    )
+
+
+def test_runs_that_shared_a_device_are_named(tmp_path: Path) -> None:
+    alone, shared = (
+        Hardware(device="cuda:0", gpu="H100", cpu_count=2, platform="Linux", runs_at_a_time=number)
+        for number in (1, 2)
+    )
+    made(tmp_path, strategy="a", changed={"hardware": alone})
+    assert not any("NOT ALONE" in note for note in report_on(tmp_path).notes)
+    made(tmp_path, strategy="b", changed={"hardware": shared})
+    made(tmp_path, strategy="b", seed=1, changed={"hardware": alone})
+    assert (
+        "NOT ALONE, so times say little: runs at a time on one device: b: 2"
         in report_on(tmp_path).notes
     )
 
