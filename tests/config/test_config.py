@@ -263,6 +263,7 @@ def test_overrides_by_dotted_name_refuse_unknown_options() -> None:
 
 def test_the_configuration_files_of_the_repository_load() -> None:
     files = sorted((REPOSITORY / "configs").rglob("*.yml"))
+    files = [path for path in files if path.parent.name != "studies"]  # gs-bench reads those
     assert len(files) >= 10
     for path in files:
         config = parse_train_arguments(["--config", str(path)])
