@@ -1,0 +1,37 @@
+"""Cameras within centimetres of one place: their radius says nothing of the subject's size."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import run
+
+from gs_densify.scene.formats.tiny import make as tiny
+
+RADIUS = 0.1  # metres; the subject is 2.5 m away
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny room from 24 places around one."""
+    turn = 2 * np.pi * np.arange(24) / 24
+    around = np.stack([-0.4 * np.cos(turn), np.cos(turn), np.sin(turn)], axis=1)
+    centers = np.array([2.3, -0.9, 1.25]) + RADIUS * around
+    target = np.array([0.1, 0.0, 0.4])
+    poses = np.stack([tiny._look_at(center, target) for center in centers])
+    monkeypatch.setattr(tiny, "tiny_poses", lambda: poses)
+    tiny.make_tiny(tmp_path / "scene")
+    return tmp_path / "scene"
+
+
+def test_adaptive_keeps_the_scene(scene: Path, tmp_path: Path) -> None:
+    """It used to prune what is larger than half the cameras' radius: all that there was."""
+    flags = "--steps 60 --max-gaussians 1500 --evaluation.lpips --device cpu".split()
+    found = {}
+    for name, limit in (("now", []), ("before", ["--strategy.prune-scale3d", 0.5])):
+        done = run("gs-train", "--scene", scene, "--out", name, *flags, *limit, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found[name] = json.loads((tmp_path / name / "results.json").read_text())
+    assert found["now"]["counts"]["final"] > found["now"]["counts"]["initial"] == 480
+    assert found["now"]["scores"]["psnr"] > found["before"]["scores"]["psnr"] + 3
