@@ -1,6 +1,6 @@
 """Scores as text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from gs_densify.evaluation.metrics import BUILTIN
 from gs_densify.evaluation.scoring import NOT_ASKED
@@ -40,6 +40,8 @@ def wall_time_text(wall_time: WallTime) -> str:
 
 def comparison_text(comparison: Comparison) -> str:
     """Returns a table of the views, and the means; each difference is second minus first."""
+    from gs_densify.report.formats.text import aligned  # gs-train has no use for it
+
     both = comparison.first.protocol.metrics | comparison.second.protocol.metrics
     columns = {
         name: metric
@@ -59,7 +61,7 @@ def comparison_text(comparison: Comparison) -> str:
         for label, side in (("first", comparison.first), ("second", comparison.second))
     ]
     forced = [f"NOT SCORED ALIKE: {one}" for one in comparison.protocol_differences]
-    return "\n".join([*sides, *forced, *_table(header, rows)])
+    return "\n".join([*sides, *forced, *aligned(header, rows)])
 
 
 def _difference_cells(
@@ -70,15 +72,3 @@ def _difference_cells(
         cells += [metric.text(one.get(name)) for one in (first, second)]
         cells.append(metric.text(difference.get(name), sign="+"))
     return cells
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Returns left-aligned names, right-aligned numbers."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (header, *rows)
-    ]
