@@ -1,5 +1,6 @@
 """How long methods train until held-out views are as good as given marks."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,8 +40,12 @@ def marks_tables(
     """Returns a table for each scene; none without marks.
 
     Raises:
-        ResultError: for a model of which times are not known, since only its scores are there.
+        ResultError: for a model of which times are not known, since only its scores are there, and
+            for a mark that is infinite or NaN.
     """
+    for mark in marks:
+        if not math.isfinite(mark):
+            raise ResultError(f"has {mark}", expected="finite PSNRs in dB", option="marks")
     ordered = sorted(set(marks))
     if not ordered:
         return []

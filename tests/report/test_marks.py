@@ -57,6 +57,8 @@ def test_marks_are_the_first_evaluations_that_have_them(tmp_path: Path) -> None:
     uneven = make_report([runs[0], made(tmp_path, seed=2, passed={1.0: 20.0})], marks=[20]).marks
     assert not uneven[0].rows[0].is_evaluated_alike
     assert make_report(runs).marks == []
+    for mark in (float("nan"), float("inf")):
+        assert refusal(runs, marks=[25, mark]) == f"--marks has {mark}; finite PSNRs in dB"
 
 
 @pytest.mark.parametrize("record", sorted(RECORDS.glob("*/*.run.json")), ids=lambda p: p.name)
