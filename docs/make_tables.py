@@ -7,7 +7,7 @@ What stands between `<!-- report RECORD... [--flags] -->` and `<!-- end of repor
 benchmarks/records, and a line with links to the records. With `--no-notes` it is the tables alone.
 What stands between `<!-- options FILE -->` and `<!-- end of options -->` has a row for each name in
 the lines of benchmarks/records/lines/FILE: the mean over its seeds, and how far it is from the
-first row over the seeds that both have.
+first row over the seeds that both have; and a link to the file.
 """
 
 import dataclasses
@@ -47,8 +47,13 @@ def report(flags: str, page: Path) -> str:
     text = markdown.tables_text(found) if _NO_NOTES in words else markdown.write(found)
     if len(found.tables) == 1 and not found.marks:
         text = text.split("\n\n", 1)[1]  # without the heading: the page says what it is
-    links = (f"[{run}]({os.path.relpath(RECORDS / run, page.parent)})" for run in given.runs)
-    return f"{text}\nRecords: {', '.join(links)}.\n"
+    return f"{text}\n{links([str(run) for run in given.runs], page)}"
+
+
+def links(names: list[str], page: Path) -> str:
+    """The line that leads from a page to records."""
+    made = (f"[{name}]({os.path.relpath(RECORDS / name, page.parent)})" for name in names)
+    return f"Records: {', '.join(made)}.\n"
 
 
 def option_rows(file: str) -> str:
@@ -91,7 +96,9 @@ def filled(page: Path) -> str:
     """The text of a page with its tables made anew."""
 
     def options(match: re.Match[str]) -> str:
-        return match[1] + OPTIONS_HEAD + option_rows(match[2].strip()) + match[3]
+        file = match[2].strip()
+        link = links([f"{LINES.name}/{file}"], page)
+        return f"{match[1]}{OPTIONS_HEAD}{option_rows(file)}\n{link}{match[3]}"
 
     def reports(match: re.Match[str]) -> str:
         return f"{match[1]}\n{report(match[2], page)}{match[3]}"

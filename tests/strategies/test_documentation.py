@@ -41,7 +41,15 @@ def test_tables_of_measured_figures_are_those_of_the_records() -> None:
         text = page.read_text("utf-8")
         assert maker.filled(page) == text, f"{page.name}: run python docs/make_tables.py"
         tables += text.count("<!-- end of report -->")
+        for file in re.findall(r"<!-- options (\S+) -->", text):
+            assert f"/lines/{file})" in text, f"{page.name}: {file} without a link"
     assert tables >= 6
+
+
+def test_every_folder_of_records_is_explained() -> None:
+    text = (RECORDS / "README.md").read_text("utf-8")
+    for folder in filter(Path.is_dir, RECORDS.iterdir()):
+        assert f"]({folder.name})" in text, folder.name
 
 
 def test_every_link_to_a_record_leads_to_it() -> None:
