@@ -5,7 +5,7 @@ It is plain data, which `formats/`, `plots/` and `page/` show.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gs_densify.errors import ResultError
 from gs_densify.report.differences import OptionDifference, differences_between
@@ -275,13 +275,14 @@ def _mean_table(
     base: Method | None,
 ) -> Table:
     rows = []
+    of_base = None if base is None else _of_mean(base, scenes)[1]
     for method in methods:
         seeds, by_scene = _of_mean(method, scenes)
         cells = {}
         for one in quantities:
             difference = None
-            if base is not None and base is not method and one.is_score:
-                difference = _over_scenes(one, by_scene, _of_mean(base, scenes)[1])
+            if of_base is not None and base is not method and one.is_score:
+                difference = _over_scenes(one, by_scene, of_base)
             cells[one.name] = Cell(spread=_mean_spread(one, by_scene, seeds), difference=difference)
         rows.append(Row(label=method.label, cells=cells, seeds=seeds))
     return Table(name=name, scenes=scenes, rows=rows, is_mean=True)
@@ -350,24 +351,19 @@ def _ranked(table: Table, quantities: Sequence[Quantity]) -> Table:
     """Returns the table with its best and second best scores marked, best method first."""
     ranks = {one.name: _ranks(table.rows, one) for one in quantities if one.is_score}
     rows = [
-        Row(
-            label=row.label,
+        replace(
+            row,
             cells={
-                name: Cell(
-                    spread=cell.spread,
-                    rank=ranks[name].get(row.label) if name in ranks else None,
-                    difference=cell.difference,
-                )
+                name: replace(cell, rank=ranks[name].get(row.label)) if name in ranks else cell
                 for name, cell in row.cells.items()
             },
-            seeds=row.seeds,
         )
         for row in table.rows
     ]
     first = next((one for one in quantities if one.is_score), None)
     if first is not None:
         rows.sort(key=lambda row: _key(row.cells[first.name], first))
-    return Table(name=table.name, scenes=table.scenes, rows=rows, is_mean=table.is_mean)
+    return replace(table, rows=rows)
 
 
 def _key(cell: Cell, quantity: Quantity) -> tuple[bool, float]:
@@ -405,9 +401,7 @@ def _with_published(table: Table, published: Sequence[Published]) -> Table:
         }
         if cells:
             rows.append(Row(label=one.method, cells=cells, seeds=[], published=one))
-    return Table(
-        name=table.name, scenes=table.scenes, rows=[*table.rows, *rows], is_mean=table.is_mean
-    )
+    return replace(table, rows=[*table.rows, *rows])
 
 
 def _check_published(published: Sequence[Published], tables: Sequence[Table]) -> None:

@@ -17,12 +17,12 @@ from gs_densify.results import (
     Scores,
     ViewScores,
     load_evaluation,
-    load_per_view,
     load_results,
     read_metrics,
 )
-from gs_densify.results.names import CONFIG, EVALUATION, METRICS, PER_VIEW, RENDERS, RESULTS
+from gs_densify.results.names import CONFIG, EVALUATION, METRICS, RENDERS, RESULTS
 from gs_densify.results.record import SUFFIX, RecordFile
+from gs_densify.results.scored import is_scored, load_views
 
 SKIPPED = ("superseded", "compat", "checkpoints", RENDERS)
 """Folders that a search does not enter: what a study has set aside, and parts of a run."""
@@ -123,7 +123,7 @@ def find_runs(places: Sequence[Path]) -> Found:
             )
         for path in found:
             key = path.resolve()
-            if path.is_file() or _is_scored(path):
+            if path.is_file() or is_scored(path):
                 runs.setdefault(key, load_run(path))
             else:
                 unfinished.setdefault(key, Unfinished(path, _last_step(path / METRICS)))
@@ -144,7 +144,7 @@ def load_run(path: Path) -> Run:
         return _of_results(
             path,
             results,
-            lambda: _views_in(path, results.protocol.name, results.steps),
+            lambda: load_views(path, results.protocol.name, results.steps),
             lambda: read_metrics(path / METRICS),
         )
     return _of_evaluation(path)
@@ -176,7 +176,6 @@ def _of_results(
 
 def _of_evaluation(path: Path) -> Run:
     found = load_evaluation(path / EVALUATION)
-
     return Run(
         path=path,
         scene=found.scene,
@@ -190,20 +189,9 @@ def _of_evaluation(path: Path) -> Run:
         results=None,
         code=found.code,
         data=found.data,
-        read_views=lambda: _views_in(path, found.protocol.name, found.step),
+        read_views=lambda: load_views(path, found.protocol.name, found.step),
         read_timeline=list,
     )
-
-
-def _views_in(path: Path, name: str, step: int | None) -> list[ViewScores]:
-    per_view = load_per_view(path / PER_VIEW)
-    if per_view.protocol not in (None, name) or per_view.step != step:
-        raise ResultError(
-            f"{path}: {PER_VIEW} is of step {per_view.step} under protocol"
-            f" {per_view.protocol!r}, the scores beside it of step {step} under {name!r};"
-            " the files are not of one evaluation"
-        )
-    return per_view.views
 
 
 def _found_at(place: Path) -> Iterator[Path]:
@@ -211,7 +199,7 @@ def _found_at(place: Path) -> Iterator[Path]:
         raise ResultError(f"{place}: there is no such file or folder", action="name a run's folder")
     if place.is_file():
         yield place.parent if place.name in (RESULTS, EVALUATION) else place
-    elif _is_scored(place):
+    elif is_scored(place):
         yield place
     else:
         yield from _search(place)
@@ -227,10 +215,6 @@ def _search(folder: Path) -> Iterator[Path]:
     for path in entries:
         if path.is_dir() and path.name not in SKIPPED and not path.is_symlink():
             yield from _search(path)
-
-
-def _is_scored(path: Path) -> bool:
-    return any((path / name).is_file() for name in (RESULTS, EVALUATION))
 
 
 def _last_step(log: Path) -> int | None:

@@ -47,15 +47,29 @@ def load_scored(folder: Path) -> Scored:
             f"{folder}: holds no {RESULTS} or {EVALUATION}",
             action="give the folder of a finished run or of an evaluation",
         )
+    views = load_views(folder, common["protocol"].name, common["step"])
+    return Scored(folder=folder, views=views, **common)
+
+
+def load_views(folder: Path, protocol: str, step: int | None) -> list[ViewScores]:
+    """Reads the scores of single views that lie beside those of a model.
+
+    Args:
+        folder: of both.
+        protocol: name of the one under which the model was scored.
+        step: that the model had.
+
+    Raises:
+        ResultError: they are missing, damaged, or not of that evaluation.
+    """
     per_view = load_per_view(folder / PER_VIEW)
-    name = common["protocol"].name
-    if per_view.protocol not in (None, name) or per_view.step != common["step"]:
+    if per_view.protocol not in (None, protocol) or per_view.step != step:
         raise ResultError(
             f"{folder}: {PER_VIEW} is of step {per_view.step} under protocol"
-            f" {per_view.protocol!r}, the scores beside it of step {common['step']} under {name!r};"
+            f" {per_view.protocol!r}, the scores beside it of step {step} under {protocol!r};"
             " the files are not of one evaluation"
         )
-    return Scored(folder=folder, views=per_view.views, **common)
+    return per_view.views
 
 
 def _of_run(folder: Path) -> dict[str, Any]:
