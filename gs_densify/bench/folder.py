@@ -15,7 +15,7 @@ from gs_densify.bench.matrix import Cell
 from gs_densify.errors import ConfigError
 from gs_densify.results.names import RESULTS
 from gs_densify.runs.checkpoint_files import checkpoints
-from gs_densify.runs.layout import time_stamp
+from gs_densify.runs.layout import is_in_use, time_stamp
 
 STUDY = "study.yml"
 RECORD = "study.json"
@@ -77,17 +77,7 @@ class StudyFolder:
 
     def is_being_trained(self, cell: Cell) -> bool:
         """Returns whether a process holds the lock of a cell's run."""
-        try:
-            descriptor = os.open(self.run(cell), os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        return is_in_use(self.run(cell))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -43,6 +43,7 @@ __all__ = [
     "check_unfinished",
     "create_folder",
     "default_folder",
+    "is_in_use",
     "locked",
     "time_stamp",
     "with_kept_strategy_file",
@@ -82,6 +83,17 @@ def locked(run: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_in_use(run: Path) -> bool:
+    """Returns whether a process trains in a run's folder; not where there is no such folder."""
+    try:
+        with locked(run):
+            return False
+    except FileNotFoundError:
+        return False
+    except ConfigError:
+        return True
 
 
 def create_folder(out: Path | None, default: Path) -> Path:
