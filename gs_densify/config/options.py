@@ -90,6 +90,9 @@ class RenderOptions:
     and 2, each for as long as its share of their spectrum (DashGaussian, arXiv 2503.18402)."""
     sh_degree_every: int = 1000
     """Steps after which the used SH degree rises by one."""
+    dropout: float = 0.0
+    """Share of the Gaussians that the first step leaves out, drawn anew at each; it falls linearly
+    to none at the last one (after DropGaussian, arXiv 2504.00773)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,6 +312,7 @@ class TrainConfig:
             ("render.coarse-until", self.render.coarse_until, 0.0, 1.0),
             ("render.near-plane", _or_one(self.render.near_plane), tiny, 1e9),
             ("render.sh-degree-every", self.render.sh_degree_every, 1, _ANY),
+            ("render.dropout", self.render.dropout, 0.0, 0.9),
             ("data.test-every", self.data.test_every, 0, _ANY),
             ("data.image-budget", self.data.image_budget, 0.0, _ANY),
             ("data.workers", _or_one(self.data.workers), 1, 1024),

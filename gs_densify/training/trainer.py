@@ -23,7 +23,7 @@ from gs_densify.rendering.renderer import Renderer
 from gs_densify.results import MetricsRow
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import StepInfo
-from gs_densify.training import schedules
+from gs_densify.training import dropout, schedules
 from gs_densify.training.batches import Batch, BatchSampler, ViewStore
 from gs_densify.training.divergence import (
     OWN_TERM,
@@ -348,8 +348,9 @@ class Trainer:
         backgrounds = None
         if options.background == "random":
             backgrounds = torch.rand(len(batch.indices), 3, device=batch.images.device)
+        left_out = dropout.share_left_out(options.dropout, step, self.config.steps)
         return self.renderer(
-            self.splats,
+            dropout.without_some(self.splats, left_out),
             self.modules.cameras(batch.viewmats, batch.indices),
             batch.Ks,
             *batch.size,

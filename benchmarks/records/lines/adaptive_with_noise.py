@@ -1,6 +1,8 @@
 """adaptive with the noise of 3DGS-MCMC on its means: tried on sparse captures, and not kept."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
@@ -15,6 +17,13 @@ from gs_densify.strategies.ops import Optimizers, Params, State
 class CustomStrategy(AdaptiveStrategy):
     """adaptive, and noise on the means until a step."""
 
+    recipe: ClassVar[Mapping[str, Any]] = {
+        **AdaptiveStrategy.recipe,
+        "lr.opacities": 0.05,
+        "init.opacity": 0.1,
+        "init.scale": 1.0,
+        "render.dropout": 0.0,
+    }
     noise: float = 0.0
     """Noise of the means, as a factor of their learning rate; mcmc has 5e5."""
     noise_stop_iter: int = 15_000

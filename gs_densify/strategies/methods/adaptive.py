@@ -32,8 +32,8 @@ a little less well. Without a budget (`--strategy.max-gaussians 0`) growth follo
 curve ends with the window, after that refinement, at 0.997 of it.
 
 Built on: AbsGS (2404.10484) for absolute gradients; Improved-GS (2508.12313) for the root curve,
-the separating split, pruning after a reset, learning rates (all of them twice as high here) and
-multi-step updates; Taming-3DGS (2406.15643) for sampling to a budget; Revising Densification
+the separating split, pruning after a reset, learning rates (twice as high here, but for opacities)
+and multi-step updates; Taming-3DGS (2406.15643) for sampling to a budget; Revising Densification
 (2404.06109) for attribution and clone opacity; FastGS for agreement between views; LiteGS for
 decay in place of a reset.
 """
@@ -131,9 +131,12 @@ class AdaptiveStrategy(Strategy):
         "lr.means_final": 0.05,
         "lr.scales": 0.01,
         "lr.quats": 2e-3,
-        "lr.opacities": 0.05,
+        "lr.opacities": 0.025,
         "lr.sh0": 5e-3,
         "lr.shN": 5e-4,
+        "init.opacity": 0.5,
+        "init.scale": 0.3,
+        "render.dropout": 0.1,
     }
 
     def __post_init__(self) -> None:
