@@ -6,8 +6,8 @@ What stands between `<!-- report RECORD... [--flags] -->` and `<!-- end of repor
 `gs-report RECORD... --format markdown --flags` prints, RECORD being a folder or file of
 benchmarks/records, and a line with links to the records. With `--no-notes` it is the tables alone.
 What stands between `<!-- options FILE -->` and `<!-- end of options -->` has a row for each name in
-the lines of benchmarks/records/lines/FILE: the mean over its seeds, and how far it is from the
-first row over the seeds that both have; and a link to the file.
+the lines of benchmarks/records/lines/FILE: the mean over its seeds (and scenes, where lines name
+theirs), and how far it is from the first row over those that both have; and a link to the file.
 """
 
 import dataclasses
@@ -70,7 +70,7 @@ def option_rows(file: str) -> str:
 
 
 def _option_cells(name: str, runs: list[dict[str, Any]], base: list[dict[str, Any]]) -> list[str]:
-    pairs = [(run, other) for run in runs for other in base if run["seed"] == other["seed"]]
+    pairs = [(run, other) for run in runs for other in base if _place(run) == _place(other)]
 
     def cell(key: str, digits: int) -> str:
         if any(run[key] is None for run in [*runs, *base]):
@@ -83,13 +83,18 @@ def _option_cells(name: str, runs: list[dict[str, Any]], base: list[dict[str, An
 
     return [
         f"`{name}`",
-        ", ".join(str(run["seed"]) for run in runs),
+        ", ".join(dict.fromkeys(str(run["seed"]) for run in runs)),
         cell("psnr", 2),
         cell("ssim", 4),
         cell("lpips_alex", 4),
         f"{mean(run['num_gaussians'] for run in runs) / 1e6:.2f} M",
         f"{mean(run['train_seconds'] for run in runs):.1f} s",
     ]
+
+
+def _place(run: dict[str, Any]) -> tuple[str | None, int]:
+    """What two runs must share to be compared: the scene, where it is said, and the seed."""
+    return run.get("scene"), run["seed"]
 
 
 def filled(page: Path) -> str:

@@ -5,10 +5,7 @@ of the others by 1 / (1 - share). Here the share falls to none, so that the last
 that is scored, and opacities stay as they are: on our scenes the correction cost sharpness.
 """
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor
 
 from gs_densify.model.types import Splats
 
@@ -30,5 +27,4 @@ def without_some(splats: Splats, share: float) -> Splats:
         return splats
     logits = splats["opacities"]
     is_left_out = torch.rand(logits.shape, device=logits.device) < share
-    kept: Mapping[str, Tensor] = {"opacities": logits.masked_fill(is_left_out, _NONE)}
-    return {**splats, **kept}
+    return {**splats, "opacities": logits.masked_fill(is_left_out, _NONE)}
