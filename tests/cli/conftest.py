@@ -19,7 +19,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished_run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     done = run(
-        "gs-train", "--scene", tiny, "--out", "run", "--evaluation.steps", 20, *SMOKE, cwd=folder
+        *("gs-train", "--scene", tiny, "--out", "run", "--evaluation.steps", 20, *SMOKE),
+        *("--init.opacity", 0.1, "--init.scale", 1),  # covers the picture in so few steps
+        cwd=folder,
     )
     assert done.returncode == 0, done.stderr
     return folder / "run"
