@@ -3,7 +3,7 @@
 Precedence: defaults, then the strategy's recipe, then the scene's settings, then `--preset`, then
 `--protocol`, then a `--config` file, then flags; a file that takes back what a `--preset` or
 `--protocol` flag sets is refused. The resolved configuration reproduces the run; what is left open
-in it (None) the run finds by its scene and its steps, and its results say what that was.
+in it (None, auto) the run finds by its scene and its steps, and its results say what that was.
 """
 
 from dataclasses import dataclass, field
@@ -57,6 +57,9 @@ class LearningRates:
     """SH coefficients of degree 0."""
     shN: float = 2.5e-3 / 20
     """SH coefficients of higher degrees."""
+    others_final: float | Literal["auto"] = 1.0
+    """Share of all other rates that is left at the last step (exponential decay over the second
+    half of training); 1: they stay; auto: 1 up to 100 passes over the photos, 0.1 from 300 on."""
     weight_decay: float = 0.0
     """Decoupled weight decay; above 0 the optimisers are AdamW."""
     visible_only: bool = False
@@ -90,9 +93,10 @@ class RenderOptions:
     and 2, each for as long as its share of their spectrum (DashGaussian, arXiv 2503.18402)."""
     sh_degree_every: int = 1000
     """Steps after which the used SH degree rises by one."""
-    dropout: float = 0.0
+    dropout: float | Literal["auto"] = 0.0
     """Share of the Gaussians that the first step leaves out, drawn anew at each; it falls linearly
-    to none at the last one (after DropGaussian, arXiv 2504.00773)."""
+    to none at the last one (after DropGaussian, arXiv 2504.00773); auto: 0.1 up to 100 passes over
+    the photos, 0.2 from 300 on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,6 +299,7 @@ class TrainConfig:
         return [
             *rates,
             ("lr.means-final", self.lr.means_final, tiny, _ANY),
+            ("lr.others-final", _or_one(self.lr.others_final), tiny, 1.0),
             ("steps", self.steps, 1, _ANY),
             ("schedule-factor", _or_one(self.schedule_factor), tiny, _ANY),
             ("seed", self.seed, 0, 2**32 - 1),
@@ -312,7 +317,7 @@ class TrainConfig:
             ("render.coarse-until", self.render.coarse_until, 0.0, 1.0),
             ("render.near-plane", _or_one(self.render.near_plane), tiny, 1e9),
             ("render.sh-degree-every", self.render.sh_degree_every, 1, _ANY),
-            ("render.dropout", self.render.dropout, 0.0, 0.9),
+            ("render.dropout", _or(0.0, self.render.dropout), 0.0, 0.9),
             ("data.test-every", self.data.test_every, 0, _ANY),
             ("data.image-budget", self.data.image_budget, 0.0, _ANY),
             ("data.workers", _or_one(self.data.workers), 1, 1024),
@@ -320,8 +325,13 @@ class TrainConfig:
         ]
 
 
-def _or_one(value: float | None) -> float:
-    return 1 if value is None else value
+def _or_one(value: float | Literal["auto"] | None) -> float:
+    return _or(1, value)
+
+
+def _or(default: float, value: float | Literal["auto"] | None) -> float:
+    """Returns the value, or the default where it is left open."""
+    return default if value is None or value == "auto" else value
 
 
 _ANY = float("inf")

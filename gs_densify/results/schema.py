@@ -177,6 +177,8 @@ class Results:
     """The code of processes that went on with other code than that."""
     data: DataRecord | None = None
     """Null where the run began before it was kept."""
+    found: dict[str, float] = field(default_factory=dict)
+    """Options of `auto`, by dotted name, and what the run found for them."""
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:

@@ -342,6 +342,7 @@ class RunProcess:
             resumed_with=state.resumed_with,
             code=state.code,
             data=state.data,
+            found=trainer.found,
         )
 
     def _wall_time(self, trainer: Trainer) -> WallTime:

@@ -23,7 +23,7 @@ from gs_densify.rendering.renderer import Renderer
 from gs_densify.results import MetricsRow
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import StepInfo
-from gs_densify.training import dropout, schedules
+from gs_densify.training import dropout, passes, schedules
 from gs_densify.training.batches import Batch, BatchSampler, ViewStore
 from gs_densify.training.divergence import (
     OWN_TERM,
@@ -71,6 +71,11 @@ class Trainer:
         self.adapter = adapter
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
+        strain = passes.strain(config.steps * config.batch_size, len(views))
+        self.dropout = passes.dropout(config.render.dropout, strain)
+        """Share of the Gaussians that the first step leaves out."""
+        self.others_final = passes.others_final(config.lr.others_final, strain)
+        """Share of the rates besides the means' that is left at the last step."""
         self.is_to_pause: Callable[[], bool] = lambda: False
         """Asked after each line of figures, which no group of steps reaches over: `run` then
         returns before its last step."""
@@ -99,7 +104,9 @@ class Trainer:
         self.modules = Modules(
             {name: MODULES.load(name)(len(views)).to(device) for name in config.modules}
         )
-        self._initial_means_lr = optimizers["means"].param_groups[0]["lr"]
+        self._initial_rates = {
+            name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()
+        }
         self._probe = Probe(
             views,
             splats,
@@ -113,6 +120,15 @@ class Trainer:
     def splats(self) -> Params:
         """Returns the model's parameters."""
         return self.gaussians.params
+
+    @property
+    def found(self) -> dict[str, float]:
+        """Returns what was found for options of `auto`, by dotted name."""
+        options = {
+            "lr.others_final": (self.config.lr.others_final, self.others_final),
+            "render.dropout": (self.config.render.dropout, self.dropout),
+        }
+        return {name: found for name, (asked, found) in options.items() if asked == "auto"}
 
     @property
     def optimizers(self) -> Optimizers:
@@ -185,7 +201,7 @@ class Trainer:
                 render, batch.images, self.config.loss.ssim, weights=batch.weights
             )
         with section("strategy"):
-            means_lr = self._set_means_lr(step + count - 1)
+            means_lr = self._set_rates(step + count - 1)
             info = self._completed_info(output, render, batch, means_lr)
             adapter.pre_backward(self.gaussians, step, info)
             further = self._further_terms(
@@ -348,7 +364,7 @@ class Trainer:
         backgrounds = None
         if options.background == "random":
             backgrounds = torch.rand(len(batch.indices), 3, device=batch.images.device)
-        left_out = dropout.share_left_out(options.dropout, step, self.config.steps)
+        left_out = dropout.share_left_out(self.dropout, step, self.config.steps)
         return self.renderer(
             dropout.without_some(self.splats, left_out),
             self.modules.cameras(batch.viewmats, batch.indices),
@@ -370,15 +386,21 @@ class Trainer:
         own = self.adapter.regularization(self.splats, inputs.step)
         return terms if own is None else {**terms, OWN_TERM: len(inputs.batch.steps) * own}
 
-    def _set_means_lr(self, step: int) -> float:
-        rate = schedules.means_lr(
-            self._initial_means_lr,
-            self.config.lr.means_final,
-            self.adapter.lr_step(step),
-            self.config.steps,
+    def _set_rates(self, step: int) -> float:
+        """Sets the rates of `step`, and returns the means'."""
+        rates, steps = self.config.lr, self.config.steps
+        position = self.adapter.lr_step(step)
+        means_lr = schedules.means_lr(
+            self._initial_rates["means"], rates.means_final, position, steps
         )
-        self.optimizers["means"].param_groups[0]["lr"] = rate
-        return rate
+        self.optimizers["means"].param_groups[0]["lr"] = means_lr
+        if self.others_final < 1:  # else a strategy's own changes of a rate stay
+            for name in self._initial_rates.keys() - {"means"}:
+                late = schedules.late_lr(
+                    self._initial_rates[name], self.others_final, position, steps
+                )
+                self.optimizers[name].param_groups[0]["lr"] = late
+        return means_lr
 
     def _metrics_row(self, terms: dict[str, Tensor], step_milliseconds: float) -> MetricsRow:
         values: dict[str, float | None] = {name: float(value) for name, value in terms.items()}

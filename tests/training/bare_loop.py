@@ -34,6 +34,7 @@ class Recipe:
             **{"sh0": 2.5e-3, "shN": 2.5e-3 / 20},
         }
     )
+    others_final: float = 1.0
     weight_decay: float = 0.0
     ssim: float = 0.2
     opacity_reg: float = 0.0
@@ -98,8 +99,10 @@ def train(
         gradients = dict(sums)
         if (step + 1) % recipe.update_every == 0 or step + 1 == recipe.steps:
             decayed = recipe.means * recipe.radius * recipe.means_final ** (step / recipe.steps)
+            late = max(0.0, step - recipe.steps / 2) / (recipe.steps / 2)
             for name, gradient in sums.items():
-                rate = decayed if name == "means" else recipe.rates[name]
+                others = recipe.rates.get(name, 0.0) * recipe.others_final**late
+                rate = decayed if name == "means" else others
                 _adam(values[name], gradient, moments, name, rate, recipe)
             sums = {}
         moved = {name: value.detach().clone() for name, value in values.items()}

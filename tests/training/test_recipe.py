@@ -230,6 +230,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             },
         },
     ),
+    "other rates that fall late": (
+        {"lr": LearningRates(others_final=0.01)},
+        {"others_final": 0.01},
+    ),
     "L1 alone": ({"loss": LossOptions(ssim=0.0)}, {"ssim": 0.0}),
     "antialiased on random colours": (
         {"render": RenderOptions(antialiased=True, background="random", sh_degree_every=RISING)},

@@ -136,7 +136,8 @@ class AdaptiveStrategy(Strategy):
         "lr.shN": 5e-4,
         "init.opacity": 0.5,
         "init.scale": 0.3,
-        "render.dropout": 0.1,
+        "lr.others_final": "auto",
+        "render.dropout": "auto",
     }
 
     def __post_init__(self) -> None:
