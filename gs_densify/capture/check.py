@@ -25,7 +25,8 @@ from gs_densify.capture.report import (
     PointStatistics,
 )
 from gs_densify.errors import SceneError
-from gs_densify.scene.formats.colmap.read import find_model
+from gs_densify.scene.formats.colmap.find import find_model
+from gs_densify.scene.layout import Layout
 from gs_densify.scene.load import PhotoOptions, PhotoSource, choose_photos, load_scene
 from gs_densify.scene.photos.files import find_photos
 from gs_densify.scene.photos.resize import reduced_size
@@ -80,15 +81,15 @@ def check_capture(
         SceneError: a downscale factor that no image folder can have.
     """
     capture = _measure(source, options)
-    photos = capture.photos
+    photos, model_folder = capture.photos, capture.model_folder
     with_pose = [photo for photo in photos if photo.name in set(capture.registered)]
     coverage = coverage_of(capture.geometry) if capture.geometry else None
     report = CaptureReport(
         schema_version=SCHEMA_VERSION,
         name=source.name,
         root=str(source.root),
-        model_dir=_relative(capture.model_folder, source.root),
-        image_dir=capture.source.folder.name,
+        model_dir=_relative(model_folder, source.root) if model_folder else None,
+        image_dir=_relative(capture.source.folder, source.root),
         registered=len(capture.registered) if capture.model else None,
         without_pose=_difference(capture.on_disk, capture.registered) if capture.model else (),
         missing=_difference(capture.registered, capture.on_disk),
@@ -112,8 +113,8 @@ def check_capture(
 
 def _measure(source: SceneSource, options: CheckOptions) -> Capture:
     photo_options = PhotoOptions(image_source=source.image_source)
-    chosen = choose_photos(source.root, source.downscale, photo_options)
-    folder, no_model = _attempt(lambda: find_model(source.root))
+    folder, no_model = _attempt(lambda: find_model(source.model or source.root))
+    chosen = choose_photos(Layout(source.root, folder), source.downscale, photo_options)
     model, damage = _attempt(lambda: read_capture_model(folder)) if folder else (None, no_model)
     scene, refusal = _attempt(
         lambda: load_scene(
@@ -122,6 +123,7 @@ def _measure(source: SceneSource, options: CheckOptions) -> Capture:
             downscale=source.downscale,
             test_every=options.test_every,
             photos=photo_options,
+            model_folder=source.model,
         )
     )
     registered = [image.name for image in model.images] if model else []
@@ -162,8 +164,8 @@ def _attempt(step: Callable[[], _Result]) -> tuple[_Result | None, SceneError | 
         return None, error
 
 
-def _relative(folder: Path | None, root: Path) -> str | None:
-    return folder.relative_to(root).as_posix() if folder else None
+def _relative(folder: Path, root: Path) -> str:
+    return folder.relative_to(root).as_posix()
 
 
 def _difference(names: list[str], others: list[str]) -> tuple[str, ...]:

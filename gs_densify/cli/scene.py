@@ -47,7 +47,13 @@ class Info:
 
         source = resolve_scene(self.scene, data_root=self.data_root, downscale=self.downscale)
         photos = PhotoOptions(image_source=source.image_source)
-        scene = load_scene(source.root, name=source.name, downscale=source.downscale, photos=photos)
+        scene = load_scene(
+            source.root,
+            name=source.name,
+            downscale=source.downscale,
+            photos=photos,
+            model_folder=source.model,
+        )
         sizes = ", ".join(f"{width}x{height}" for width, height in scene.image_sizes)
         print(f"scene {scene.name}: {scene.root}")
         print(

@@ -148,7 +148,7 @@ class TrainConfig:
 
     scene: str
     """A preset (bicycle, bonsai, counter, flowers, garden, kitchen, room, stump, treehill; tiny
-    needs no download) or the path of a COLMAP folder."""
+    needs no download), or the path of a COLMAP folder or of a model in it (FOLDER/sparse/1)."""
     strategy: str = "adaptive"
     """Densification strategy; with --help, its options are shown."""
     data_root: Path | None = None

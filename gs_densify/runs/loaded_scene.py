@@ -73,6 +73,7 @@ def find_scene(config: TrainConfig, found: Found = NOTHING_FOUND) -> Scene:
             masks=config.data.masks,
             skip_missing=config.data.skip_missing,
         ),
+        model_folder=source.model,
     )
 
 

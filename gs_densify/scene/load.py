@@ -11,6 +11,7 @@ import numpy as np
 from gs_densify.errors import SceneError
 from gs_densify.scene.digest import model_digest
 from gs_densify.scene.formats.base import PosedImage, read_scene_model
+from gs_densify.scene.layout import Layout
 from gs_densify.scene.normalize import (
     World,
     camera_centers,
@@ -20,7 +21,7 @@ from gs_densify.scene.normalize import (
     transform_poses,
 )
 from gs_densify.scene.photos.decode import Header, is_turned_by_exif
-from gs_densify.scene.photos.files import check_missing, find_masks, find_photos, image_folder
+from gs_densify.scene.photos.files import check_missing, find_masks, find_photos
 from gs_densify.scene.photos.lens import undistortion
 from gs_densify.scene.photos.load import read_headers
 from gs_densify.scene.photos.prepare import photo_cache
@@ -67,11 +68,12 @@ def load_scene(
     normalize: World = "cameras",
     normalized_from_colmap: np.ndarray | None = None,
     photos: PhotoOptions | None = None,
+    model_folder: Path | None = None,
 ) -> Scene:
     """Loads a COLMAP data set: poses, points and where the photos are, but no pixels yet.
 
     Args:
-        root: folder that holds ``sparse/`` and ``images/`` or ``images_N/``.
+        root: folder of the data set, see ``layout``.
         name: name of the scene in results and messages.
         downscale: read ``images_{downscale}``; 1 reads ``images``. Intrinsics follow the size
             that each photo has in the end.
@@ -80,20 +82,23 @@ def load_scene(
         normalized_from_colmap: [4, 4], the world that was found when a model was trained, whatever
             the cameras and points say now; None: found here.
         photos: which pixels the views are made of.
+        model_folder: where the model, or a choice of models, lies; None: where ``root`` has it.
 
     Raises:
         SceneError: what is missing, damaged or contradictory, in one line.
     """
     root, photos = Path(root), photos or PhotoOptions()
-    source = choose_photos(root, downscale, photos)
-    model = read_scene_model(root)
+    model = read_scene_model(model_folder or root)
+    layout = Layout(root, model.folder)
+    source = choose_photos(layout, downscale, photos)
     names = [image.name for image in model.images]
     files = find_photos(source.folder, names)
     check_missing(source.folder, names, files, skip=photos.skip_missing)
     images = [image for image in model.images if image.name in files]
     check_split(len(images), test_every, scene=name)
     headers = read_headers([files[image.name] for image in images])
-    masks = _mask_sources(root, downscale, images, headers, photos.masks)
+    found = {image.name: files[image.name] for image in images}
+    masks = _mask_sources(layout, downscale, source, found, headers, photos.masks)
 
     poses = np.stack([image.cam_from_world for image in images])
     points, colors, dropped = _usable_points(model.folder, model.points, model.colors, poses)
@@ -114,7 +119,7 @@ def load_scene(
     return Scene(
         name=name,
         root=root,
-        image_dir=source.folder.name,
+        image_dir=source.folder.relative_to(root).as_posix(),
         downscale=downscale,
         views=views,
         test_every=test_every,
@@ -141,13 +146,13 @@ def _say_what_is_made(root: Path, source: PhotoSource, views: tuple[View, ...]) 
         _log.warning("%s: %s; kept in %s", root, ", ".join(what), photo_cache())
 
 
-def choose_photos(root: Path, downscale: int, options: PhotoOptions) -> PhotoSource:
+def choose_photos(layout: Layout, downscale: int, options: PhotoOptions) -> PhotoSource:
     """Returns the photos that the options ask for; whether they are there is not looked at.
 
     Raises:
         SceneError: a factor below 1, or an option without an effect.
     """
-    folder = image_folder(root, downscale)
+    folder = layout.images(downscale)
     wanted = options.image_source == "resized"
     if wanted and downscale == 1:
         raise SceneError(
@@ -160,7 +165,7 @@ def choose_photos(root: Path, downscale: int, options: PhotoOptions) -> PhotoSou
     is_made = wanted or (options.image_source == "auto" and downscale > 1 and not folder.is_dir())
     if is_made:
         chosen = options.resize_filter or DEFAULT_FILTER
-        return PhotoSource(image_folder(root, 1), downscale, chosen)
+        return PhotoSource(layout.images(1), downscale, chosen)
     if options.resize_filter is not None:
         raise SceneError(
             f"{options.resize_filter} has no effect: {folder} is used as found",
@@ -186,28 +191,34 @@ def _usable_points(
 
 
 def _mask_sources(
-    root: Path,
+    layout: Layout,
     downscale: int,
-    images: list[PosedImage],
+    source: PhotoSource,
+    photos: dict[str, Path],
     headers: list[Header],
     masks: str,
 ) -> dict[str, MaskSource]:
     """Returns the mask of each photo that has one, as a file or an alpha channel."""
     if masks == "none":
         return {}
-    folders = [root / f"masks_{downscale}"] * (downscale > 1) + [root / "masks"]
-    files = find_masks(folders, [image.name for image in images])
-    alphas = {i.name for i, header in zip(images, headers, strict=True) if header.is_transparent}
+    beside = [source.folder, layout.images(1)]
+    files = find_masks(layout.masks(downscale), beside, photos)
+    alphas = {name for name, one in zip(photos, headers, strict=True) if one.is_transparent}
+    unused = [] if files else layout.named_like_masks()
+    if unused:
+        message = "%s is not used: masks are read from %s"
+        _log.warning(message, unused[0], layout.root / "masks")
     if masks == "invert" and not files and not alphas:
         raise SceneError(
-            f"invert has no effect: {root} has neither masks/ nor photos with an alpha channel",
+            f"invert has no effect: {layout.root} has neither masks/ nor photos with an alpha"
+            " channel",
             expected="expected one of them",
             action="leave the option out",
             option="data.masks",
         )
     if files or alphas:
         message = "%s: masks of %d and alpha channels of %d of %d photos say which pixels count"
-        _log.warning(message, root, len(files), len(alphas), len(images))
+        _log.warning(message, layout.root, len(files), len(alphas), len(photos))
     return {
         name: MaskSource(files.get(name), name in alphas, masks == "invert")
         for name in sorted({*files, *alphas})

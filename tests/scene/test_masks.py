@@ -1,11 +1,12 @@
 """Masks: found under every usual name, resized and undistorted so that no masked pixel leaks."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from colmap_files import write_dataset
+from colmap_files import reconstruction, write_dataset, write_model, write_photo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -61,6 +62,15 @@ def refusal(root: Path, **options) -> str:
         ("a.jpg", "masks/A.JPG.PNG"),
         ("cam 1/a.jpg", "masks/cam 1/a.jpg"),
         ("cam 1/a.JPG", "masks/cam 1/a.JPG.png"),
+        ("a.jpg", "masks/a.jpg.mask.png"),
+        ("a.jpg", "masks/a_mask.png"),
+        ("a.jpg", "masks/a_Mask.tif"),
+        ("cam 1/a.jpg", "masks/a.png"),
+        ("cam 1/a.jpg", "masks/a.jpg.mask.png"),
+        ("a.jpg", "images/a.jpg.mask.png"),
+        ("cam 1/a.jpg", "images/cam 1/a_mask.png"),
+        ("a_mask.jpg", "masks/a_mask.png"),
+        ("a_mask.jpg", "masks/a_mask_mask.png"),
     ],
 )
 def test_every_layout_is_found(
@@ -149,6 +159,33 @@ def test_inverted_masks_are_as_strict_as_others(tmp_path: Path) -> None:
     np.testing.assert_array_equal(c.mask, resize_mask(~small, (WIDTH, HEIGHT)))
 
 
+def test_masks_are_named_after_the_photos_on_disk_as_well(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path, ["a.png", "b.png", "c.png"])
+    model = root / "sparse" / "0"
+    shutil.rmtree(model)
+    write_model(model, reconstruction(["/me/a.HEIC", "/me/b.HEIC", "/me/c.HEIC"]))
+    for name in "abc":
+        save_mask(root / "masks" / f"{name}.png.mask.png")
+    assert all(photo.mask is not None for photo in photos(load(root)))
+
+
+def test_marks_beside_photos_of_full_size_count_at_every_size(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path)
+    for name in "abc":
+        save_mask(root / "images" / f"{name}_mask.png")
+        write_photo(root / "images_2" / f"{name}.png", 48, 32)
+    assert load(root, 2).masks
+
+
+def test_masks_in_one_folder_for_photos_in_several_must_be_clear(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path, ["cam1/a.png", "cam2/a.png", "cam2/b.png"])
+    save_mask(root / "masks" / "a.png")
+    assert "may belong to 'cam1/a.png' or 'cam2/a.png'" in refusal(root)
+    (root / "masks" / "a.png").rename(root / "masks" / "b.png")
+    save_mask(root / "masks" / "b_mask.png")
+    assert "2 files that may be the mask of 'cam2/b.png': b.png, b_mask.png" in refusal(root)
+
+
 def test_masks_that_fit_no_photo_are_refused(tmp_path: Path) -> None:
     root = write_dataset(tmp_path)
     save_mask(root / "masks" / "mask_0001.png")
@@ -162,7 +199,7 @@ def test_two_masks_of_a_photo_and_two_photos_of_a_mask_are_refused(tmp_path: Pat
     save_mask(root / "masks" / "c.png")
     save_mask(root / "masks" / "c.png.png")
     (root / "masks" / "a.png").unlink()
-    assert "2 files that may be the mask 'c.png'" in refusal(root)
+    assert "2 files that may be the mask of 'c.png'" in refusal(root)
 
 
 def test_a_mask_of_another_shape_and_one_that_leaves_nothing_are_refused(tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
 """COLMAP models, binary or text, read through pycolmap and handed on as plain arrays."""
 
-import logging
 import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -16,56 +15,25 @@ from scipy.spatial.transform import Rotation
 
 from gs_densify.errors import SceneError
 from gs_densify.scene.formats.base import PosedImage, SceneModel
-from gs_densify.scene.formats.colmap.binary import check_binary_model, count_binary_images
-from gs_densify.scene.formats.colmap.text import check_text_model, read_image_names
+from gs_densify.scene.formats.colmap.binary import check_binary_model
+from gs_densify.scene.formats.colmap.find import extension_of, find_model, has_model
+from gs_densify.scene.formats.colmap.text import check_text_model
 from gs_densify.scene.normalize import LARGEST_COORDINATE
 from gs_densify.scene.photos.lens import lens_of
-
-_log = logging.getLogger(__name__)
+from gs_densify.scene.photos.names import inner_path
 
 if threading.current_thread() is threading.main_thread():
     # Importing pycolmap sets a handler that prints a stack trace where a job that is stopped by its
     # scheduler should just end: put back the one that Python knows of.
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
-_FILES = ("cameras", "images", "points3D")
-
-
-def find_model(root: Path) -> Path:
-    """Returns the folder of the model of a data set.
-
-    ``sparse/0`` if it holds one, else ``sparse``, else the folder of ``sparse`` with the most
-    images. A larger model beside ``sparse/0`` is worth a warning, since COLMAP numbers models in
-    the order in which it began them.
-
-    Raises:
-        SceneError: no such folder holds a model.
-    """
-    sparse = root / "sparse"
-    children = sorted(p for p in sparse.iterdir() if p.is_dir()) if sparse.is_dir() else []
-    models = [p for p in children if _extension(p)]
-    if sparse / "0" not in models and _extension(sparse):
-        return sparse
-    if not models:
-        raise _no_model(root, children)
-    if len(models) == 1:
-        return models[0]
-    sizes = {p: _count_images(p) for p in models}
-    largest = max(models, key=lambda p: sizes[p])
-    if sparse / "0" not in models:
-        return largest
-    if sizes[largest] > sizes[sparse / "0"]:
-        message = "%s: using sparse/0 (%d images); sparse/%s has %d; remove sparse/0 to use it"
-        _log.warning(message, root, sizes[sparse / "0"], largest.name, sizes[largest])
-    return sparse / "0"
-
 
 class ColmapFormat:
     """COLMAP as a format of a scene."""
 
     def detects(self, root: Path) -> bool:
-        """Returns whether there is a folder `sparse`."""
-        return (root / "sparse").is_dir()
+        """Returns whether there is a model, or a folder `sparse` that should hold one."""
+        return (root / "sparse").is_dir() or has_model(root)
 
     def read(self, root: Path) -> SceneModel:
         """Reads the model of a data set; see `find_model` and `read_model`."""
@@ -76,8 +44,8 @@ def read_model(folder: Path) -> SceneModel:
     """Reads a model folder.
 
     Raises:
-        SceneError: damaged or contradictory files, no registered image, no point, a repeated or
-            outward name, a camera model without a pinhole image, a pose or intrinsics that are
+        SceneError: damaged or contradictory files, no registered image, no point, a repeated
+            name, a camera model without a pinhole image, a pose or intrinsics that are
             not finite.
     """
     reconstruction, names = read_checked(folder)
@@ -113,31 +81,6 @@ def quiet_pycolmap() -> Iterator[None]:
         pycolmap.logging.minloglevel = level
 
 
-def _extension(folder: Path) -> str | None:
-    """Returns ``.bin`` or ``.txt``, whichever the folder has all three files of; binary first."""
-    for extension in (".bin", ".txt"):
-        if all((folder / (name + extension)).is_file() for name in _FILES):
-            return extension
-    return None
-
-
-def _count_images(folder: Path) -> int:
-    if _extension(folder) == ".bin":
-        return count_binary_images(folder / "images.bin")
-    return len(read_image_names(folder / "images.txt"))
-
-
-def _no_model(root: Path, children: list[Path]) -> SceneError:
-    tried = [root / "sparse" / "0", root / "sparse", *(c for c in children if c.name != "0")]
-    partial = {f.name for d in tried if d.is_dir() for f in d.iterdir() if f.stem in _FILES}
-    found = f"found only {', '.join(sorted(partial))}" if partial else "found none of them"
-    return SceneError(
-        f"no COLMAP model in {', '.join(map(str, tried))}: {found}",
-        expected="expected cameras, images and points3D as .bin or .txt",
-        action="give the folder that holds images/ and sparse/",
-    )
-
-
 def read_checked(folder: Path) -> tuple["pycolmap.Reconstruction", dict[int, str]]:
     """pycolmap's reconstruction of checked files, and the names of registered images by id.
 
@@ -167,10 +110,25 @@ def read_checked(folder: Path) -> tuple["pycolmap.Reconstruction", dict[int, str
 
 
 def _checked_names(folder: Path) -> dict[int, str]:
-    """Returns image names by id, once the files have passed a check that does not trust them."""
+    """Returns the photos' paths by id, once the files have passed a check that does not trust
+    them.
+    """
+    names = _names_in_files(folder)
+    inner = {image_id: inner_path(name) for image_id, name in names.items()}
+    nowhere = [names[image_id] for image_id, path in inner.items() if not path]
+    if nowhere:
+        raise SceneError(
+            f"{folder} names the photo {nowhere[0]!r}",
+            expected="expected a path",
+            action="rename the images of the model",
+        )
+    return inner
+
+
+def _names_in_files(folder: Path) -> dict[int, str]:
     models = pycolmap.CameraModelId.__members__
     num_params = {name: _num_params(name) for name in models if name != "INVALID"}
-    if _extension(folder) == ".bin":
+    if extension_of(folder) == ".bin":
         by_id = {int(models[name].value): n for name, n in num_params.items()}
         return check_binary_model(folder, by_id)
     return check_text_model(folder, num_params)
@@ -189,13 +147,6 @@ def _check_names(folder: Path, names: list[str]) -> None:
             f"{folder} lists {repeated[0]!r} as {names.count(repeated[0])} images",
             expected="expected every name once",
             action="remove the repeated images from the model",
-        )
-    outward = [n for n in names if PurePosixPath(n).is_absolute() or ".." in n.split("/")]
-    if outward:
-        raise SceneError(
-            f"{folder} names the photo {outward[0]!r}",
-            expected="expected a path within the image folder",
-            action="rename the images of the model",
         )
 
 
