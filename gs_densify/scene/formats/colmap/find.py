@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gs_densify.errors import SceneError
 from gs_densify.scene.formats.colmap.binary import count_binary_images
-from gs_densify.scene.formats.colmap.text import read_image_names
+from gs_densify.scene.formats.colmap.text import read_images
 from gs_densify.scene.layout import MODEL_BASES
 
 _log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def _model_in(base: Path) -> Path | None:
 def _count_images(folder: Path) -> int:
     if extension_of(folder) == ".bin":
         return count_binary_images(folder / "images.bin")
-    return len(read_image_names(folder / "images.txt"))
+    return len(read_images(folder / "images.txt"))
 
 
 def _no_model(root: Path) -> SceneError:

@@ -1,0 +1,39 @@
+"""Which points pinhole cameras have in their pictures."""
+
+import numpy as np
+
+
+def points_in_view(
+    poses: np.ndarray, K: np.ndarray, sizes: np.ndarray, points: np.ndarray
+) -> np.ndarray:
+    """Returns how many points [P, 3] each of N cameras has in its picture, whatever hides them.
+
+    Args:
+        poses: [N, 4, 4], from world to camera.
+        K: [N, 3, 3] in pixels.
+        sizes: [N, 2] widths and heights in pixels.
+        points: in the world of the poses.
+    """
+    counts = []
+    for pose, k, size in zip(poses, K, sizes, strict=True):
+        pixels, depths = project_pinhole(pose, k, points)
+        inside = ((pixels >= 0) & (pixels < size)).all(axis=1)
+        counts.append(int((inside & (depths > 0)).sum()))
+    return np.array(counts, dtype=np.int64)
+
+
+def project_pinhole(
+    pose: np.ndarray, K: np.ndarray, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns pixels [P, 2] and depths [P] of points [P, 3]; pixels mean nothing behind a camera.
+
+    Args:
+        pose: [4, 4], from world to camera.
+        K: [3, 3] in pixels.
+        points: in the world of the pose.
+    """
+    positions = points @ pose[:3, :3].T + pose[:3, 3]
+    depths = positions[:, 2]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        pixels = positions[:, :2] / depths[:, None] * [K[0, 0], K[1, 1]] + K[:2, 2]
+    return pixels, depths
