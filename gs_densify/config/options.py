@@ -27,10 +27,19 @@ RATES = ("means", "scales", "quats", "opacities", "sh0", "shN")
 """The learning rates among `LearningRates`, one for each parameter of a Gaussian."""
 
 
+SFM, RANDOM = "sfm", "random"
+"""The starts that are no files."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class InitOptions:
-    """How SfM points become Gaussians."""
+    """What a run starts from, and how points become Gaussians."""
 
+    source: Annotated[str, tyro.conf.arg(aliases=["--init"])] = SFM
+    """sfm: the model's points; random: points about the cameras; a PLY of points in COLMAP's frame
+    (LiDAR, dense clouds); or Gaussians to go on from: a PLY, a run, a checkpoint."""
+    num_points: int | None = None
+    """Number of random points (default: 100,000)."""
     opacity: float = 0.1
     """Initial opacity, in (0, 1)."""
     scale: float = 1.0
@@ -304,6 +313,7 @@ class TrainConfig:
             ("log-every", self.log_every, 1, _ANY),
             ("checkpoint-every", _or_one(self.checkpoint_every), 1, self.steps),
             ("downscale", _or_one(self.downscale), 1, _ANY),
+            ("init.num-points", _or_one(self.init.num_points), 1, _ANY),
             ("init.opacity", self.init.opacity, 1e-4, 1 - 1e-4),
             ("init.scale", self.init.scale, 1e-6, _ANY),
             ("init.sh-degree", self.init.sh_degree, 0, 3),

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from gs_densify.config.options import TrainConfig
+from gs_densify.config.options import SFM, TrainConfig
 from gs_densify.results import DataRecord
 from gs_densify.scene import near_plane as near
 from gs_densify.scene.load import PhotoOptions, load_scene
@@ -74,6 +74,7 @@ def find_scene(config: TrainConfig, found: Found = NOTHING_FOUND) -> Scene:
             skip_missing=config.data.skip_missing,
         ),
         model_folder=source.model,
+        needs_points=config.init.source == SFM,
     )
 
 

@@ -44,6 +44,7 @@ from gs_densify.runs.outputs.profile import profiled
 from gs_densify.runs.pause import PauseWish
 from gs_densify.runs.run_state import RunState
 from gs_densify.runs.score import protocol_of, score
+from gs_densify.runs.start import Start
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.create import build_trainer
@@ -72,7 +73,7 @@ class RunProcess:
         resumed_at = max(state.resumed_at, default=0)
         self.outputs = outputs_of(RunFacts(config, folder, loaded.scene, resumed_at))
 
-    def make_trainer(self, strategy: Any) -> Trainer:
+    def make_trainer(self, strategy: Any, start: Start) -> Trainer:
         """Returns a trainer at step 0."""
         config, scene = self.config, self.loaded.scene
         limit = most_gaussians(config, strategy)
@@ -82,14 +83,15 @@ class RunProcess:
             trainer = build_trainer(
                 config,
                 StrategyAdapter(config.strategy, strategy, max_gaussians=limit),
-                points=scene.points,
-                colors=scene.colors,
+                points=start.points,
+                colors=start.colors,
                 views=scene.train_views,
                 photos=_taken(self.loaded.train_photos),
                 masks=self.loaded.train_masks,
                 scene_scale=scene.scene_scale,
                 near_plane=self.loaded.near_plane,
                 device=self.device,
+                model=start.splats,
             )
         for output in self.outputs:
             output.initialized(len(trainer.splats["means"]))

@@ -34,6 +34,7 @@ from gs_densify.runs.run_state import (
     state_in,
 )
 from gs_densify.runs.session import RunProcess
+from gs_densify.runs.start import Start, check_start, start_of, with_absolute_start
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.runs.warm_up import warming_up
 from gs_densify.training.resolution import possible_reductions
@@ -50,12 +51,14 @@ def train(
     """
     clock = Stopwatch(started)
     clock.lap("start")
+    check_start(config)
+    config = with_absolute_start(config)
     device = device_for(config)
     record.forget_peak_memory(device)
     strategy = strategy_for(config)
     run_folder.check_free(config.out)  # now, not after loading
     check_outputs(config)
-    loaded, code = _load(config, device, clock)
+    loaded, code, start = _load(config, device, clock)
     folder = run_folder.create_folder(config.out, run_folder.default_folder(config))
     state = RunState(
         command=list(command),
@@ -69,7 +72,7 @@ def train(
     )
     with run_folder.locked(folder):
         run = RunProcess(with_fitted_schedule(config), folder, loaded, device, state, clock)
-        trainer = run.make_trainer(strategy)
+        trainer = run.make_trainer(strategy, start)
         state.num_initial = len(trainer.splats["means"])
         save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
         remark = schedule_remark(config)
@@ -103,7 +106,7 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
         state = state_in(contents, path)
         require_same(state, folder, config=to_mapping(config), device=device.type)
         check_outputs(config)
-        loaded, code = _load(config, device, clock, state.found)
+        loaded, code, start = _load(config, device, clock, state.found)
         require_same_scene(state, folder, loaded)
         _note_code(state, folder, code)
         state.found = loaded.found  # checkpoints of earlier versions do not have it
@@ -112,7 +115,7 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
         # What is written names the strategy as the command did; its file may be gone.
         config = dataclasses.replace(config, strategy=state.config["strategy"]["name"])
         run = RunProcess(config, folder, loaded, device, state, clock)
-        trainer = run.make_trainer(strategy)
+        trainer = run.make_trainer(strategy, start)
         with memory_shortage(lambda: _FREE):
             trainer.load_state_dict(contents)
         restore_random_state(contents["random"], device)
@@ -134,8 +137,8 @@ def _note_code(state: RunState, folder: Path, code: CodeRecord) -> None:
 
 def _load(
     config: TrainConfig, device: torch.device, clock: Stopwatch, found: Found = NOTHING_FOUND
-) -> tuple[LoadedScene, CodeRecord]:
-    """Returns the scene, and which code the run begins with, which is found out meanwhile."""
+) -> tuple[LoadedScene, CodeRecord, Start]:
+    """Returns the scene, which code the run begins with, and what it starts from."""
     clock.lap("device")
     rasterizer = rasterizer_for(device, config.render.rasterizer)
     with ThreadPoolExecutor(1) as pool, warming_up(device, rasterizer, config.evaluation.lpips):
@@ -146,4 +149,4 @@ def _load(
     suit_threads(device, loaded.scene.views)
     if config.render.coarse_until:
         possible_reductions([(view.width, view.height) for view in loaded.scene.train_views])
-    return loaded, code.result()
+    return loaded, code.result(), start_of(config, loaded.scene)

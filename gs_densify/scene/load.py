@@ -69,6 +69,7 @@ def load_scene(
     normalized_from_colmap: np.ndarray | None = None,
     photos: PhotoOptions | None = None,
     model_folder: Path | None = None,
+    needs_points: bool = True,
 ) -> Scene:
     """Loads a COLMAP data set: poses, points and where the photos are, but no pixels yet.
 
@@ -83,6 +84,7 @@ def load_scene(
             the cameras and points say now; None: found here.
         photos: which pixels the views are made of.
         model_folder: where the model, or a choice of models, lies; None: where ``root`` has it.
+        needs_points: refuse a model without a point that can be used.
 
     Raises:
         SceneError: what is missing, damaged or contradictory, in one line.
@@ -101,7 +103,9 @@ def load_scene(
     masks = _mask_sources(layout, downscale, source, found, headers, photos.masks)
 
     poses = np.stack([image.cam_from_world for image in images])
-    points, colors, dropped = _usable_points(model.folder, model.points, model.colors, poses)
+    points, colors, dropped = _usable_points(model.points, model.colors, poses)
+    if needs_points and not len(points):
+        raise _no_points(model.folder, dropped)
     similarity = normalized_from_colmap
     if similarity is None:
         similarity = normalizing_transform(poses, points, normalize)
@@ -177,17 +181,21 @@ def choose_photos(layout: Layout, downscale: int, options: PhotoOptions) -> Phot
 
 
 def _usable_points(
-    folder: Path, points: np.ndarray, colors: np.ndarray, poses: np.ndarray
+    points: np.ndarray, colors: np.ndarray, poses: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Returns points and colours that can be used, and the number of those that cannot."""
     usable = is_usable_point(points, camera_centers(poses))
-    if not usable.any():
-        raise SceneError(
-            f"{folder}: none of {len(usable)} points is finite and away from the cameras",
-            expected="expected a point cloud of the scene",
-            action="run colmap mapper again",
-        )
     return points[usable], colors[usable], int((~usable).sum())
+
+
+def _no_points(folder: Path, dropped: int) -> SceneError:
+    found = f"none of {dropped} points is finite and away from the cameras"
+    return SceneError(
+        f"{folder}: {found if dropped else 'holds 0 points'}",
+        expected="expected a point cloud of the scene",
+        action="run colmap mapper again, or train without: --init random, or --init FILE.ply with"
+        " points of another program",
+    )
 
 
 def _mask_sources(

@@ -88,7 +88,7 @@ class Scene:
     test_every: int
     """Every k-th view, from the first, is a test view; 0 means that there are none."""
     points: np.ndarray
-    """[P, 3] float32, normalised world."""
+    """[P, 3] float32, normalised world; may be empty."""
     colors: np.ndarray
     """[P, 3] uint8."""
     normalized_from_colmap: np.ndarray

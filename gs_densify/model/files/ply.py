@@ -13,19 +13,19 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gs_densify.errors import ResultError
+from gs_densify.model.files import ply_table
 from gs_densify.model.files.base import ModelFile
+from gs_densify.model.files.ply_table import BINARY, PlyHeader
 from gs_densify.model.transform import transform_splats
 from gs_densify.model.types import Splats
 from gs_densify.results import atomic_write
 
-MAX_HEADER = 1 << 20  # bytes
 CHUNK = 1 << 16  # Gaussians written at a time
 
 POSITION = ("x", "y", "z")
@@ -35,12 +35,6 @@ OPACITY = ("opacity",)
 SCALE = ("scale_0", "scale_1", "scale_2")
 ROTATION = ("rot_0", "rot_1", "rot_2", "rot_3")
 REST_COUNTS = {0: 0, 9: 1, 24: 2, 45: 3}  # number of f_rest properties: SH degree
-
-_NUMPY_TYPES = {
-    **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"},
-    **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"},
-    **{"float": "f4", "float32": "f4", "double": "f8", "float64": "f8"},
-}
 
 
 @dataclass(frozen=True)
@@ -159,15 +153,6 @@ def _rest_names(count: int) -> tuple[str, ...]:
     return tuple(f"f_rest_{i}" for i in range(count))
 
 
-@dataclass(frozen=True)
-class _Header:
-    count: int
-    dtype: np.dtype
-    comments: tuple[str, ...]
-    is_last: bool
-    """No other element follows the vertices."""
-
-
 def load_ply(path: str | Path) -> PlySplats:
     """Reads the Gaussians of a binary little-endian PLY file.
 
@@ -180,9 +165,10 @@ def load_ply(path: str | Path) -> PlySplats:
     """
     try:
         with Path(path).open("rb") as file:
-            header = _read_header(str(path), file)
+            header = ply_table.read_header(str(path), file)
+            _check_format(str(path), header)
             rest = _count_rest(str(path), header.dtype.names or ())
-            rows = _read_rows(str(path), file, header)
+            rows = ply_table.read_rows(str(path), file, header)
     except OSError as error:
         raise ResultError(
             f"{path}: cannot be read ({error.strerror})",
@@ -192,84 +178,13 @@ def load_ply(path: str | Path) -> PlySplats:
     return PlySplats(_to_splats(str(path), rows, rest), REST_COUNTS[rest], antialiased, others)
 
 
-def _read_header(where: str, file: BinaryIO) -> _Header:
-    lines = _header_lines(where, file)
-    _check_format(where, lines)
-    comments = tuple(line[len("comment") :].strip() for line in lines if _first(line) == "comment")
-    body = [line.split() for line in lines[1:] if _first(line) in ("element", "property")]
-    elements = [i for i, words in enumerate(body) if words[0] == "element"]
-    if body and body[0][1:2] == ["chunk"]:
+def _check_format(where: str, header: PlyHeader) -> None:
+    if header.format != BINARY:
         raise ResultError(
-            f"{where}: is a compressed PLY, which is not read",
-            action="export a plain one",
-        )
-    if elements[:1] != [0] or body[0][1:2] != ["vertex"]:
-        raise ResultError(f"{where}: the header's first element is not vertex; no Gaussians.")
-    end = elements[1] if len(elements) > 1 else len(body)
-    count = body[0][2] if len(body[0]) == 3 else ""
-    if not re.fullmatch(r"[0-9]{1,12}", count):
-        raise ResultError(f"{where}: the header is damaged: {' '.join(body[0])!r} has no count.")
-    return _Header(int(count), _dtype(where, body[1:end]), comments, end == len(body))
-
-
-def _header_lines(where: str, file: BinaryIO) -> list[str]:
-    lines: list[str] = []
-    left = MAX_HEADER
-    while not lines or lines[-1] != "end_header":
-        line = file.readline(left)
-        left -= len(line)
-        if not line.endswith(b"\n"):
-            raise ResultError(f"{where}: has no PLY header that ends; it is damaged or no PLY.")
-        lines.append(line.decode("ascii", "backslashreplace").strip())
-        if lines[0] != "ply":
-            raise ResultError(
-                f"{where}: does not start with 'ply'",
-                expected="expected a PLY file",
-            )
-    return lines[:-1]
-
-
-def _first(line: str) -> str:
-    return line.partition(" ")[0]
-
-
-def _check_format(where: str, lines: list[str]) -> None:
-    formats = [line.split()[1:] for line in lines if _first(line) == "format"]
-    if formats != [["binary_little_endian", "1.0"]]:
-        found = " ".join(formats[0]) if formats else "none"
-        raise ResultError(
-            f"{where}: the format is {found!r}",
-            expected="only 'binary_little_endian 1.0' is read",
+            f"{where}: the format is {header.format!r}",
+            expected=f"only {BINARY!r} is read",
             action="convert the file",
         )
-
-
-def _dtype(where: str, properties: list[list[str]]) -> np.dtype:
-    fields: dict[str, str] = {}
-    for words in properties:
-        kind = _NUMPY_TYPES.get(words[1]) if len(words) == 3 else None
-        if kind is None or words[2] in fields:
-            raise ResultError(
-                f"{where}: the vertex line {' '.join(words)!r} is damaged, repeated, or of an"
-                " unknown type",
-                expected="expected one 'property float NAME' for each property",
-            )
-        fields[words[2]] = f"<{kind}"
-    return np.dtype(list(fields.items()))
-
-
-def _read_rows(where: str, file: BinaryIO, header: _Header) -> np.ndarray:
-    start = file.tell()
-    found = file.seek(0, 2) - start
-    expected = header.count * header.dtype.itemsize
-    if found < expected or (header.is_last and found > expected):
-        raise ResultError(
-            f"{where}: {found} bytes follow the header",
-            expected=f"{header.count} Gaussians of {header.dtype.itemsize} bytes need {expected}:"
-            " the file is cut off or damaged",
-        )
-    file.seek(start)
-    return np.fromfile(file, header.dtype, header.count)
 
 
 def _count_rest(where: str, names: tuple[str, ...]) -> int:
@@ -282,11 +197,22 @@ def _count_rest(where: str, names: tuple[str, ...]) -> int:
     if missing or rest not in REST_COUNTS:
         lack = f"the properties {', '.join(missing)} are missing" if missing else f"{rest} f_rest_*"
         raise ResultError(
-            f"{where}: {lack}",
+            f"{where}: {lack}{_what_it_is(names, missing, rest)}",
             expected="expected Gaussians with x, f_dc_*, opacity, scale_*, rot_* and 0, 9, 24 or"
             " 45 f_rest_*: a compressed PLY or a point cloud is not read",
         )
     return rest
+
+
+def _what_it_is(names: tuple[str, ...], missing: list[str], rest: int) -> str:
+    """Returns what other things have these properties, as the rest of a sentence."""
+    if missing == ["scale_2"]:
+        return ": these are the flat Gaussians of 2DGS, which have two scales"
+    if not missing and rest == 72:
+        return ": these are Gaussians of SH degree 4, and the highest is 3 here"
+    if not {*DIFFUSE, *OPACITY} & {*names} and {*POSITION} <= {*names}:
+        return ": these are points (gs-train --init FILE starts from them)"
+    return ""
 
 
 def _to_splats(where: str, rows: np.ndarray, rest: int) -> dict[str, Tensor]:

@@ -51,7 +51,7 @@ class SceneModel:
     images: tuple[PosedImage, ...]
     """Sorted by name; at least one."""
     points: np.ndarray
-    """[P, 3] float64, P >= 1; may hold values that are not finite."""
+    """[P, 3] float64; may be empty, and hold values that are not finite."""
     colors: np.ndarray
     """[P, 3] uint8."""
 

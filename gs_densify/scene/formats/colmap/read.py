@@ -44,16 +44,15 @@ def read_model(folder: Path) -> SceneModel:
     """Reads a model folder.
 
     Raises:
-        SceneError: damaged or contradictory files, no registered image, no point, a repeated
+        SceneError: damaged or contradictory files, no registered image, a repeated
             name, a camera model without a pinhole image, a pose or intrinsics that are
             not finite.
     """
     files = read_files(folder)
-    if not files.images or not len(files.points.ids):
+    if not files.images:
         raise SceneError(
-            f"{folder} holds {len(files.images)} registered images and"
-            f" {len(files.points.ids)} points",
-            expected="expected some of each",
+            f"{folder} holds 0 registered images",
+            expected="expected some",
             action="run colmap mapper again, or train on another model of this data set",
         )
     registered = sorted(files.images, key=lambda i: files.images[i].name)
