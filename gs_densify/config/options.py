@@ -126,7 +126,7 @@ class DataOptions:
     """Filter where photos are made smaller (default: bicubic)."""
     masks: Literal["auto", "none", "invert"] = "auto"
     """auto: use masks/ or alpha channels where they are there; invert: black and transparent pixels
-    count; none: every pixel counts."""
+    count; none: every pixel counts, transparent ones with the colours stored there."""
     skip_missing: bool = False
     """Train without photos that are missing on disk, as long as at least half are there."""
 

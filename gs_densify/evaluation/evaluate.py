@@ -228,7 +228,7 @@ def _as_unavailable() -> Iterator[None]:
 
 def _check(views: Sequence[Any], images: Sequence[Any], masks: Sequence[Any]) -> None:
     if not views:
-        raise ResultError("there is no test view to evaluate", action="lower --test-every")
+        raise ResultError("there is no test view to evaluate", action="lower --data.test-every")
     if not len(views) == len(images) == len(masks):
         raise ValueError(f"{len(views)} views, but {len(images)} images and {len(masks)} masks")
 

@@ -8,6 +8,7 @@ import numpy as np
 from gs_densify.config.options import SFM, TrainConfig
 from gs_densify.results import DataRecord
 from gs_densify.scene import near_plane as near
+from gs_densify.scene.blank import without_blank
 from gs_densify.scene.load import PhotoOptions, load_scene
 from gs_densify.scene.photos.load import load_photos_and_digest
 from gs_densify.scene.presets import resolve_scene
@@ -25,6 +26,8 @@ class Found:
     """Depth below which nothing is drawn, in the run's world."""
     normalized_from_colmap: list[list[float]] | None = None
     """[4][4], the run's world."""
+    blank: list[str] = dataclasses.field(default_factory=list)
+    """Names of the views of which masks let no pixel count."""
 
 
 NOTHING_FOUND = Found()
@@ -50,7 +53,11 @@ class LoadedScene:
     def found(self) -> Found:
         """Returns what a run with this scene keeps of it."""
         world = self.scene.normalized_from_colmap.tolist()
-        return Found(near_plane=self.near_plane, normalized_from_colmap=world)
+        return Found(
+            near_plane=self.near_plane,
+            normalized_from_colmap=world,
+            blank=sorted(self.scene.blank),
+        )
 
 
 def find_scene(config: TrainConfig, found: Found = NOTHING_FOUND) -> Scene:
@@ -103,6 +110,7 @@ def load(
     wanted = scene.test_views if test_only else scene.views
     photos, digest = load_photos_and_digest(wanted, workers=config.data.workers)
     by_name = {view.name: photo for view, photo in zip(wanted, photos, strict=True)}
+    scene = without_blank(scene, by_name, known=found.blank)
     train = [] if test_only else [by_name[view.name] for view in scene.train_views]
     test = [by_name[view.name] for view in scene.test_views]
     return LoadedScene(

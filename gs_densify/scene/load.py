@@ -207,11 +207,16 @@ def _mask_sources(
     masks: str,
 ) -> dict[str, MaskSource]:
     """Returns the mask of each photo that has one, as a file or an alpha channel."""
+    alphas = {name for name, one in zip(photos, headers, strict=True) if one.is_transparent}
     if masks == "none":
+        if alphas:
+            message = (
+                "%s: transparent pixels of %d of %d photos count, with the colours stored there"
+            )
+            _log.warning(message, layout.root, len(alphas), len(photos))
         return {}
     beside = [source.folder, layout.images(1)]
     files = find_masks(layout.masks(downscale), beside, photos)
-    alphas = {name for name, one in zip(photos, headers, strict=True) if one.is_transparent}
     unused = [] if files else layout.named_like_masks()
     if unused:
         message = "%s is not used: masks are read from %s"

@@ -108,16 +108,26 @@ class Scene:
     model_digest: str = ""
     """Of the model's files as they were read, see `digest.model_digest`; empty where a scene was
     made without any."""
+    blank: frozenset[str] = frozenset()
+    """Names of views of which no pixel counts: they are in neither part of the split, and leave the
+    other views where they were. Which these are is known when the masks are decoded."""
 
     @property
     def train_views(self) -> tuple[View, ...]:
         """Returns views to train on, sorted by name."""
-        return tuple(v for i, v in enumerate(self.views) if not is_test_index(i, self.test_every))
+        return self._part(is_test=False)
 
     @property
     def test_views(self) -> tuple[View, ...]:
         """Held-out views, sorted by name; disjoint from ``train_views``."""
-        return tuple(v for i, v in enumerate(self.views) if is_test_index(i, self.test_every))
+        return self._part(is_test=True)
+
+    def _part(self, *, is_test: bool) -> tuple[View, ...]:
+        return tuple(
+            view
+            for i, view in enumerate(self.views)
+            if is_test_index(i, self.test_every) == is_test and view.name not in self.blank
+        )
 
     @property
     def scene_scale(self) -> float:

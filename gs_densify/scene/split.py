@@ -17,14 +17,15 @@ def check_split(num_views: int, test_every: int, *, scene: str) -> None:
     """Refuses a split that makes no sense or leaves nothing to train on (``SceneError``)."""
     if test_every < 0:
         raise SceneError(
-            f"scene {scene}: test_every is {test_every}",
+            f"is {test_every}, in scene {scene}",
             expected="expected a number of 0 or more",
             action="give 8 for the usual split or 0 to train on every view",
+            option="data.test-every",
         )
     if all(is_test_index(i, test_every) for i in range(num_views)):
         raise SceneError(
             f"scene {scene}: holding out every {test_every}th of {num_views} views leaves none to"
             " train on",
             expected="expected at least one",
-            action="give a larger test_every, or 0 to hold out none",
+            action="give --data.test-every 0 to train on all of them, without scores",
         )

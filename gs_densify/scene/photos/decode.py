@@ -51,20 +51,16 @@ def read_photo(path: Path, *, use_alpha: bool) -> Photo:
     """Decodes a photo.
 
     Grey is repeated; 16-bit grey is rounded to 8 bits; of 16-bit colour Pillow keeps the upper
-    byte. With ``use_alpha`` an alpha channel becomes the mask.
+    byte. With ``use_alpha`` an alpha channel becomes the mask; else transparent pixels have the
+    colours that are stored for them, and count.
 
     Raises:
-        SceneError: a file that cannot be decoded completely, has transparent pixels that no mask
-            is to be made of, or a colour space that has no exact way to 8-bit RGB.
+        SceneError: a file that cannot be decoded completely, or a colour space that has no exact
+            way to 8-bit RGB.
     """
 
     def decode(image: Image.Image) -> Photo:
-        opaque = _opaque(image)
-        if opaque is not None and not use_alpha:
-            _refuse(
-                path, "has transparent pixels", "save it without an alpha channel, or use masks"
-            )
-        return Photo(_rgb(image, path), opaque)
+        return Photo(_rgb(image, path), _opaque(image) if use_alpha else None)
 
     return _read(path, decode)
 
