@@ -44,7 +44,9 @@ class EvalArguments:
     image_source: Literal["found", "resized"] | None = None
     """images_N as found, or made from images/ (default: the protocol's, or the run's)."""
     test_every: int | None = None
-    """Every k-th photo is held out; for a PLY (default: 8)."""
+    """Every k-th photo is held out; for a PLY (default: 8); 1: score it on all photos."""
+    test_list: Path | None = None
+    """Score on the photos whose names are in this file, one a line; for a PLY."""
     antialiased: bool = False
     """The model is to be rendered antialiased; for a PLY whose header does not say."""
     near_plane: float | None = None
@@ -72,6 +74,7 @@ class EvalArguments:
 
 _SCORING = (
     *("protocol", "step", "scene", "data_root", "downscale", "image_source", "test_every"),
+    "test_list",
     *("antialiased", "near_plane", "rasterizer", "lpips", "metrics", "lpips_weights", "pictures"),
     "device",
 )
@@ -187,6 +190,7 @@ def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
         antialiased=arguments.antialiased,
         near_plane=arguments.near_plane,
         test_every=arguments.test_every,
+        test_list=arguments.test_list,
         options={name: value for name, value in options.items() if value is not None},
     )
     try:

@@ -111,6 +111,8 @@ class DataOptions:
     test_every: int = 8
     """Every k-th photo by sorted name is held out; 0: none is, all are trained on, and there are no
     scores."""
+    test_list: Path | None = None
+    """Hold out the photos whose names are in this file, one a line, in place of every k-th."""
     normalize: Literal["cameras", "focus", "none"] = "cameras"
     """World to train in. cameras: about the cameras' centre, their mean distance to it being 1;
     focus: that of gsplat's trainers, where their median distance to what they look at is 1; none:
@@ -225,11 +227,11 @@ class TrainConfig:
                 name = name.replace("_", "-")
                 limit = f"at least {least}" if most == _ANY else f"between {least} and {most}"
                 raise ConfigError(f"is {value}", expected=f"it must be {limit}", option=name)
-        if self.data.test_every == 1:
+        if self.data.test_list is not None and not self.data.test_every:
             raise ConfigError(
-                "is 1, which leaves no photo to train on",
-                expected="it must be at least 2, or 0 to hold none out",
-                option="data.test-every",
+                "does not go with --data.test-every 0, which holds no photo out",
+                action="leave one of them out",
+                option="data.test-list",
             )
         unknown = sorted(set(self.evaluation.lpips) - set(LPIPS))
         if unknown:

@@ -39,7 +39,7 @@ def build_protocol(
         undistorted=scene.undistorted,
         masks=scene.masks,
         test_every=every,
-        split_rule=_split_rule(every),
+        split_rule=_split_rule(every, len(scene.test_names)),
         test_images=[view.name for view in scene.test_views],
         n_train=len(scene.train_views),
         n_test=len(scene.test_views),
@@ -54,7 +54,11 @@ def build_protocol(
     )
 
 
-def _split_rule(every: int) -> str:
+def _split_rule(every: int, listed: int) -> str:
+    if listed:
+        return f"the {listed} names of a list are test views"
+    if every == 1:
+        return "all views are test views"
     if every == 0:
         return "all views are trained on; none is a test view"
     return f"names sorted; every {every}th from the first is a test view"

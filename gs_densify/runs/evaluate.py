@@ -98,7 +98,7 @@ def _require_held_out(model: OpenedModel) -> None:
         return
     if model.run is None:
         raise ConfigError(
-            "is 0, which holds no view out", expected="it must be at least 2", option="test-every"
+            "is 0, which holds no view out", expected="it must be at least 1", option="test-every"
         )
     raise ConfigError(
         f"{model.run} was trained on all photos (data.test_every 0): no view is held out to score"

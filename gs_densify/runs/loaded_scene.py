@@ -28,6 +28,8 @@ class Found:
     """[4][4], the run's world."""
     blank: list[str] = dataclasses.field(default_factory=list)
     """Names of the views of which masks let no pixel count."""
+    test_names: list[str] | None = None
+    """The held-out views, where a list says which."""
 
 
 NOTHING_FOUND = Found()
@@ -57,12 +59,15 @@ class LoadedScene:
             near_plane=self.near_plane,
             normalized_from_colmap=world,
             blank=sorted(self.scene.blank),
+            test_names=sorted(self.scene.test_names) or None,
         )
 
 
-def find_scene(config: TrainConfig, found: Found = NOTHING_FOUND) -> Scene:
-    """Returns the scene of a configuration: poses and points, no pixels; in the world that was
-    found.
+def find_scene(
+    config: TrainConfig, found: Found = NOTHING_FOUND, *, needs_training: bool = True
+) -> Scene:
+    """Returns the scene of a configuration: poses and points, no pixels; in the world and with the
+    list of held-out views that were found.
     """
     world = found.normalized_from_colmap
     asked = config.data.image_source
@@ -82,6 +87,8 @@ def find_scene(config: TrainConfig, found: Found = NOTHING_FOUND) -> Scene:
         ),
         model_folder=source.model,
         needs_points=config.init.source == SFM,
+        needs_training=needs_training,
+        test_list=found.test_names or config.data.test_list,
     )
 
 
@@ -106,7 +113,7 @@ def load(
         found: what the run of a model has found in the scene.
     """
     started = time.perf_counter()
-    scene = find_scene(config, found)
+    scene = find_scene(config, found, needs_training=not test_only)
     wanted = scene.test_views if test_only else scene.views
     photos, digest = load_photos_and_digest(wanted, workers=config.data.workers)
     by_name = {view.name: photo for view, photo in zip(wanted, photos, strict=True)}

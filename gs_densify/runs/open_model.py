@@ -30,6 +30,7 @@ class Request:
     antialiased: bool = False
     near_plane: float | None = None
     test_every: int | None = None
+    test_list: Path | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Further options of the configuration, by dotted name."""
 
@@ -132,6 +133,7 @@ def _run_config(run: Path, request: Request) -> TrainConfig:
         antialiased=request.antialiased or None,
         near_plane=request.near_plane,
         test_every=request.test_every,
+        test_list=request.test_list,
     )
     config = from_mapping(read_mapping(path), str(path))
     if request.protocol is not None and config.data.test_every not in (0, PROTOCOL_TEST_EVERY):
@@ -160,6 +162,7 @@ def _from_file(path: Path, model_format: ModelFormat, request: Request) -> Opene
         "render.antialiased": request.antialiased or bool(contents.antialiased),
         "render.near_plane": request.near_plane,
         "data.test_every": every,
+        "data.test_list": request.test_list,
     }
     return OpenedModel(
         file=path,

@@ -55,14 +55,6 @@ def check_start(config: TrainConfig) -> None:
         )
 
 
-def with_absolute_start(config: TrainConfig) -> TrainConfig:
-    """Returns the configuration with the path of its start as it is from every folder."""
-    if config.init.source in (SFM, RANDOM):
-        return config
-    source = str(Path(config.init.source).expanduser().resolve())
-    return dataclasses.replace(config, init=dataclasses.replace(config.init, source=source))
-
-
 def start_of(config: TrainConfig, scene: Scene) -> Start:
     """Returns what a run with this scene starts from.
 

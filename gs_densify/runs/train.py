@@ -25,6 +25,7 @@ from gs_densify.runs.checkpoint import (
 from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
 from gs_densify.runs.outputs.all import check_outputs
+from gs_densify.runs.paths import with_absolute_paths
 from gs_densify.runs.run_state import (
     RunState,
     differences,
@@ -34,7 +35,7 @@ from gs_densify.runs.run_state import (
     state_in,
 )
 from gs_densify.runs.session import RunProcess
-from gs_densify.runs.start import Start, check_start, start_of, with_absolute_start
+from gs_densify.runs.start import Start, check_start, start_of
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.runs.warm_up import warming_up
 from gs_densify.training.resolution import possible_reductions
@@ -52,7 +53,7 @@ def train(
     clock = Stopwatch(started)
     clock.lap("start")
     check_start(config)
-    config = with_absolute_start(config)
+    config = with_absolute_paths(config)
     device = device_for(config)
     record.forget_peak_memory(device)
     strategy = strategy_for(config)

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -27,7 +28,7 @@ from gs_densify.scene.photos.load import read_headers
 from gs_densify.scene.photos.prepare import photo_cache
 from gs_densify.scene.photos.resize import is_resized, reduced_size
 from gs_densify.scene.scene import MaskSource, Recipe, Scene, Size, View
-from gs_densify.scene.split import check_split
+from gs_densify.scene.split import check_split, held_out, read_test_list
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ def load_scene(
     photos: PhotoOptions | None = None,
     model_folder: Path | None = None,
     needs_points: bool = True,
+    needs_training: bool = True,
+    test_list: Path | Sequence[str] | None = None,
 ) -> Scene:
     """Loads a COLMAP data set: poses, points and where the photos are, but no pixels yet.
 
@@ -85,6 +88,9 @@ def load_scene(
         photos: which pixels the views are made of.
         model_folder: where the model, or a choice of models, lies; None: where ``root`` has it.
         needs_points: refuse a model without a point that can be used.
+        needs_training: refuse a split that leaves no view to train on.
+        test_list: a file with the names of the views to hold out, or what was found in it before;
+            then ``test_every`` does not count.
 
     Raises:
         SceneError: what is missing, damaged or contradictory, in one line.
@@ -97,7 +103,9 @@ def load_scene(
     files = find_photos(source.folder, names)
     check_missing(source.folder, names, files, skip=photos.skip_missing)
     images = [image for image in model.images if image.name in files]
-    check_split(len(images), test_every, scene=name)
+    test_names = _test_names(test_list, names)
+    test_every = 0 if test_list is not None else test_every
+    check_split(len(images), test_every, scene=name, needs_training=needs_training)
     headers = read_headers([files[image.name] for image in images])
     found = {image.name: files[image.name] for image in images}
     masks = _mask_sources(layout, downscale, source, found, headers, photos.masks)
@@ -127,6 +135,7 @@ def load_scene(
         downscale=downscale,
         views=views,
         test_every=test_every,
+        test_names=test_names,
         points=transform_points(similarity, points).astype(np.float32),
         colors=colors,
         normalized_from_colmap=similarity,
@@ -138,6 +147,12 @@ def load_scene(
         masks=any(map(_has_mask, views)),
         model_digest=model_digest(model),
     )
+
+
+def _test_names(test_list: Path | Sequence[str] | None, names: Sequence[str]) -> frozenset[str]:
+    if isinstance(test_list, Path):
+        return held_out(read_test_list(test_list), names, path=test_list)
+    return frozenset(test_list or ())
 
 
 def _say_what_is_made(root: Path, source: PhotoSource, views: tuple[View, ...]) -> None:

@@ -86,7 +86,8 @@ class Scene:
     views: tuple[View, ...]
     """Sorted by name."""
     test_every: int
-    """Every k-th view, from the first, is a test view; 0 means that there are none."""
+    """Every k-th view, from the first, is a test view; 0 means that there are none, or that
+    ``test_names`` says which."""
     points: np.ndarray
     """[P, 3] float32, normalised world; may be empty."""
     colors: np.ndarray
@@ -105,6 +106,8 @@ class Scene:
     """Whether photos were taken through a lens that had to be undone."""
     masks: bool = False
     """Whether pixels are left out of loss and scores."""
+    test_names: frozenset[str] = frozenset()
+    """Names of the test views, where a list says which."""
     model_digest: str = ""
     """Of the model's files as they were read, see `digest.model_digest`; empty where a scene was
     made without any."""
@@ -126,8 +129,11 @@ class Scene:
         return tuple(
             view
             for i, view in enumerate(self.views)
-            if is_test_index(i, self.test_every) == is_test and view.name not in self.blank
+            if self._is_test(i, view) == is_test and view.name not in self.blank
         )
+
+    def _is_test(self, index: int, view: View) -> bool:
+        return view.name in self.test_names or is_test_index(index, self.test_every)
 
     @property
     def scene_scale(self) -> float:

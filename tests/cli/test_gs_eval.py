@@ -266,7 +266,7 @@ def test_a_run_is_scored_under_each_protocol(
         (["{run}", "--protocol", "ours"], "--protocol"),
         (["{run}", "--force"], "--force has no effect on scoring a model"),
         (["{ply}", "--scene", "{tiny}", "--test-every", "0"], "0, which holds no view out; it"),
-        (["{ply}", "--scene", "{tiny}", "--test-every", "1"], "--test-every is 1, which leaves"),
+        (["{run}", "--test-list", "test.txt"], "--test-list has no effect on "),
         (["{ply}", "--scene", "{tiny}", "--near-plane", "-1"], "--near-plane is -1.0; it must"),
         (["--aggregate", "{run}"], "--aggregate is gone; gs-report RUN... averages runs"),
         (["--aggregate={run}", "--mean", "mean_7"], "gs-report RUN... averages runs"),
@@ -302,7 +302,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("line", "wrong", "message"),
     [
-        ("test_every: 8", "test_every: 1", "--data.test-every is 1, which leaves no photo"),
+        ("test_every: 8", "test_every: -1", "--data.test-every is -1; it must be at least 0"),
         ("batch_size: 1", "batch_size: some", "Error parsing --batch-size"),
     ],
 )

@@ -31,7 +31,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
         ({"init": InitOptions(opacity=1.0)}, "--init.opacity is 1.0; it must be between"),
         ({"init": InitOptions(sh_degree=4)}, "--init.sh-degree is 4; it must be between 0 and 3"),
         ({"max_gaussians": 0}, "--max-gaussians is 0"),
-        ({"data": DataOptions(test_every=1)}, "--data.test-every is 1, which leaves no photo to"),
+        (
+            {"data": DataOptions(test_every=0, test_list=Path("test.txt"))},
+            "--data.test-list does not go with --data.test-every 0",
+        ),
         ({"data": DataOptions(test_every=-8)}, "--data.test-every is -8; it must be at least 0"),
         ({"downscale": 0}, "--downscale is 0"),
         ({"evaluation": EvaluationOptions(lpips=("lpips",))}, "known: lpips_alex"),
