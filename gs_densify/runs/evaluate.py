@@ -26,7 +26,7 @@ from gs_densify.results import (
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.runs.open_model import OpenedModel
-from gs_densify.runs.score import protocol_of, score
+from gs_densify.runs.score import check_lpips, protocol_of, score
 
 _SCORING_OPTIONS = ("scene", "data_root", "downscale", "protocol", "render", "data", "evaluation")
 
@@ -47,6 +47,7 @@ def evaluate_model(
     config, run = model.config, model.run
     device = pick_device(config.device)
     rasterizer_for(device, config.render.rasterizer)  # an error now, not after loading
+    check_lpips(config)
     loaded = load(config, test_only=True, found=model.found)
     renderer = renderer_for(config, loaded.near_plane, device)
     suit_threads(device, loaded.scene.views)
@@ -64,7 +65,9 @@ def evaluate_model(
         seed=seed,
         step=model.step,
         config=_recorded_options(model),
-        protocol=protocol_of(config, loaded, renderer, device, seed=seed, steps=model.step),
+        protocol=protocol_of(
+            config, loaded, renderer, device, evaluation, seed=seed, steps=model.step
+        ),
         scores=evaluation.scores,
         unavailable=evaluation.unavailable,
         num_gaussians=len(splats["means"]),

@@ -323,6 +323,7 @@ class RunProcess:
                 self.loaded,
                 trainer.renderer,
                 self.device,
+                evaluation,
                 seed=config.seed,
                 steps=config.steps,
             ),

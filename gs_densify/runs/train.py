@@ -34,6 +34,7 @@ from gs_densify.runs.run_state import (
     require_same_scene,
     state_in,
 )
+from gs_densify.runs.score import check_lpips
 from gs_densify.runs.session import RunProcess
 from gs_densify.runs.start import Start, check_start, start_of
 from gs_densify.runs.stopwatch import Stopwatch
@@ -142,11 +143,13 @@ def _load(
     """Returns the scene, which code the run begins with, and what it starts from."""
     clock.lap("device")
     rasterizer = rasterizer_for(device, config.render.rasterizer)
-    with ThreadPoolExecutor(1) as pool, warming_up(device, rasterizer, config.evaluation.lpips):
+    with ThreadPoolExecutor(2) as pool, warming_up(device, rasterizer, config.evaluation.lpips):
         code = pool.submit(record.code_record, config.strategy)
+        lpips = pool.submit(check_lpips, config)
         loaded = load(config, found=found)
         clock.lap("load")
     clock.lap("device")
+    lpips.result()
     suit_threads(device, loaded.scene.views)
     if config.render.coarse_until:
         possible_reductions([(view.width, view.height) for view in loaded.scene.train_views])
