@@ -1,8 +1,6 @@
 """Scores of single views must be those of which the scores beside them are the means."""
 
 import dataclasses
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
