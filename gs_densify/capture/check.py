@@ -48,6 +48,8 @@ class CheckOptions:
     image_budget: float
     """Bytes of photos above which the trainer keeps them in host memory."""
     test_every: int = 8
+    photos: PhotoOptions | None = None
+    """Which pixels views are made of; None: those that the scene's source says."""
     progress: bool = True
 
 
@@ -112,7 +114,7 @@ def check_capture(
 
 
 def _measure(source: SceneSource, options: CheckOptions) -> Capture:
-    photo_options = PhotoOptions(image_source=source.image_source)
+    photo_options = options.photos or PhotoOptions(image_source=source.image_source)
     folder, no_model = _attempt(lambda: find_model(source.model or source.root))
     chosen = choose_photos(Layout(source.root, folder), source.downscale, photo_options)
     model, damage = _attempt(lambda: read_capture_model(folder)) if folder else (None, no_model)

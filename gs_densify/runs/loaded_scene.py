@@ -5,13 +5,13 @@ import time
 
 import numpy as np
 
-from gs_densify.config.options import SFM, TrainConfig
+from gs_densify.config.options import SFM, ReadingOptions, TrainConfig
 from gs_densify.results import DataRecord
 from gs_densify.scene import near_plane as near
 from gs_densify.scene.blank import without_blank
 from gs_densify.scene.load import PhotoOptions, load_scene
 from gs_densify.scene.photos.load import load_photos_and_digest
-from gs_densify.scene.presets import resolve_scene
+from gs_densify.scene.presets import SceneSource, resolve_scene
 from gs_densify.scene.scene import Scene
 
 
@@ -70,7 +70,6 @@ def find_scene(
     list of held-out views that were found.
     """
     world = found.normalized_from_colmap
-    asked = config.data.image_source
     source = resolve_scene(config.scene, data_root=config.data_root, downscale=config.downscale)
     return load_scene(
         source.root,
@@ -79,16 +78,22 @@ def find_scene(
         test_every=config.data.test_every,
         normalize=config.data.normalize,
         normalized_from_colmap=None if world is None else np.array(world),
-        photos=PhotoOptions(
-            image_source=source.image_source if asked == "auto" else asked,
-            resize_filter=config.data.resize_filter,
-            masks=config.data.masks,
-            skip_missing=config.data.skip_missing,
-        ),
+        photos=photo_options(source, config.data),
         model_folder=source.model,
         needs_points=config.init.source == SFM,
         needs_training=needs_training,
         test_list=found.test_names or config.data.test_list,
+    )
+
+
+def photo_options(source: SceneSource, asked: ReadingOptions) -> PhotoOptions:
+    """Returns which pixels the views of a scene are made of, as it is asked for."""
+    is_open = asked.image_source == "auto"
+    return PhotoOptions(
+        image_source=source.image_source if is_open else asked.image_source,
+        resize_filter=asked.resize_filter,
+        masks=asked.masks,
+        skip_missing=asked.skip_missing,
     )
 
 

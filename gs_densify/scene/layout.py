@@ -108,10 +108,7 @@ def no_image_folder(folder: Path) -> SceneError:
         else "put the photos into images/ and give --downscale 1"
     )
     if folder.name != _PHOTOS and "1" in factors:
-        advice += (
-            ", or --data.image-source resized (gs-eval: --image-source resized) to make them from"
-            " images/"
-        )
+        advice += ", or --data.image-source resized to make them from images/"
     found = ", ".join(others) if others else "no image folder"
     return SceneError(
         f"{folder} does not exist: {root} has {found}",

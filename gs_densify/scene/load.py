@@ -175,8 +175,7 @@ def choose_photos(layout: Layout, downscale: int, options: PhotoOptions) -> Phot
     wanted = options.image_source == "resized"
     if wanted and downscale == 1:
         raise SceneError(
-            "(gs-eval: --image-source) resized has no effect at --downscale 1, where images/ is"
-            " used as found",
+            "resized has no effect at --downscale 1, where images/ is used as found",
             expected="expected a factor of 2 or more",
             action="give one, or leave the option out",
             option="data.image-source",

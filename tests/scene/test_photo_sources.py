@@ -75,7 +75,7 @@ def test_a_missing_folder_is_made_up_for_only_when_asked_and_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = noisy_dataset(tmp_path)
-    assert "--image-source resized) to make them from images/" in refusal(root, 4)
+    assert "--data.image-source resized to make them from images/" in refusal(root, 4)
     scene = load(root, 4, image_source="auto")
     assert scene.resize_filter == "bicubic", "gsplat's"
     assert "3 photos resized from images/ (1/4, bicubic filter); kept in " in caplog.text
