@@ -15,6 +15,7 @@ from gs_densify.errors import SceneError
 from gs_densify.scene.layout import no_image_folder
 from gs_densify.scene.photos.names import (
     ends_of,
+    has_foreign_suffix,
     key_of,
     mask_keys,
     photo_files,
@@ -37,11 +38,14 @@ def find_photos(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise no_image_folder(folder)
-    found = {name: folder / name for name in names if os.path.isfile(folder / name)}
+    exact = {name: folder / name for name in names if os.path.isfile(folder / name)}
+    found = {name: path for name, path in exact.items() if not has_foreign_suffix(name)}
     missing = [name for name in names if name not in found]
     if not missing:
         return found
     similar, by_end = _paired(folder, missing, _photo_index(folder), photo_keys, found, "photo")
+    found |= {name: path for name, path in exact.items() if name not in similar}
+    by_end = {name: path for name, path in by_end.items() if name not in exact}
     for files, how in (
         (similar, "differ from COLMAP's names in case or suffix"),
         (by_end, "are found by the end of COLMAP's path"),

@@ -48,6 +48,11 @@ def photo_keys(name: str) -> set[str]:
     return {key_of(stem)} if stem != name else {key_of(name), key_of(_ANY_SUFFIX.sub("", name))}
 
 
+def has_foreign_suffix(name: str) -> bool:
+    """Returns whether a name ends like a file, but not like a photo that Pillow reads."""
+    return stem_of(name) == name and _ANY_SUFFIX.search(name) is not None
+
+
 def mask_keys(name: str) -> set[str]:
     """Returns the keys that a mask of a photo may have without its suffix and its mark."""
     return {key_of(name), *photo_keys(name)}
