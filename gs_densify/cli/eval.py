@@ -158,21 +158,22 @@ def _compare(arguments: EvalArguments, argv: Sequence[str]) -> None:
     from gs_densify.results import save_json
     from gs_densify.results.compare import compare
     from gs_densify.results.names import COMPARISON, RENDERS
-    from gs_densify.runs.layout import check_free, time_stamp
+    from gs_densify.runs.claim import claimed
+    from gs_densify.runs.layout import time_stamp
 
     assert arguments.compare is not None
-    check_free(arguments.out)
-    folder = arguments.out or Path("comparisons") / time_stamp()
-    first, second = (
-        _scored(path, arguments, folder / name, argv)
-        for path, name in zip(arguments.compare, ("first", "second"), strict=True)
-    )
-    comparison = compare(first, second, force=arguments.force)
-    save_json(folder / COMPARISON, comparison)
-    names = [view.name for view in comparison.views]
-    written = save_differences(folder / RENDERS, first.folder, second.folder, names)
-    print(comparison_text(comparison))
-    print(f"files: {folder} ({written} difference pictures)")
+    with claimed(arguments.out, Path("comparisons") / time_stamp()) as claim:
+        folder = claim.folder
+        first, second = (
+            _scored(path, arguments, folder / name, argv)
+            for path, name in zip(arguments.compare, ("first", "second"), strict=True)
+        )
+        comparison = compare(first, second, force=arguments.force)
+        save_json(folder / COMPARISON, comparison)
+        names = [view.name for view in comparison.views]
+        written = save_differences(folder / RENDERS, first.folder, second.folder, names)
+        print(comparison_text(comparison))
+        print(f"files: {folder} ({written} difference pictures)")
 
 
 def _scored(path: Path, arguments: EvalArguments, out: Path, argv: Sequence[str]) -> "Scored":
