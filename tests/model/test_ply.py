@@ -212,7 +212,24 @@ def test_values_that_are_not_finite_are_counted_and_not_read(tmp_path: Path) -> 
     data = bytearray(path.read_bytes())
     data[-4:] = np.float32(math.nan).tobytes()
     path.write_bytes(data)
-    assert "1 of 7 Gaussians are not finite" in refusal(path)
+    assert "1 of 7 Gaussians are not finite in rot_3 (the first is number 6)" in refusal(path)
+
+
+def test_infinite_logits_of_opacity_are_those_of_one_and_nothing(tmp_path: Path) -> None:
+    path, splats = tmp_path / "a.ply", make_splats()
+    save_ply(path, splats)
+    header = path.read_bytes().index(b"end_header\n") + len(b"end_header\n")
+    rows = np.frombuffer(path.read_bytes()[header:], "<f4").reshape(7, -1).copy()
+    rows[2, -8], rows[5, -8] = math.inf, -math.inf
+    path.write_bytes(path.read_bytes()[:header] + rows.tobytes())
+    opacities = load_ply(path).splats["opacities"]
+    assert opacities[2].sigmoid() == 1 and 0 < opacities[5].sigmoid() < 1e-8
+    rest = torch.ones(7, dtype=torch.bool)
+    rest[[2, 5]] = False
+    assert torch.equal(opacities[rest], splats["opacities"][rest])
+    rows[0, -8] = math.nan
+    path.write_bytes(path.read_bytes()[:header] + rows.tobytes())
+    assert "1 of 7 Gaussians are not finite in opacity (the first is number 0)" in refusal(path)
 
 
 @SAME_EVERYWHERE

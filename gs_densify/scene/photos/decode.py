@@ -20,6 +20,7 @@ COUNTS_ABOVE = 127
 """Masks and alpha channels count a pixel above this value: edges and JPEG noise do no harm."""
 
 _EXIF_ORIENTATION = 0x0112
+_LFS_POINTER = b"version https://git-lfs"
 
 
 class Photo(NamedTuple):
@@ -115,12 +116,31 @@ def _rgb(image: Image.Image, path: Path) -> np.ndarray:
 
 def unreadable(path: Path, error: Exception) -> SceneError:
     """Returns what to raise where a decoder failed at `path` with `error`."""
+    if isinstance(error, Image.DecompressionBombError):
+        return SceneError(
+            f"{path} has more than a thousand megapixels",
+            expected="expected a photo that fits into memory",
+            action="make smaller copies of all photos in images_8/, and give --downscale 8",
+        )
+    if _begins_with(path, _LFS_POINTER):
+        return SceneError(
+            f"{path} is a pointer of Git LFS, not the photo",
+            action="run git lfs pull in its repository",
+        )
     reason = " ".join(str(error).split())
     return SceneError(
         f"{path} cannot be read as a photo ({reason})",
         expected="expected an intact image file",
         action="copy it again from its source",
     )
+
+
+def _begins_with(path: Path, start: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+    except OSError:
+        return False
 
 
 def _read(path: Path, use: Callable[[Image.Image], _Result], *, is_header: bool = False) -> _Result:
@@ -140,6 +160,6 @@ def _read(path: Path, use: Callable[[Image.Image], _Result], *, is_header: bool 
 def _refuse(path: Path, what: str, action: str) -> NoReturn:
     raise SceneError(
         f"{path} {what}",
-        expected="expected opaque RGB or grey pixels",
+        expected="expected RGB or grey pixels",
         action=action,
     )

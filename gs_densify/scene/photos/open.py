@@ -8,6 +8,10 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from gs_densify.errors import SceneError
 from gs_densify.scene.photos.names import PHOTO_SUFFIXES
 
+# Pillow's own limit is against files that unpack to more than memory holds. It refuses photos of
+# 200 megapixels, which telephones take; this one is above every camera.
+Image.MAX_IMAGE_PIXELS = 500_000_000  # a warning; an error at twice that
+
 _HEIF_BRANDS = ("heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR = 258, 259, 262, 277, 284
