@@ -266,6 +266,12 @@ def test_bytes_too_many_are_refused(tmp_path: Path) -> None:
         ("vertex 7", "vertex 999999999999", "cut off"),
         ("float opacity", "float alpha", "opacity are missing"),
         ("float f_rest_44", "float other", "44 f_rest_"),
+        ("float scale_2", "float other", "the flat Gaussians of 2DGS, which have two scales"),
+        (
+            "float (f_dc|opac|f_rest|scale|rot)",
+            r"float other_\1",
+            "these are points (gs-train --init",
+        ),
         ("float f_rest_7\n", "float f_rest_77\n", "f_rest_7 are missing"),
         ("float nx", "float x", "'property float x' is damaged, repeated"),
         ("float nx", "half nx", "'property half nx'"),
@@ -280,6 +286,15 @@ def test_headers_that_are_not_read_say_why(
     save_ply(path, make_splats())
     edit_header(path, pattern, replacement)
     assert words in refusal(path)
+
+
+def test_sh_degree_4_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.ply"
+    save_ply(path, make_splats())
+    added = "".join(f"property float f_rest_{i}\n" for i in range(45, 72))
+    edit_header(path, "property float opacity", f"{added}property float opacity")
+    message = refusal(path)
+    assert "72 f_rest_*: these are Gaussians of SH degree 4, and the highest is 3 here" in message
 
 
 WORDS = st.sampled_from(
