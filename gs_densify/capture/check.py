@@ -116,8 +116,10 @@ def check_capture(
 def _measure(source: SceneSource, options: CheckOptions) -> Capture:
     photo_options = options.photos or PhotoOptions(image_source=source.image_source)
     folder, no_model = _attempt(lambda: find_model(source.model or source.root))
-    chosen = choose_photos(Layout(source.root, folder), source.downscale, photo_options)
     model, damage = _attempt(lambda: read_capture_model(folder)) if folder else (None, no_model)
+    registered = [image.name for image in model.images] if model else []
+    layout = Layout(source.root, folder, registered)
+    chosen = choose_photos(layout, source.downscale, photo_options)
     scene, refusal = _attempt(
         lambda: load_scene(
             source.root,
@@ -128,7 +130,6 @@ def _measure(source: SceneSource, options: CheckOptions) -> Capture:
             model_folder=source.model,
         )
     )
-    registered = [image.name for image in model.images] if model else []
     files = _files(scene, chosen.folder, registered)
     photos, unreadable = measure_photos(files, progress=options.progress)
     return Capture(

@@ -97,9 +97,9 @@ def load_scene(
     """
     root, photos = Path(root), photos or PhotoOptions()
     model = read_scene_model(model_folder or root)
-    layout = Layout(root, model.folder)
-    source = choose_photos(layout, downscale, photos)
     names = [image.name for image in model.images]
+    layout = Layout(root, model.folder, names)
+    source = choose_photos(layout, downscale, photos)
     files = find_photos(source.folder, names)
     check_missing(source.folder, names, files, skip=photos.skip_missing)
     images = [image for image in model.images if image.name in files]

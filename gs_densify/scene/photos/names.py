@@ -83,7 +83,7 @@ def photo_files(folder: Path, _above: frozenset[str] = frozenset()) -> Iterator[
     if here in _above or not os.path.isdir(here):
         return
     for entry in os.scandir(folder):
-        if entry.is_dir() and not _is_foreign(entry.name):
+        if entry.is_dir() and not is_foreign(entry.name):
             yield from photo_files(folder / entry.name, _above | {here})
         elif entry.is_file() and _is_photo(entry.name):
             yield folder / entry.name
@@ -95,8 +95,9 @@ def has_photos(folder: Path) -> bool:
 
 
 def _is_photo(file: str) -> bool:
-    return os.path.splitext(file)[1].lower() in PHOTO_SUFFIXES and not _is_foreign(file)
+    return os.path.splitext(file)[1].lower() in PHOTO_SUFFIXES and not is_foreign(file)
 
 
-def _is_foreign(name: str) -> bool:
+def is_foreign(name: str) -> bool:
+    """Returns whether a file or folder is hidden, or added by an operating system."""
     return name.startswith(".") or name in _FOREIGN_FOLDERS
