@@ -48,6 +48,8 @@ class CheckOptions:
     image_budget: float
     """Bytes of photos above which the trainer keeps them in host memory."""
     test_every: int = 8
+    test_list: Path | None = None
+    """A file with the names of the photos to hold out, in place of every k-th."""
     photos: PhotoOptions | None = None
     """Which pixels views are made of; None: those that the scene's source says."""
     progress: bool = True
@@ -126,6 +128,7 @@ def _measure(source: SceneSource, options: CheckOptions) -> Capture:
             name=source.name,
             downscale=source.downscale,
             test_every=options.test_every,
+            test_list=options.test_list,
             photos=photo_options,
             model_folder=source.model,
         )
@@ -233,7 +236,7 @@ def _plan(
     return Plan(
         downscale=source.downscale,
         suggested_downscale=suggested,
-        test_every=options.test_every,
+        test_every=0 if options.test_list is not None else options.test_every,
         train=len(train),
         test=total - len(train),
         memory=gpu_memory(train, options.gaussians, options.image_budget, has_masks=has_masks),

@@ -99,6 +99,7 @@ class Check:
             self.gaussians,
             DataOptions().image_budget * 2**30,
             test_every=self.data.test_every,
+            test_list=self.data.test_list,
             photos=photo_options(source, self.data),
         )
         report, geometry = check_capture(source, options)

@@ -111,6 +111,8 @@ class ReadingOptions:
     test_every: int = 8
     """Every k-th photo by sorted name is held out; 0: none is, all are trained on, and there are no
     scores."""
+    test_list: Path | None = None
+    """Hold out the photos whose names are in this file, one a line, in place of every k-th."""
     image_source: Literal["auto", "found", "resized"] = "auto"
     """found: photos as they are in images_N; resized: made from images/; auto: found, but made
     where images_N is missing and --downscale was given."""
@@ -127,8 +129,6 @@ class ReadingOptions:
 class DataOptions(ReadingOptions):
     """How the scene is read."""
 
-    test_list: Path | None = None
-    """Hold out the photos whose names are in this file, one a line, in place of every k-th."""
     normalize: Literal["cameras", "focus", "none"] = "cameras"
     """World to train in. cameras: about the cameras' centre, their mean distance to it being 1;
     focus: that of gsplat's trainers, where their median distance to what they look at is 1; none:

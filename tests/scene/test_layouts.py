@@ -105,7 +105,7 @@ def test_several_models_are_refused_and_each_can_be_named(tmp_path: Path) -> Non
     message = refusal(root)
     first = root / "colmap" / "sparse" / "0"
     assert f"holds 2 models: {first}, {root / 'dense' / 'sparse'}; expected one" in message
-    assert f"--scene {first}" in message and load(first).image_dir == "images"
+    assert f"path of one: {first}" in message and load(first).image_dir == "images"
     assert values(load(root / "dense" / "sparse")) == [0, 1, 2]
     write(root, "sparse/0", None)
     assert load(root).model_dir == "sparse/0", "the data set's own"

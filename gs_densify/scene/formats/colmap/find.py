@@ -34,7 +34,7 @@ def find_model(root: Path) -> Path:
         raise SceneError(
             f"{root} holds {len(found)} models: {', '.join(map(str, found))}",
             expected="expected one",
-            action=f"name it: --scene {found[0]}",
+            action=f"name the scene by the path of one: {found[0]}",
         )
     return found[0]
 
