@@ -169,6 +169,24 @@ def _colmap_from_run(folder: Path) -> np.ndarray:
     return np.linalg.inv(np.array(saved["run"]["found"]["normalized_from_colmap"]))
 
 
+def test_what_makes_the_start_another_thing_is_said(
+    tiny: Path, finished_run: Path, capsys: pytest.CaptureFixture
+) -> None:
+    trained(tiny, *STILL, "--init", finished_run)
+    plain = capsys.readouterr().err
+    assert "held out here" not in plain and "antialiased" not in plain
+    trained(tiny, *STILL, "--init", finished_run, "--data.test-every", 16)
+    assert "held out here" not in capsys.readouterr().err, "a part of what was held out"
+    ply = finished_run / "point_cloud.ply"
+    trained(tiny, *STILL, "--init", ply, "--render.antialiased")
+    assert "is not antialiased, and this run antialiased" in capsys.readouterr().err
+    trained(tiny, *STILL, "--init", finished_run, "--data.test-every", 3)
+    said = (
+        f"{finished_run} was trained on 9 of the 11 photos that are held out here, first '003.png'"
+    )
+    assert said in capsys.readouterr().err
+
+
 def test_a_limit_thins_what_a_run_starts_from(tiny: Path, finished_run: Path) -> None:
     results = trained(tiny, *STILL, "--init", finished_run, "--max-gaussians", 50)
     assert results.counts.initial == 50
