@@ -113,7 +113,15 @@ def _of_points(path: Path, scene: Scene) -> Start:
 
 def _of_model(path: Path, scene: Scene, config: TrainConfig) -> Start:
     """Returns the Gaussians of a run, a checkpoint, or a file."""
-    scene_name = str(scene.root) if path.is_file() and format_of(path) is not None else None
+    scene_name = None
+    if path.is_file() and path.suffix != ".pt":
+        if format_of(path) is None:
+            raise ConfigError(
+                f"{path} is neither a PLY nor a checkpoint",
+                action="convert points to PLY, as CloudCompare does",
+                option="init.source",
+            )
+        scene_name = str(scene.root)
     model = open_model(path, Request(scene=scene_name))
     splats = _moved(model, scene)
     points = splats["means"].detach().cpu().numpy()

@@ -223,8 +223,8 @@ def test_files_that_are_no_start_are_refused_in_words(
     assert "points is in the picture of a camera" in refused(tiny, "--init", far)
     far.write_bytes(far.read_bytes()[:400])
     assert "its vertices cannot be read" in refused(tiny, "--init", far)
-    Path("notes.txt").write_text("nothing")
-    assert "beside it or in the folder above" in refused(tiny, "--init", "notes.txt")
+    Path("scan.las").write_bytes(b"LASF")
+    assert "scan.las is neither a PLY nor a checkpoint" in refused(tiny, "--init", "scan.las")
     Path("empty").mkdir()
     assert "config.yml" in refused(tiny, "--init", "empty")
     saved = torch.load(finished_run / "checkpoints/step_000040.pt", weights_only=True)["splats"]

@@ -123,6 +123,11 @@ def test_a_folder_of_photos_is_known_by_the_first_of_them(tmp_path: Path, name: 
         load_scene(source.root, name="s", test_every=0)
 
 
+def test_the_folder_above_is_named_where_the_photos_are_given(tmp_path: Path) -> None:
+    root = write(tmp_path / "house", "sparse/0", "images")
+    assert f"give the folder above: {root}" in refusal(root / "images")
+
+
 def test_a_data_set_may_be_called_sparse(tmp_path: Path) -> None:
     root = write(tmp_path / "sparse" / "house", "sparse/0", "images")
     assert resolve_scene(str(root)).root == root

@@ -208,7 +208,10 @@ def test_no_file_outside_of_the_photos_is_read(tmp_path: Path) -> None:
     write_model(root / "sparse" / "0", reconstruction(names))
     write_photo(root / "images" / "a.png")
     write_photo(root / "c.png")
-    assert "lacks 2 of the 3 photos" in refusal(root)
+    message = refusal(root)
+    assert "lacks 2 of the 3 photos" in message and "check that these photos" in message
+    write_photo(root / "images" / "cam" / "frame_1.png")
+    assert "first 'c.png'; another is 'cam/frame_1.png'" in refusal(root)
 
 
 def test_photos_are_found_in_linked_folders(tmp_path: Path) -> None:

@@ -66,18 +66,20 @@ def check_missing(
     if not missing:
         return
     what = f"{folder} lacks {len(missing)} of the {len(names)} photos that COLMAP registered"
+    if 2 * len(missing) > len(names):
+        others = set(photo_files(folder)) - set(found.values())
+        there = f"; another is {_relative(min(others), folder)!r}" if others else ""
+        raise SceneError(
+            f"{what}, first {missing[0]!r}{there}",
+            expected="expected at least half of them, also with --data.skip-missing",
+            action="check that these photos are those of this model",
+        )
     if not skip:
         raise SceneError(
             f"{what}, first {missing[0]!r}",
             expected="expected every one under COLMAP's name",
             action="add them, choose another folder with --downscale, or train without them:"
             " --data.skip-missing",
-        )
-    if 2 * len(missing) > len(names):
-        raise SceneError(
-            f"{what}, first {missing[0]!r}",
-            expected="expected at least half of them, also with --data.skip-missing",
-            action="check that these photos are those of this model",
         )
     _log.warning("%s, first %r; going on without them", what, missing[0])
 

@@ -92,8 +92,10 @@ def _no_model(root: Path) -> SceneError:
     tried = [root / "sparse" / "0", root / "sparse", *others]
     partial = {f.name for d in tried if d.is_dir() for f in d.iterdir() if f.stem in _FILES}
     found = f"found only {', '.join(sorted(partial))}" if partial else "found none of them"
+    above = _model_in(root.parent)
+    action = "give the folder that holds images/ and sparse/"
     return SceneError(
-        f"no COLMAP model in {', '.join(map(str, tried))}: {found}",
+        f"no COLMAP model in {', '.join(map(str, tried))} or another folder there: {found}",
         expected="expected cameras, images and points3D as .bin or .txt",
-        action="give the folder that holds images/ and sparse/",
+        action=action if above is None else f"give the folder above: {root.parent}",
     )
