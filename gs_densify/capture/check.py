@@ -25,10 +25,13 @@ from gs_densify.capture.report import (
     PointStatistics,
 )
 from gs_densify.errors import SceneError
+from gs_densify.scene.consistency.colors import all_doubts
+from gs_densify.scene.doubt import Doubt
 from gs_densify.scene.formats.colmap.find import find_model
 from gs_densify.scene.layout import Layout
 from gs_densify.scene.load import PhotoOptions, PhotoSource, choose_photos, load_scene
 from gs_densify.scene.photos.files import find_photos
+from gs_densify.scene.photos.prepare import read_view
 from gs_densify.scene.photos.resize import reduced_size
 from gs_densify.scene.presets import SceneSource
 from gs_densify.scene.scene import Scene
@@ -70,6 +73,8 @@ class Capture:
     unreadable: dict[str, str]
     refusal: SceneError | None
     """Why gs-train refuses the capture."""
+    doubts: tuple[Doubt, ...] = ()
+    """What it warns of."""
     registered: list[str] = field(default_factory=list)
 
 
@@ -111,7 +116,7 @@ def check_capture(
         findings=(),
         verdict="fine",
     )
-    findings = findings_of(report, capture.refusal)
+    findings = findings_of(report, capture.refusal, capture.doubts)
     return replace(report, findings=findings, verdict=verdict_of(findings)), capture.geometry
 
 
@@ -133,6 +138,7 @@ def _measure(source: SceneSource, options: CheckOptions) -> Capture:
             model_folder=source.model,
         )
     )
+    doubts, mismatch = _attempt(lambda: all_doubts(scene, read_view)) if scene else ([], None)
     files = _files(scene, chosen.folder, registered)
     photos, unreadable = measure_photos(files, progress=options.progress)
     return Capture(
@@ -144,7 +150,8 @@ def _measure(source: SceneSource, options: CheckOptions) -> Capture:
         on_disk=list(files),
         photos=photos,
         unreadable=unreadable,
-        refusal=refusal or damage,
+        refusal=refusal or damage or mismatch,
+        doubts=tuple(scene.doubts if scene and doubts is None else doubts or ()),
         registered=registered,
     )
 

@@ -1,6 +1,7 @@
 """Reads the scene of a configuration, photos included."""
 
 import dataclasses
+import logging
 import time
 
 import numpy as np
@@ -9,10 +10,13 @@ from gs_densify.config.options import SFM, ReadingOptions, TrainConfig
 from gs_densify.results import DataRecord
 from gs_densify.scene import near_plane as near
 from gs_densify.scene.blank import without_blank
+from gs_densify.scene.consistency.colors import all_doubts
 from gs_densify.scene.load import PhotoOptions, load_scene
 from gs_densify.scene.photos.load import load_photos_and_digest
 from gs_densify.scene.presets import SceneSource, resolve_scene
 from gs_densify.scene.scene import Scene
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,6 +127,9 @@ def load(
     photos, digest = load_photos_and_digest(wanted, workers=config.data.workers)
     by_name = {view.name: photo for view, photo in zip(wanted, photos, strict=True)}
     scene = without_blank(scene, by_name, known=found.blank)
+    if not test_only:
+        for doubt in all_doubts(scene, lambda view: by_name[view.name]):
+            _log.warning("%s", doubt)
     train = [] if test_only else [by_name[view.name] for view in scene.train_views]
     test = [by_name[view.name] for view in scene.test_views]
     return LoadedScene(
