@@ -25,10 +25,13 @@ from gs_densify.capture.report import (
     PointStatistics,
 )
 from gs_densify.errors import SceneError
+from gs_densify.scene.consistency.colors import all_doubts
+from gs_densify.scene.doubt import Doubt
 from gs_densify.scene.formats.colmap.find import find_model
 from gs_densify.scene.layout import Layout
 from gs_densify.scene.load import PhotoOptions, PhotoSource, choose_photos, load_scene
 from gs_densify.scene.photos.files import find_photos
+from gs_densify.scene.photos.prepare import read_view
 from gs_densify.scene.photos.resize import reduced_size
 from gs_densify.scene.presets import SceneSource
 from gs_densify.scene.scene import Scene
@@ -48,6 +51,10 @@ class CheckOptions:
     image_budget: float
     """Bytes of photos above which the trainer keeps them in host memory."""
     test_every: int = 8
+    test_list: Path | None = None
+    """A file with the names of the photos to hold out, in place of every k-th."""
+    photos: PhotoOptions | None = None
+    """Which pixels views are made of; None: those that the scene's source says."""
     progress: bool = True
 
 
@@ -66,6 +73,8 @@ class Capture:
     unreadable: dict[str, str]
     refusal: SceneError | None
     """Why gs-train refuses the capture."""
+    doubts: tuple[Doubt, ...] = ()
+    """What it warns of."""
     registered: list[str] = field(default_factory=list)
 
 
@@ -107,26 +116,29 @@ def check_capture(
         findings=(),
         verdict="fine",
     )
-    findings = findings_of(report, capture.refusal)
+    findings = findings_of(report, capture.refusal, capture.doubts)
     return replace(report, findings=findings, verdict=verdict_of(findings)), capture.geometry
 
 
 def _measure(source: SceneSource, options: CheckOptions) -> Capture:
-    photo_options = PhotoOptions(image_source=source.image_source)
+    photo_options = options.photos or PhotoOptions(image_source=source.image_source)
     folder, no_model = _attempt(lambda: find_model(source.model or source.root))
-    chosen = choose_photos(Layout(source.root, folder), source.downscale, photo_options)
     model, damage = _attempt(lambda: read_capture_model(folder)) if folder else (None, no_model)
+    registered = [image.name for image in model.images] if model else []
+    layout = Layout(source.root, folder, registered)
+    chosen = choose_photos(layout, source.downscale, photo_options)
     scene, refusal = _attempt(
         lambda: load_scene(
             source.root,
             name=source.name,
             downscale=source.downscale,
             test_every=options.test_every,
+            test_list=options.test_list,
             photos=photo_options,
             model_folder=source.model,
         )
     )
-    registered = [image.name for image in model.images] if model else []
+    doubts, mismatch = _attempt(lambda: all_doubts(scene, read_view)) if scene else ([], None)
     files = _files(scene, chosen.folder, registered)
     photos, unreadable = measure_photos(files, progress=options.progress)
     return Capture(
@@ -138,7 +150,8 @@ def _measure(source: SceneSource, options: CheckOptions) -> Capture:
         on_disk=list(files),
         photos=photos,
         unreadable=unreadable,
-        refusal=refusal or damage,
+        refusal=refusal or damage or mismatch,
+        doubts=tuple(scene.doubts if scene and doubts is None else doubts or ()),
         registered=registered,
     )
 
@@ -230,7 +243,7 @@ def _plan(
     return Plan(
         downscale=source.downscale,
         suggested_downscale=suggested,
-        test_every=options.test_every,
+        test_every=0 if options.test_list is not None else options.test_every,
         train=len(train),
         test=total - len(train),
         memory=gpu_memory(train, options.gaussians, options.image_budget, has_masks=has_masks),

@@ -14,6 +14,7 @@ from gs_densify.errors import SceneError
 from gs_densify.scene.photos.decode import read_photo, unreadable
 from gs_densify.scene.photos.load import read_sizes
 from gs_densify.scene.photos.names import is_marked_as_mask, photo_files
+from gs_densify.scene.photos.open import open_photo
 from gs_densify.scene.scene import Size
 
 LONGEST_SIDE = 1024
@@ -121,10 +122,12 @@ def _measure(path: Path, name: str) -> PhotoMeasures:
 def _decode_small(path: Path) -> Image.Image:
     """Returns it grey, with `LONGEST_SIDE`. JPEG decoders make small pictures cheaply."""
     try:
-        with Image.open(path) as opened:
+        with open_photo(path) as opened:
             if opened.format == "JPEG" and opened.mode in ("L", "RGB"):
                 opened.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
                 return opened.convert("L")
+    except SceneError:
+        raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
         raise unreadable(path, error) from None
     image = Image.fromarray(read_photo(path, use_alpha=True).pixels).convert("L")

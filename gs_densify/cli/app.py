@@ -7,6 +7,7 @@ else is a fault of ours and shows its traceback.
 """
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,9 @@ from gs_densify.errors import GsDensifyError
 
 def run_command(program: str, command: Callable[[Sequence[str]], int | None]) -> None:
     """Calls `command` with the arguments, and exits with what it returns or raises."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal or a pipe cannot show is escaped, as on stderr.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = command(sys.argv[1:]) or 0
         sys.stdout.flush()

@@ -10,6 +10,7 @@ import yaml
 from gs_densify.config.flags import parse
 from gs_densify.config.former_options import complete_saved, translate_retired
 from gs_densify.config.options import TrainConfig
+from gs_densify.config.yaml_text import TextKeepingLoader
 from gs_densify.errors import ConfigError
 from gs_densify.results.files import atomic_write
 from gs_densify.strategies.plugin import parse_reference
@@ -106,7 +107,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=TextKeepingLoader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file", option="config") from None
     except (OSError, UnicodeDecodeError) as error:

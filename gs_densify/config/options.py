@@ -105,22 +105,14 @@ class RenderOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
-    """How the scene is read."""
+class ReadingOptions:
+    """Which photos and pixels of a scene count, and which are held out."""
 
     test_every: int = 8
     """Every k-th photo by sorted name is held out; 0: none is, all are trained on, and there are no
     scores."""
     test_list: Path | None = None
     """Hold out the photos whose names are in this file, one a line, in place of every k-th."""
-    normalize: Literal["cameras", "focus", "none"] = "cameras"
-    """World to train in. cameras: about the cameras' centre, their mean distance to it being 1;
-    focus: that of gsplat's trainers, where their median distance to what they look at is 1; none:
-    COLMAP's. Rates and thresholds scale with it (docs/data.md)."""
-    image_budget: float = 16.0
-    """GiB of GPU memory that photos may take; above it they stay in host memory."""
-    workers: int | None = None
-    """Threads that decode photos (default: one a core)."""
     image_source: Literal["auto", "found", "resized"] = "auto"
     """found: photos as they are in images_N; resized: made from images/; auto: found, but made
     where images_N is missing and --downscale was given."""
@@ -130,7 +122,21 @@ class DataOptions:
     """auto: use masks/ or alpha channels where they are there; invert: black and transparent pixels
     count; none: every pixel counts, transparent ones with the colours stored there."""
     skip_missing: bool = False
-    """Train without photos that are missing on disk, as long as at least half are there."""
+    """Do without photos that are missing on disk, as long as at least half are there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(ReadingOptions):
+    """How the scene is read."""
+
+    normalize: Literal["cameras", "focus", "none"] = "cameras"
+    """World to train in. cameras: about the cameras' centre, their mean distance to it being 1;
+    focus: that of gsplat's trainers, where their median distance to what they look at is 1; none:
+    COLMAP's. Rates and thresholds scale with it (docs/data.md)."""
+    image_budget: float = 16.0
+    """GiB of GPU memory that photos may take; above it they stay in host memory."""
+    workers: int | None = None
+    """Threads that decode photos (default: one a core)."""
 
 
 @dataclass(frozen=True, kw_only=True)

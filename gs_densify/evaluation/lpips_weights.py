@@ -240,7 +240,7 @@ def check_local(backbones: Iterable[str], weights_dir: str | Path | None) -> lis
         raise ConfigError(
             f"LPIPS: {error}",
             action="run gs-scene lpips-weights for a folder with good ones, or score without LPIPS"
-            " (--lpips without a name)",
+            " (--evaluation.lpips without a name)",
         ) from None
     return remarks
 

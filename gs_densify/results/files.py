@@ -38,7 +38,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         file = temporary.open("xb")
     except OSError as error:
-        raise ResultError(f"{path}: cannot be written ({error.strerror}).") from error
+        raise ResultError(f"{path}: cannot be written ({error.strerror})") from error
     try:
         with file:
             yield file
@@ -46,7 +46,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise ResultError(f"{path}: cannot be written ({error.strerror}).") from error
+        raise ResultError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -24,6 +24,7 @@ from gs_densify.results import (
     save_json,
 )
 from gs_densify.runs import layout as run_folder
+from gs_densify.runs.claim import claimed
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.runs.open_model import OpenedModel
 from gs_densify.runs.score import check_lpips, protocol_of, score
@@ -51,42 +52,43 @@ def evaluate_model(
     loaded = load(config, test_only=True, found=model.found)
     renderer = renderer_for(config, loaded.near_plane, device)
     suit_threads(device, loaded.scene.views)
-    folder = run_folder.create_folder(out, _default_folder(model))
-    with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
-        splats = _in_scene(model, loaded, device)
-        pictures = folder / run_folder.RENDERS
-        evaluation = score(config, renderer, splats, loaded, pictures=pictures)
-    seed = None if run is None else config.seed
-    stored = _stored_results(run)
-    results = EvaluationResults(
-        model=str(model.file),
-        scene=loaded.scene.name,
-        strategy=None if run is None else config.strategy,
-        seed=seed,
-        step=model.step,
-        config=_recorded_options(model),
-        protocol=protocol_of(
-            config, loaded, renderer, device, evaluation, seed=seed, steps=model.step
-        ),
-        scores=evaluation.scores,
-        unavailable=evaluation.unavailable,
-        num_gaussians=len(splats["means"]),
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        command=list(command),
-        code=None if stored is None else stored.code,
-        data=None if stored is None else stored.data,
-    )
-    per_view = PerView(
-        scene=results.scene,
-        strategy=results.strategy,
-        seed=seed,
-        step=model.step,
-        protocol=results.protocol.name,
-        views=evaluation.views,
-    )
-    save_json(folder / run_folder.PER_VIEW, per_view)
-    save_json(folder / run_folder.EVALUATION, results)
-    return results, folder
+    with claimed(out, _default_folder(model)) as claim:
+        folder = claim.folder
+        with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
+            splats = _in_scene(model, loaded, device)
+            pictures = folder / run_folder.RENDERS
+            evaluation = score(config, renderer, splats, loaded, pictures=pictures)
+        seed = None if run is None else config.seed
+        stored = _stored_results(run)
+        results = EvaluationResults(
+            model=str(model.file),
+            scene=loaded.scene.name,
+            strategy=None if run is None else config.strategy,
+            seed=seed,
+            step=model.step,
+            config=_recorded_options(model),
+            protocol=protocol_of(
+                config, loaded, renderer, device, evaluation, seed=seed, steps=model.step
+            ),
+            scores=evaluation.scores,
+            unavailable=evaluation.unavailable,
+            num_gaussians=len(splats["means"]),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            command=list(command),
+            code=None if stored is None else stored.code,
+            data=None if stored is None else stored.data,
+        )
+        per_view = PerView(
+            scene=results.scene,
+            strategy=results.strategy,
+            seed=seed,
+            step=model.step,
+            protocol=results.protocol.name,
+            views=evaluation.views,
+        )
+        save_json(folder / run_folder.PER_VIEW, per_view)
+        save_json(folder / run_folder.EVALUATION, results)
+        return results, folder
 
 
 def _stored_results(run: Path | None) -> Results | None:

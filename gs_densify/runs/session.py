@@ -16,7 +16,7 @@ from tqdm import tqdm
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import most_gaussians
-from gs_densify.errors import PausedError, StrategyError
+from gs_densify.errors import PausedError, ResultError, StrategyError
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.messages import Progress, remark
 from gs_densify.rendering.device import memory_shortage
@@ -119,14 +119,19 @@ class RunProcess:
 
     @contextmanager
     def _saying_how_to_resume(self) -> Iterator[None]:
+        command = f"gs-train --resume {shlex.quote(str(self.folder))}"
         try:
             yield
         except KeyboardInterrupt:
             if checkpoints(self.folder):
-                print(
-                    f"to go on: gs-train --resume {shlex.quote(str(self.folder))}", file=sys.stderr
-                )
+                print(f"to go on: {command}", file=sys.stderr)
             raise
+        except ResultError as error:  # a file that cannot be written
+            if error.action or not checkpoints(self.folder):
+                raise
+            raise ResultError(
+                error.found, expected=error.expected, action=f"mend that, and go on with {command}"
+            ) from error
 
     @contextmanager
     def _closing_outputs(self) -> Iterator[None]:

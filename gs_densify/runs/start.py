@@ -14,6 +14,8 @@ from gs_densify.model.files.base import format_of
 from gs_densify.model.files.ply_table import read_header
 from gs_densify.model.files.points import read_points
 from gs_densify.model.transform import transform_splats
+from gs_densify.results import load_results
+from gs_densify.runs.layout import RESULTS
 from gs_densify.runs.open_model import OpenedModel, Request, open_model
 from gs_densify.scene.normalize import camera_centers, is_usable_point, transform_points
 from gs_densify.scene.scene import Scene, View
@@ -70,7 +72,7 @@ def start_of(config: TrainConfig, scene: Scene) -> Start:
         return _random(scene, config.init.num_points or RANDOM_POINTS, config.seed)
     check_start(config)
     path = Path(source).expanduser()
-    return _of_points(path, scene) if _is_points(path) else _of_model(path, scene)
+    return _of_points(path, scene) if _is_points(path) else _of_model(path, scene, config)
 
 
 def _random(scene: Scene, count: int, seed: int) -> Start:
@@ -109,15 +111,41 @@ def _of_points(path: Path, scene: Scene) -> Start:
     return Start(points[usable].astype(np.float32), colors[usable])
 
 
-def _of_model(path: Path, scene: Scene) -> Start:
+def _of_model(path: Path, scene: Scene, config: TrainConfig) -> Start:
     """Returns the Gaussians of a run, a checkpoint, or a file."""
-    scene_name = str(scene.root) if path.is_file() and format_of(path) is not None else None
+    scene_name = None
+    if path.is_file() and path.suffix != ".pt":
+        if format_of(path) is None:
+            raise ConfigError(
+                f"{path} is neither a PLY nor a checkpoint",
+                action="convert points to PLY, as CloudCompare does",
+                option="init.source",
+            )
+        scene_name = str(scene.root)
     model = open_model(path, Request(scene=scene_name))
     splats = _moved(model, scene)
     points = splats["means"].detach().cpu().numpy()
     _require_in_sight(path, points, scene)
     remark(f"{model.file}: starts from {len(points):,} Gaussians")
+    _say_what_differs(model, scene, config)
     return Start(points, None, splats)
+
+
+def _say_what_differs(model: OpenedModel, scene: Scene, config: TrainConfig) -> None:
+    """Says what of a model's training makes this run another thing than it looks."""
+    then, now = model.config.render.antialiased, config.render.antialiased
+    if then != now and not model.says_nothing_of_antialiasing:
+        words = {True: "antialiased", False: "not antialiased"}
+        remark(f"{model.file} is {words[then]}, and this run {words[now]} (render.antialiased)")
+    if model.run is None or not (model.run / RESULTS).is_file():
+        return
+    held_out = load_results(model.run / RESULTS).protocol.test_images
+    seen = [view.name for view in scene.test_views if view.name not in held_out]
+    if seen:
+        remark(
+            f"{model.run} was trained on {len(seen)} of the {len(scene.test_views)} photos that are"
+            f" held out here, first {seen[0]!r}: the scores are not those of unseen views"
+        )
 
 
 def _moved(model: OpenedModel, scene: Scene) -> Mapping[str, Tensor]:

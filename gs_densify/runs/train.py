@@ -22,6 +22,8 @@ from gs_densify.runs.checkpoint import (
     remove_unfinished,
     restore_random_state,
 )
+from gs_densify.runs.checkpoint_files import checkpoints
+from gs_densify.runs.claim import claimed
 from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
 from gs_densify.runs.outputs.all import check_outputs
@@ -49,6 +51,8 @@ def train(
 ) -> tuple[Results, Path]:
     """Trains, evaluates, and writes every file of the run; returns the results and the folder.
 
+    A run that is refused before its first step leaves no folder behind.
+
     `started` is when the command began, of `time.perf_counter`; None: now.
     """
     clock = Stopwatch(started)
@@ -61,7 +65,6 @@ def train(
     run_folder.check_free(config.out)  # now, not after loading
     check_outputs(config)
     loaded, code, start = _load(config, device, clock)
-    folder = run_folder.create_folder(config.out, run_folder.default_folder(config))
     state = RunState(
         command=list(command),
         config=to_mapping(config),
@@ -72,9 +75,11 @@ def train(
         code=code,
         data=loaded.data,
     )
-    with run_folder.locked(folder):
+    with claimed(config.out, run_folder.default_folder(config)) as claim:
+        folder = claim.folder
         run = RunProcess(with_fitted_schedule(config), folder, loaded, device, state, clock)
         trainer = run.make_trainer(strategy, start)
+        claim.is_worth_keeping = lambda: trainer.progress.step > 0 or bool(checkpoints(folder))
         state.num_initial = len(trainer.splats["means"])
         save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
         remark = schedule_remark(config)

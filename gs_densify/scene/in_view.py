@@ -14,12 +14,17 @@ def points_in_view(
         sizes: [N, 2] widths and heights in pixels.
         points: in the world of the poses.
     """
-    counts = []
-    for pose, k, size in zip(poses, K, sizes, strict=True):
-        pixels, depths = project_pinhole(pose, k, points)
-        inside = ((pixels >= 0) & (pixels < size)).all(axis=1)
-        counts.append(int((inside & (depths > 0)).sum()))
-    return np.array(counts, dtype=np.int64)
+    cameras = zip(poses, K, sizes, strict=True)
+    return np.array([len(pixels_in_view(*camera, points)) for camera in cameras], dtype=np.int64)
+
+
+def pixels_in_view(
+    pose: np.ndarray, K: np.ndarray, size: np.ndarray, points: np.ndarray
+) -> np.ndarray:
+    """Returns the pixels [n, 2] of those points [P, 3] that a camera has in its picture."""
+    pixels, depths = project_pinhole(pose, K, points)
+    inside = ((pixels >= 0) & (pixels < size)).all(axis=1)
+    return pixels[inside & (depths > 0)]
 
 
 def project_pinhole(

@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 
 from gs_densify.errors import SceneError
+from gs_densify.scene.consistency.model import check_model
+from gs_densify.scene.consistency.sizes import check_sizes
 from gs_densify.scene.digest import model_digest
 from gs_densify.scene.formats.base import PosedImage, read_scene_model
 from gs_densify.scene.layout import Layout
@@ -97,9 +99,10 @@ def load_scene(
     """
     root, photos = Path(root), photos or PhotoOptions()
     model = read_scene_model(model_folder or root)
-    layout = Layout(root, model.folder)
-    source = choose_photos(layout, downscale, photos)
+    doubts = check_model(model)
     names = [image.name for image in model.images]
+    layout = Layout(root, model.folder, names)
+    source = choose_photos(layout, downscale, photos)
     files = find_photos(source.folder, names)
     check_missing(source.folder, names, files, skip=photos.skip_missing)
     images = [image for image in model.images if image.name in files]
@@ -107,6 +110,8 @@ def load_scene(
     test_every = 0 if test_list is not None else test_every
     check_split(len(images), test_every, scene=name, needs_training=needs_training)
     headers = read_headers([files[image.name] for image in images])
+    sizes = [header.size for header in headers]
+    doubts += check_sizes(images, sizes, 1 if source.resize_filter else downscale)
     found = {image.name: files[image.name] for image in images}
     masks = _mask_sources(layout, downscale, source, found, headers, photos.masks)
 
@@ -146,6 +151,7 @@ def load_scene(
         undistorted=any(view.recipe and view.recipe.lens for view in views),
         masks=any(map(_has_mask, views)),
         model_digest=model_digest(model),
+        doubts=tuple(doubts),
     )
 
 
@@ -175,8 +181,7 @@ def choose_photos(layout: Layout, downscale: int, options: PhotoOptions) -> Phot
     wanted = options.image_source == "resized"
     if wanted and downscale == 1:
         raise SceneError(
-            "(gs-eval: --image-source) resized has no effect at --downscale 1, where images/ is"
-            " used as found",
+            "resized has no effect at --downscale 1, where images/ is used as found",
             expected="expected a factor of 2 or more",
             action="give one, or leave the option out",
             option="data.image-source",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gs_densify.scene.doubt import Doubt
 from gs_densify.scene.normalize import camera_centers, scene_extent
 from gs_densify.scene.split import is_test_index
 
@@ -114,6 +115,8 @@ class Scene:
     blank: frozenset[str] = frozenset()
     """Names of views of which no pixel counts: they are in neither part of the split, and leave the
     other views where they were. Which these are is known when the masks are decoded."""
+    doubts: tuple[Doubt, ...] = ()
+    """What is probably wrong with the model, or between it and the photos' sizes."""
 
     @property
     def train_views(self) -> tuple[View, ...]:

@@ -1,7 +1,11 @@
 """What all commands share."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+
+from commands import run
 
 CODE = """
 import gc, sys
@@ -25,3 +29,10 @@ except KeyError:
 def test_the_collector_leaves_alone_what_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_names_that_a_terminal_cannot_show_are_escaped(tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny, tmp_path / "caf\u00e9")
+    done = run("gs-scene", "info", "caf\u00e9", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "scene caf\\xe9: " in done.stdout

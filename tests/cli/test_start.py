@@ -169,6 +169,24 @@ def _colmap_from_run(folder: Path) -> np.ndarray:
     return np.linalg.inv(np.array(saved["run"]["found"]["normalized_from_colmap"]))
 
 
+def test_what_makes_the_start_another_thing_is_said(
+    tiny: Path, finished_run: Path, capsys: pytest.CaptureFixture
+) -> None:
+    trained(tiny, *STILL, "--init", finished_run)
+    plain = capsys.readouterr().err
+    assert "held out here" not in plain and "antialiased" not in plain
+    trained(tiny, *STILL, "--init", finished_run, "--data.test-every", 16)
+    assert "held out here" not in capsys.readouterr().err, "a part of what was held out"
+    ply = finished_run / "point_cloud.ply"
+    trained(tiny, *STILL, "--init", ply, "--render.antialiased")
+    assert "is not antialiased, and this run antialiased" in capsys.readouterr().err
+    trained(tiny, *STILL, "--init", finished_run, "--data.test-every", 3)
+    said = (
+        f"{finished_run} was trained on 9 of the 11 photos that are held out here, first '003.png'"
+    )
+    assert said in capsys.readouterr().err
+
+
 def test_a_limit_thins_what_a_run_starts_from(tiny: Path, finished_run: Path) -> None:
     results = trained(tiny, *STILL, "--init", finished_run, "--max-gaussians", 50)
     assert results.counts.initial == 50
@@ -205,8 +223,8 @@ def test_files_that_are_no_start_are_refused_in_words(
     assert "points is in the picture of a camera" in refused(tiny, "--init", far)
     far.write_bytes(far.read_bytes()[:400])
     assert "its vertices cannot be read" in refused(tiny, "--init", far)
-    Path("notes.txt").write_text("nothing")
-    assert "beside it or in the folder above" in refused(tiny, "--init", "notes.txt")
+    Path("scan.las").write_bytes(b"LASF")
+    assert "scan.las is neither a PLY nor a checkpoint" in refused(tiny, "--init", "scan.las")
     Path("empty").mkdir()
     assert "config.yml" in refused(tiny, "--init", "empty")
     saved = torch.load(finished_run / "checkpoints/step_000040.pt", weights_only=True)["splats"]

@@ -213,7 +213,7 @@ def test_a_report_is_kept_as_a_file_a_run(tmp_path: Path) -> None:
 def test_two_runs_never_share_a_file(tmp_path: Path) -> None:
     made(tmp_path / "runs", label="a b")
     made(tmp_path / "runs", label="a-b")
-    with pytest.raises(ResultError, match=r"would both be garden_a-b_seed0\.run\.json; give one"):
+    with pytest.raises(ResultError, match=r"would both be garden_a-b_seed0\.run\.json; leave one"):
         save_records(tmp_path / "kept", report_on(tmp_path / "runs"), [])
     assert not (tmp_path / "kept").exists()
 

@@ -65,6 +65,10 @@ def refusal(path: Path) -> str:
         ("dense/0/sparse", "dense/0/images"),
         ("distorted/sparse/0", "input"),
         ("colmap", "images"),
+        ("recon/out/sparse/0", "images"),
+        ("recon/out", "recon/images"),
+        ("sparse/0", "photos"),
+        ("my model", "shoot/rgb"),
     ],
 )
 def test_such_a_layout_is_read_from_its_folder(tmp_path: Path, model: str, photos: str) -> None:
@@ -73,11 +77,15 @@ def test_such_a_layout_is_read_from_its_folder(tmp_path: Path, model: str, photo
     assert values(scene) == [0, 1, 2] and scene.root == tmp_path / "house"
 
 
-@pytest.mark.parametrize("chosen", ["sparse/0", "sparse/1", "colmap/sparse/0", "colmap/sparse"])
+@pytest.mark.parametrize(
+    "chosen",
+    ["sparse/0", "sparse/1", "colmap/sparse/0", "colmap/sparse", "recon/0"],
+)
 def test_a_path_to_a_model_chooses_it(tmp_path: Path, chosen: str) -> None:
     root = write(tmp_path / "house", "sparse/0", "images")
     write(root, "sparse/1", None, ["b.png"])
     write(root, "colmap/sparse/0", None, ["b.png", "c.png"])
+    write(root, "recon/0", None, ["a.png", "c.png"])
     source = resolve_scene(str(root / chosen))
     scene = load_scene(source.root, name="s", test_every=0, model_folder=source.model)
     expected = {"sparse/0": 3, "sparse/1": 1}.get(chosen, 2)
@@ -97,10 +105,27 @@ def test_several_models_are_refused_and_each_can_be_named(tmp_path: Path) -> Non
     message = refusal(root)
     first = root / "colmap" / "sparse" / "0"
     assert f"holds 2 models: {first}, {root / 'dense' / 'sparse'}; expected one" in message
-    assert f"--scene {first}" in message and load(first).image_dir == "images"
+    assert f"path of one: {first}" in message and load(first).image_dir == "images"
     assert values(load(root / "dense" / "sparse")) == [0, 1, 2]
     write(root, "sparse/0", None)
     assert load(root).model_dir == "sparse/0", "the data set's own"
+
+
+@pytest.mark.parametrize("name", ["cam 1/a.png", "/me/images/cam 1/a.HEIC", "a.png"])
+def test_a_folder_of_photos_is_known_by_the_first_of_them(tmp_path: Path, name: str) -> None:
+    root = write(tmp_path / "house", "sparse/0", None, [name])
+    write_photo(root / "photos 2024" / "cam 1" / "a.png", value=7)
+    source = resolve_scene(str(root))
+    scene = load_scene(source.root, name="s", test_every=0)
+    assert values(scene) == [7]
+    write_photo(root / "rejected" / "cam 1" / "a.png")
+    with pytest.raises(SceneError, match="in 2 folders: photos 2024"):
+        load_scene(source.root, name="s", test_every=0)
+
+
+def test_the_folder_above_is_named_where_the_photos_are_given(tmp_path: Path) -> None:
+    root = write(tmp_path / "house", "sparse/0", "images")
+    assert f"give the folder above: {root}" in refusal(root / "images")
 
 
 def test_a_data_set_may_be_called_sparse(tmp_path: Path) -> None:

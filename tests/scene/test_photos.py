@@ -97,7 +97,7 @@ def test_transparent_pixels_that_no_mask_is_made_of_have_their_stored_colours(
     np.testing.assert_array_equal(decode(view), np.repeat(RGB[..., :1], 3, axis=2))
 
 
-@pytest.mark.parametrize(("mode", "suffix"), [("CMYK", "jpg"), ("F", "tif"), ("LAB", "tif")])
+@pytest.mark.parametrize(("mode", "suffix"), [("F", "tif"), ("LAB", "tif")])
 def test_colour_spaces_without_an_exact_way_to_rgb_are_refused(
     tmp_path: Path, mode: str, suffix: str
 ) -> None:
@@ -160,3 +160,25 @@ def test_many_photos_come_back_in_the_order_asked_for(tmp_path: Path, workers: i
 
 def test_no_photos_are_no_photos() -> None:
     assert load_images([], progress=False) == []
+
+
+def _png_of_size(path: Path, width: int, height: int) -> Path:
+    """A grey PNG that says its size, without its pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + bytes(4))
+    return path
+
+
+def test_photos_of_two_hundred_megapixels_are_no_attack(tmp_path: Path) -> None:
+    size = (17_328, 11_552)
+    assert read_sizes([_png_of_size(tmp_path / "a.png", *size)]) == [size]
+    with pytest.raises(SceneError, match=r"thousand megapixels;.* images_8/, and give --downscale"):
+        read_sizes([_png_of_size(tmp_path / "b.png", 40_000, 40_000)])
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n")
+    with pytest.raises(SceneError, match="pointer of Git LFS, not the photo; run git lfs pull"):
+        read_sizes([path])

@@ -6,7 +6,8 @@ first), opacity is a logit, scales are logarithms, rot is wxyz. A header comment
 mip` or `default` says whether the model was trained antialiased.
 
 A value that is not finite is refused on both ways, with the count: dropping it would give another
-model than the one that was measured.
+model than the one that was measured. Only an infinite opacity is read, which other programs write
+for the logits of 1 and 0: it becomes a logit so large that float32 shows no difference.
 """
 
 import re
@@ -27,6 +28,8 @@ from gs_densify.model.types import Splats
 from gs_densify.results import atomic_write
 
 CHUNK = 1 << 16  # Gaussians written at a time
+_LARGEST_LOGIT = 20.0
+"""Its sigmoid is 1 in float32, and that of its negative far below what is drawn."""
 
 POSITION = ("x", "y", "z")
 NORMAL = ("nx", "ny", "nz")
@@ -80,7 +83,7 @@ def save_ply(
     if rest not in REST_COUNTS:
         raise ValueError(f"shN has {rest // 3} coefficients; expected 0, 3, 8 or 15")
     parts = _columns(splats)
-    _refuse_non_finite(str(path), parts)
+    _refuse_non_finite(str(path), _names(rest), parts, "lower the learning rates (--lr.NAME)")
     count = len(parts[0])
     with atomic_write(path) as file:
         file.write(_header(count, rest, antialiased, comments))
@@ -126,27 +129,35 @@ def _columns(splats: Splats) -> list[Tensor]:
     ]
 
 
-def _refuse_non_finite(where: str, parts: Iterable[Tensor]) -> None:
-    finite = torch.stack([part.isfinite().all(dim=1) for part in parts]).all(dim=0)
-    bad = int((~finite).sum())
+def _refuse_non_finite(
+    where: str, names: tuple[str, ...], parts: Iterable[Tensor], action: str
+) -> None:
+    """Refuses values [N, properties] in `parts` that are not finite; with `names`."""
+    finite = torch.cat([part.isfinite() for part in parts], dim=1)
+    bad = int((~finite.all(dim=1)).sum())
     if bad:
-        first = int((~finite).nonzero()[0])
+        first = int((~finite.all(dim=1)).nonzero()[0])
+        which = [name for name, ok in zip(names, finite.all(dim=0).tolist(), strict=True) if not ok]
         raise ResultError(
-            f"{where}: {bad} of {len(finite)} Gaussians are not finite (the first is number"
-            f" {first}); they were not dropped",
-            action="filter the file, or lower the learning rates",
+            f"{where}: {bad} of {len(finite)} Gaussians are not finite in {', '.join(which)} (the"
+            f" first is number {first}); they were not dropped",
+            action=action,
         )
 
 
 def _header(count: int, rest: int, antialiased: bool, comments: Iterable[str]) -> bytes:
-    names = (*POSITION, *NORMAL, *DIFFUSE, *_rest_names(rest), *OPACITY, *SCALE, *ROTATION)
     lines = ["ply", "format binary_little_endian 1.0"]
     lines += [f"comment {' '.join(comment.split())}" for comment in comments]
     # Last, since readers take the last comment that they understand.
     lines += [f"comment SplatRenderMode: {'mip' if antialiased else 'default'}"]
     lines += [f"element vertex {count}"]
-    lines += [f"property float {name}" for name in names]
+    lines += [f"property float {name}" for name in _names(rest)]
     return "\n".join([*lines, "end_header", ""]).encode("ascii", "backslashreplace")
+
+
+def _names(rest: int) -> tuple[str, ...]:
+    """Returns the properties in the order of the file."""
+    return (*POSITION, *NORMAL, *DIFFUSE, *_rest_names(rest), *OPACITY, *SCALE, *ROTATION)
 
 
 def _rest_names(count: int) -> tuple[str, ...]:
@@ -221,17 +232,24 @@ def _to_splats(where: str, rows: np.ndarray, rest: int) -> dict[str, Tensor]:
         "means": _take(rows, POSITION),
         "scales": _take(rows, SCALE),
         "quats": _take(rows, ROTATION),
-        "opacities": _take(rows, OPACITY),
+        "opacities": _finite_logits(_take(rows, OPACITY)),
         "sh0": _take(rows, DIFFUSE),
         "shN": _take(rows, _rest_names(rest)),
     }
-    _refuse_non_finite(where, columns.values())
+    names = (*POSITION, *SCALE, *ROTATION, *OPACITY, *DIFFUSE, *_rest_names(rest))
+    advice = "leave those Gaussians out of the file, in the program that wrote it"
+    _refuse_non_finite(where, names, columns.values(), advice)
     channel_major = columns["shN"].reshape(count, 3, rest // 3)
     return columns | {
         "opacities": columns["opacities"].reshape(count),
         "sh0": columns["sh0"].reshape(count, 1, 3),
         "shN": channel_major.transpose(1, 2).contiguous(),
     }
+
+
+def _finite_logits(logits: Tensor) -> Tensor:
+    """Returns logits with those of 1 and 0, which are infinite, as large ones."""
+    return torch.where(logits.isinf(), logits.sign() * _LARGEST_LOGIT, logits)
 
 
 def _take(rows: np.ndarray, names: tuple[str, ...]) -> Tensor:

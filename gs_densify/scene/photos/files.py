@@ -15,6 +15,7 @@ from gs_densify.errors import SceneError
 from gs_densify.scene.layout import no_image_folder
 from gs_densify.scene.photos.names import (
     ends_of,
+    has_foreign_suffix,
     key_of,
     mask_keys,
     photo_files,
@@ -37,11 +38,14 @@ def find_photos(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise no_image_folder(folder)
-    found = {name: folder / name for name in names if os.path.isfile(folder / name)}
+    exact = {name: folder / name for name in names if os.path.isfile(folder / name)}
+    found = {name: path for name, path in exact.items() if not has_foreign_suffix(name)}
     missing = [name for name in names if name not in found]
     if not missing:
         return found
     similar, by_end = _paired(folder, missing, _photo_index(folder), photo_keys, found, "photo")
+    found |= {name: path for name, path in exact.items() if name not in similar}
+    by_end = {name: path for name, path in by_end.items() if name not in exact}
     for files, how in (
         (similar, "differ from COLMAP's names in case or suffix"),
         (by_end, "are found by the end of COLMAP's path"),
@@ -62,18 +66,20 @@ def check_missing(
     if not missing:
         return
     what = f"{folder} lacks {len(missing)} of the {len(names)} photos that COLMAP registered"
+    if 2 * len(missing) > len(names):
+        others = set(photo_files(folder)) - set(found.values())
+        there = f"; another is {_relative(min(others), folder)!r}" if others else ""
+        raise SceneError(
+            f"{what}, first {missing[0]!r}{there}",
+            expected="expected at least half of them, also with --data.skip-missing",
+            action="check that these photos are those of this model",
+        )
     if not skip:
         raise SceneError(
             f"{what}, first {missing[0]!r}",
             expected="expected every one under COLMAP's name",
             action="add them, choose another folder with --downscale, or train without them:"
             " --data.skip-missing",
-        )
-    if 2 * len(missing) > len(names):
-        raise SceneError(
-            f"{what}, first {missing[0]!r}",
-            expected="expected at least half of them, also with --data.skip-missing",
-            action="check that these photos are those of this model",
         )
     _log.warning("%s, first %r; going on without them", what, missing[0])
 

@@ -43,7 +43,9 @@ def project(lens: Lens | None, K: np.ndarray, positions: np.ndarray) -> np.ndarr
     pixels = np.full((len(positions), 2), np.nan)
     front = positions[:, 2] > 0
     if lens is None:
-        pixels[front] = (positions[front] @ K.T)[:, :2] / positions[front, 2:]
+        with np.errstate(invalid="ignore"):
+            rays = positions[front, :2] / positions[front, 2:]
+        pixels[front] = rays * K[[0, 1], [0, 1]] + K[:2, 2]
     else:
         camera = pycolmap.Camera(
             model=lens.model, width=lens.width, height=lens.height, params=lens.params

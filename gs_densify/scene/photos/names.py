@@ -48,6 +48,11 @@ def photo_keys(name: str) -> set[str]:
     return {key_of(stem)} if stem != name else {key_of(name), key_of(_ANY_SUFFIX.sub("", name))}
 
 
+def has_foreign_suffix(name: str) -> bool:
+    """Returns whether a name ends like a file, but not like a photo that Pillow reads."""
+    return stem_of(name) == name and _ANY_SUFFIX.search(name) is not None
+
+
 def mask_keys(name: str) -> set[str]:
     """Returns the keys that a mask of a photo may have without its suffix and its mark."""
     return {key_of(name), *photo_keys(name)}
@@ -78,7 +83,7 @@ def photo_files(folder: Path, _above: frozenset[str] = frozenset()) -> Iterator[
     if here in _above or not os.path.isdir(here):
         return
     for entry in os.scandir(folder):
-        if entry.is_dir() and not _is_foreign(entry.name):
+        if entry.is_dir() and not is_foreign(entry.name):
             yield from photo_files(folder / entry.name, _above | {here})
         elif entry.is_file() and _is_photo(entry.name):
             yield folder / entry.name
@@ -90,8 +95,9 @@ def has_photos(folder: Path) -> bool:
 
 
 def _is_photo(file: str) -> bool:
-    return os.path.splitext(file)[1].lower() in PHOTO_SUFFIXES and not _is_foreign(file)
+    return os.path.splitext(file)[1].lower() in PHOTO_SUFFIXES and not is_foreign(file)
 
 
-def _is_foreign(name: str) -> bool:
+def is_foreign(name: str) -> bool:
+    """Returns whether a file or folder is hidden, or added by an operating system."""
     return name.startswith(".") or name in _FOREIGN_FOLDERS

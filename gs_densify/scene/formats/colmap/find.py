@@ -6,7 +6,7 @@ from pathlib import Path
 from gs_densify.errors import SceneError
 from gs_densify.scene.formats.colmap.binary import count_binary_images
 from gs_densify.scene.formats.colmap.text import read_images
-from gs_densify.scene.layout import MODEL_BASES
+from gs_densify.scene.layout import base_of, folders_below
 
 _log = logging.getLogger(__name__)
 
@@ -18,32 +18,30 @@ def find_model(root: Path) -> Path:
 
     ``sparse/0`` if it holds one, else ``sparse``, else the folder of ``sparse`` with the most
     images, else ``root``; where it has none of these, the only one that is found in the same way
-    in one of `MODEL_BASES`. A larger model beside ``sparse/0`` is worth a warning, since COLMAP
+    in a folder below. A larger model beside ``sparse/0`` is worth a warning, since COLMAP
     numbers models in the order in which it began them.
 
     Raises:
-        SceneError: no such folder holds a model, or several of `MODEL_BASES` do.
+        SceneError: no such folder holds a model, or several below ``root`` do.
     """
     own = _model_in(root)
     if own is not None:
         return own
-    found = [model for base in MODEL_BASES if (model := _model_in(root / base)) is not None]
+    found = [model for base in _bases_below(root) if (model := _model_in(base)) is not None]
     if not found:
         raise _no_model(root)
     if len(found) > 1:
         raise SceneError(
             f"{root} holds {len(found)} models: {', '.join(map(str, found))}",
             expected="expected one",
-            action=f"name it: --scene {found[0]}",
+            action=f"name the scene by the path of one: {found[0]}",
         )
     return found[0]
 
 
 def has_model(root: Path) -> bool:
     """Returns whether `find_model` finds one, or several."""
-    return any(
-        _extension_somewhere(base) for base in (root, *(root / base for base in MODEL_BASES))
-    )
+    return extension_of(root) is not None or bool(_bases_below(root))
 
 
 def extension_of(folder: Path) -> str | None:
@@ -54,8 +52,9 @@ def extension_of(folder: Path) -> str | None:
     return None
 
 
-def _extension_somewhere(base: Path) -> bool:
-    return any(extension_of(folder) for folder in (base, base / "sparse", *_children(base)))
+def _bases_below(root: Path) -> list[Path]:
+    """Returns the folders below ``root`` that hold models, sorted."""
+    return sorted({base_of(folder) for folder in folders_below(root) if extension_of(folder)})
 
 
 def _children(base: Path) -> list[Path]:
@@ -93,8 +92,10 @@ def _no_model(root: Path) -> SceneError:
     tried = [root / "sparse" / "0", root / "sparse", *others]
     partial = {f.name for d in tried if d.is_dir() for f in d.iterdir() if f.stem in _FILES}
     found = f"found only {', '.join(sorted(partial))}" if partial else "found none of them"
+    above = _model_in(root.parent)
+    action = "give the folder that holds images/ and sparse/"
     return SceneError(
-        f"no COLMAP model in {', '.join(map(str, tried))}: {found}",
+        f"no COLMAP model in {', '.join(map(str, tried))} or another folder there: {found}",
         expected="expected cameras, images and points3D as .bin or .txt",
-        action="give the folder that holds images/ and sparse/",
+        action=action if above is None else f"give the folder above: {root.parent}",
     )
