@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gs_densify.cli.app import run_command
+from gs_densify.cli.new_files import check_new
 from gs_densify.config.flags import parse
 from gs_densify.config.options import DataOptions, ReadingOptions, TrainConfig
 from gs_densify.errors import ConfigError, SceneError
@@ -87,6 +88,7 @@ class Check:
             raise ConfigError(
                 f"is {self.gaussians}", expected="it must be at least 1", option="gaussians"
             )
+        check_new({"json": self.json, "picture": self.picture}, {})
         from gs_densify.capture.check import CheckOptions, check_capture
         from gs_densify.capture.picture import save_picture
         from gs_densify.capture.text import report_text
