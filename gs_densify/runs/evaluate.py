@@ -51,7 +51,8 @@ def evaluate_model(
     check_lpips(config)
     loaded = load(config, test_only=True, found=model.found)
     renderer = renderer_for(config, loaded.near_plane, device)
-    suit_threads(device, loaded.scene.views)
+    stored = _stored_results(run)
+    suit_threads(device, loaded.scene.views, _threads_of(stored))
     with claimed(out, _default_folder(model)) as claim:
         folder = claim.folder
         with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
@@ -59,7 +60,6 @@ def evaluate_model(
             pictures = folder / run_folder.RENDERS
             evaluation = score(config, renderer, splats, loaded, pictures=pictures)
         seed = None if run is None else config.seed
-        stored = _stored_results(run)
         results = EvaluationResults(
             model=str(model.file),
             scene=loaded.scene.name,
@@ -96,6 +96,21 @@ def _stored_results(run: Path | None) -> Results | None:
     if run is None or not (run / run_folder.RESULTS).is_file():
         return None
     return load_results(run / run_folder.RESULTS)
+
+
+def _threads_of(stored: Results | None) -> int | None:
+    """Returns the number of CPU threads of a run on a CPU; None where it is not known."""
+    if stored is None or stored.hardware.device != "cpu":
+        return None
+    return stored.hardware.cpu_threads
+
+
+def _about_threads(stored: Results) -> str:
+    """Returns what to add where a run on a CPU had another number of threads."""
+    then, now = _threads_of(stored), torch.get_num_threads()
+    if then in (None, now):
+        return ""
+    return f" (on {now} CPU threads, and the run on {then}, which moves the last bits)"
 
 
 def _require_held_out(model: OpenedModel) -> None:
@@ -155,5 +170,5 @@ def stored_comparison(run: Path, results: EvaluationResults) -> str:
     pairs = {name: (then[name], now[name]) for name in now if name in then}
     changed = [f"{name} {a} stored, {b} now" for name, (a, b) in pairs.items() if a != b]
     if changed:
-        return f"differs from the stored scores: {'; '.join(changed)}"
+        return f"differs from the stored scores: {'; '.join(changed)}{_about_threads(stored)}"
     return "equal to the stored scores to the last digit"

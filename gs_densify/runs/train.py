@@ -74,6 +74,7 @@ def train(
         found=loaded.found,
         code=code,
         data=loaded.data,
+        cpu_threads=torch.get_num_threads(),
     )
     with claimed(config.out, run_folder.default_folder(config)) as claim:
         folder = claim.folder
@@ -113,9 +114,10 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
         state = state_in(contents, path)
         require_same(state, folder, config=to_mapping(config), device=device.type)
         check_outputs(config)
-        loaded, code, start = _load(config, device, clock, state.found)
+        loaded, code, start = _load(config, device, clock, state.found, state.cpu_threads)
         require_same_scene(state, folder, loaded)
         _note_code(state, folder, code)
+        _note_threads(state, folder)
         state.found = loaded.found  # checkpoints of earlier versions do not have it
         state.resumed_at.append(contents["step"])
         config = with_fitted_schedule(config)
@@ -142,8 +144,23 @@ def _note_code(state: RunState, folder: Path, code: CodeRecord) -> None:
         )
 
 
+def _note_threads(state: RunState, folder: Path) -> None:
+    """Says where a run goes on with another number of threads, which counts on a CPU."""
+    threads = torch.get_num_threads()
+    if state.device == "cpu" and state.cpu_threads not in (None, threads):
+        messages.remark(
+            f"{folder}: goes on with {threads} CPU threads, as OMP_NUM_THREADS says, and began with"
+            f" {state.cpu_threads}: its numbers differ in the last bits from those of a run that"
+            " was not interrupted"
+        )
+
+
 def _load(
-    config: TrainConfig, device: torch.device, clock: Stopwatch, found: Found = NOTHING_FOUND
+    config: TrainConfig,
+    device: torch.device,
+    clock: Stopwatch,
+    found: Found = NOTHING_FOUND,
+    cpu_threads: int | None = None,
 ) -> tuple[LoadedScene, CodeRecord, Start]:
     """Returns the scene, which code the run begins with, and what it starts from."""
     clock.lap("device")
@@ -155,7 +172,7 @@ def _load(
         clock.lap("load")
     clock.lap("device")
     lpips.result()
-    suit_threads(device, loaded.scene.views)
+    suit_threads(device, loaded.scene.views, cpu_threads)
     if config.render.coarse_until:
         possible_reductions([(view.width, view.height) for view in loaded.scene.train_views])
     return loaded, code.result(), start_of(config, loaded.scene)
