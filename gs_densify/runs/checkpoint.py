@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gs_densify.errors import ResultError, StrategyError
-from gs_densify.model.init import NAMES
+from gs_densify.model.checks import fault_of
 from gs_densify.results import atomic_write
 from gs_densify.runs.checkpoint_files import checkpoints
 
@@ -107,9 +107,13 @@ def load_checkpoint(path: Path, device: torch.device | str | None) -> dict[str, 
         raise ResultError(f"{path}: damaged, or no checkpoint ({_first_line(error)})") from None
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise ResultError(f"{path}: not a checkpoint of format {FORMAT}")
-    missing = [name for name in NAMES if name not in contents.get("splats", {})]
-    if missing:
-        raise ResultError(f"{path}: parameters {missing} are missing")
+    fault = fault_of(contents.get("splats"))
+    if fault is None and type(contents.get("step")) is not int:
+        fault = "it does not say of which step it is"
+    if fault is not None:
+        raise ResultError(
+            f"{path}: {fault}", action="take another checkpoint of the run, or train again"
+        )
     return contents
 
 

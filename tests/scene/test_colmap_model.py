@@ -96,7 +96,7 @@ def test_a_model_without_images_is_refused(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_repeated_name_is_refused(tmp_path: Path) -> None:
-    model = reconstruction(["a.png", "b.png", "a.png"])
+    model = reconstruction(["a.png", "b.png", "./a.png"])  # it could be trained on and held out
     assert "'a.png' as 2 images" in refusal(write_model(tmp_path / "m", model))
 
 
