@@ -57,7 +57,7 @@ def _let_stderr_fail() -> None:
     if sys.stderr is None:
         # It takes number 2, else the next file would, and get what libraries complain of.
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    elif sys.stderr is sys.__stderr__:
+    elif isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
         sys.stderr = io.TextIOWrapper(
             io.BufferedWriter(_MayFail(2, "w", closefd=False)),
             encoding=sys.stderr.encoding,
