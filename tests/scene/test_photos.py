@@ -1,7 +1,10 @@
 """Pixels: every kind of file is decoded to 8-bit RGB or refused by name."""
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -9,10 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from gs_densify.errors import SceneError
 from gs_densify.scene.photos.load import load_images, read_sizes
+from gs_densify.scene.photos.open import open_picture
 from gs_densify.scene.scene import View
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -182,3 +186,30 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n")
     with pytest.raises(SceneError, match="pointer of Git LFS, not the photo; run git lfs pull"):
         read_sizes([path])
+
+
+@pytest.mark.parametrize("form", ["EPS", "PCX", "SGI", "DDS", "ICO"])
+def test_formats_of_no_photo_are_not_opened_whatever_their_name(form: str, tmp_path: Path) -> None:
+    """Pillow would hand PostScript to Ghostscript, which runs what it says."""
+    path = tmp_path / "a.png"
+    Image.new("RGB", (9, 6)).save(path, form)
+    with Image.open(path) as image:
+        assert image.format == form
+    assert "a.png cannot be read as a photo" in refusal(view_of(path))
+    with pytest.raises(SceneError, match=r"a\.png cannot be read as a photo"):
+        read_sizes([path])
+    with pytest.raises(UnidentifiedImageError):
+        open_picture(path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    os.mkfifo(path)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from gs_densify.scene.photos.load import read_sizes\n"
+        "read_sizes([Path(sys.argv[1])])"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert "a.png is no regular file" in done.stderr

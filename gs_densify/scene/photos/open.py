@@ -1,6 +1,11 @@
-"""Opens image files: through Pillow, which is told of formats that it does not know by itself."""
+"""Opens image files: through Pillow, which is told of formats that it does not know by itself.
+
+Pillow goes by what a file holds, not by its name, and some formats run programs: it is told which
+ones it may read.
+"""
 
 import importlib
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
@@ -11,6 +16,9 @@ from gs_densify.scene.photos.names import PHOTO_SUFFIXES
 # Pillow's own limit is against files that unpack to more than memory holds. It refuses photos of
 # 200 megapixels, which telephones take; this one is above every camera.
 Image.MAX_IMAGE_PIXELS = 500_000_000  # a warning; an error at twice that
+
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "JPEG2000", "PPM", "TGA")
+_AVIF = ("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()
 
 _HEIF_BRANDS = ("heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -34,7 +42,7 @@ def open_photo(path: Path) -> Image.Image:
         Exception: whatever Pillow raises.
     """
     try:
-        image = Image.open(path)
+        image = _open(path, (*_FORMATS, *_AVIF))
     except UnidentifiedImageError:
         start = _start(path)
         if start[4:8] == b"ftyp" and start[8:12].decode("latin-1") in _HEIF_BRANDS:
@@ -45,6 +53,21 @@ def open_photo(path: Path) -> Image.Image:
     if image.format == "TIFF":
         _check_tiff(path, image)
     return image
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Opens a picture that a run has written, a PNG.
+
+    Raises:
+        Exception: whatever Pillow raises.
+    """
+    return _open(path, ("PNG",))
+
+
+def _open(path: Path, formats: tuple[str, ...]) -> Image.Image:
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise SceneError(f"{path} is no regular file", action="put the photo itself there")
+    return Image.open(path, formats=formats)
 
 
 def has_alpha(image: Image.Image) -> bool:
@@ -71,7 +94,7 @@ def _open_heif(path: Path) -> Image.Image:
             action="pip install 'gs-densify[heif]', or convert the photos to JPEG: they are found"
             " under the same names",
         ) from None
-    return Image.open(path)
+    return _open(path, ("HEIF",))
 
 
 def _check_tiff(path: Path, image: Image.Image) -> None:
