@@ -6,6 +6,8 @@ Precedence: defaults, then the strategy's recipe, then the scene's settings, the
 in it (None) the run finds by its scene and its steps, and its results say what that was.
 """
 
+import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -283,10 +285,10 @@ class TrainConfig:
                 expected=f"it must be two rising steps from 0 to {self.steps}",
                 option="profile",
             )
-        between = [step for step in self.stops if first < step < last]
-        if between:  # there would be two traces, and one place for them
+        stop = next(self.stops_from(first + 1))
+        if stop < last:  # there would be two traces, and one place for them
             raise ConfigError(
-                f"{first} {last} has an evaluation or a checkpoint after step {between[0]} inside",
+                f"{first} {last} has an evaluation or a checkpoint after step {stop} inside",
                 action="trace steps before or after it",
                 option="profile",
             )
@@ -296,13 +298,18 @@ class TrainConfig:
         """Returns steps after which held-out views are scored, rising; the last step is one."""
         return tuple(sorted({*self.evaluation.steps, self.steps}))
 
-    @property
-    def stops(self) -> tuple[int, ...]:
-        """Returns steps after which a checkpoint is saved, rising; all that are scored are among
-        them.
+    def stops_from(self, start: int) -> Iterator[int]:
+        """Yields steps, `start` or later, after which a checkpoint is saved, rising; all that are
+        scored are among them. There may be too many for a list.
         """
         every = self.checkpoint_every or self.steps
-        return tuple(sorted({*self.scored_steps, *range(every, self.steps, every)}))
+        saved = range(max(1, -(-start // every)) * every, self.steps, every)
+        scored = (step for step in self.scored_steps if step >= start)
+        before = None
+        for step in heapq.merge(saved, scored):
+            if step != before:
+                yield step
+            before = step
 
     def _ranges(self) -> list[tuple[str, float, float, float]]:
         tiny = 1e-12

@@ -41,3 +41,44 @@ for _tag, _kind, _construct in (
     ("float", WrittenFloat, yaml.SafeLoader.construct_yaml_float),
 ):
     TextKeepingLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _written(_kind, _construct))
+
+
+_MOST_NODES = 100_000
+"""Values in a file, those counted again that an alias repeats."""
+
+
+def load_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+    """Returns what YAML of a user says.
+
+    Raises:
+        yaml.YAMLError: it is none, is nested without end, or holds more than options can mean.
+    """
+    parser = loader(text)
+    try:
+        root = parser.get_single_node()
+        if root is None:
+            return None
+        if _size(root, {}) > _MOST_NODES:
+            raise yaml.YAMLError(f"its aliases stand for more than {_MOST_NODES:,} values")
+        return parser.construct_document(root)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
+    except ValueError as error:  # e.g. of the 13th month
+        raise yaml.YAMLError(str(error)) from None
+    finally:
+        parser.dispose()
+
+
+def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
+    """Returns how many values a node holds, aliases written out; `sizes` has those seen before."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in sizes:
+        sizes[id(node)] = None
+        is_mapping = isinstance(node, yaml.MappingNode)
+        inner = [one for pair in node.value for one in pair] if is_mapping else node.value
+        sizes[id(node)] = 1 + sum(_size(one, sizes) for one in inner)
+    size = sizes[id(node)]
+    if size is None:
+        raise yaml.YAMLError("an alias stands for what it is in itself")
+    return size

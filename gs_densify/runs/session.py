@@ -164,7 +164,7 @@ class RunProcess:
             MetricsLog(self.folder / run_folder.METRICS, resume_step=kept) as log,
             Progress("train", config.steps, unit="step", initial=start) as progress,
         ):
-            for stop in (stop for stop in config.stops if stop >= start):
+            for stop in config.stops_from(start):
                 if stop > start:
                     self._train(trainer, stop, on_log, progress.bar)
                     self._save(trainer)
