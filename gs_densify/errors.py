@@ -1,10 +1,5 @@
 """Everything that a user can cause ends in one of these: values that make one line, and a code."""
 
-import re
-from collections.abc import Callable
-
-_OPTION = re.compile(r"--([a-z][\w.-]*)")
-
 
 class GsDensifyError(Exception):
     """What was found, what was expected, and what to do; printed as one line, exit code 2.
@@ -33,25 +28,6 @@ class GsDensifyError(Exception):
         """Returns the line: `--option found; expected; action`."""
         parts = [part.strip() for part in (self.found_where, self.expected, self.action) if part]
         return " ".join("; ".join(parts).split())
-
-    def with_options(self, rename: Callable[[str], str]) -> "GsDensifyError":
-        """Returns the same error in which options have the names of another command.
-
-        An error that begins with something else, a file for example, is about what stands there,
-        and stays as it is.
-        """
-        if not self.option and not self.found.startswith("--"):
-            return self
-
-        def renamed(text: str) -> str:
-            return _OPTION.sub(lambda match: f"--{rename(match.group(1))}", text)
-
-        return type(self)(
-            renamed(self.found),
-            expected=renamed(self.expected),
-            action=renamed(self.action),
-            option=rename(self.option) if self.option else "",
-        )
 
 
 class ConfigError(GsDensifyError):

@@ -120,7 +120,8 @@ def _places(cells: Sequence[Cell], options: RunOptions) -> _Places:
         return _Places(gpu_slots(gpus, options.per_gpu), gpus)
     if "cuda" in devices:
         raise ConfigError(
-            "cuda: there is no GPU here", action="use auto or cpu in the study", option="device"
+            "the study has device cuda, and there is no GPU here",
+            action="write device: auto or cpu in it",
         )
     if options.per_gpu > 1:
         raise ConfigError("has no effect without a GPU", action="use --jobs", option="per-gpu")

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from gs_densify.bench.study import Study, parse_study, to_mapping
+from gs_densify.config.yaml_text import load_yaml
 from gs_densify.errors import ConfigError
 from gs_densify.results.files import atomic_write
 
@@ -29,13 +30,12 @@ class _Loader(yaml.SafeLoader):
 def read_study(path: Path) -> Study:
     """Returns the study in a file; ConfigError where it cannot be read, or is none."""
     try:
-        # A subclass of SafeLoader.
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        values = load_yaml(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: is not valid YAML ({reason})") from None
     return parse_study(values, str(path), path.parent)

@@ -14,8 +14,9 @@ from gs_densify.bench.matrix import Cell, Row
 from gs_densify.bench.state import CellState, load_state
 from gs_densify.bench.values import duration_text
 from gs_densify.config.strategy import strategy_for
-from gs_densify.runs.forecast import memory_of, num_gaussians
+from gs_densify.runs.forecast import memory_of, num_gaussians, scene_key
 from gs_densify.runs.loaded_scene import find_scene
+from gs_densify.runs.start import start_of
 
 Action = Literal["done", "resume", "anew", "follow"]
 """anew: trains from the first step; follow: a job of a cluster that an earlier call submitted."""
@@ -133,11 +134,12 @@ def _rows(cells: Sequence[Cell]) -> list[PlannedRow]:
     rows, scenes = [], {}
     for cell in cells:
         config = cell.config
-        key = repr((config.scene, config.data_root, config.downscale, config.data))
+        key = scene_key(config)
         if key not in scenes:
-            scenes[key] = find_scene(config)
-        scene = scenes[key]
-        first, last = num_gaussians(config, strategy_for(config), scene)
+            scene = find_scene(config)
+            scenes[key] = scene, start_of(config, scene)
+        scene, start = scenes[key]
+        first, last = num_gaussians(config, strategy_for(config), start)
         masked = any(view.mask is not None for view in scene.train_views)
         memory = memory_of(config, scene, last or first, has_masks=masked)
         rows.append(PlannedRow(cell.row, config.steps, first, last, memory.total))

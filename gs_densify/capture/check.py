@@ -25,9 +25,13 @@ from gs_densify.capture.report import (
     PointStatistics,
 )
 from gs_densify.errors import SceneError
-from gs_densify.scene.formats.colmap.read import find_model
+from gs_densify.scene.consistency.colors import all_doubts
+from gs_densify.scene.doubt import Doubt
+from gs_densify.scene.formats.colmap.find import find_model
+from gs_densify.scene.layout import Layout
 from gs_densify.scene.load import PhotoOptions, PhotoSource, choose_photos, load_scene
 from gs_densify.scene.photos.files import find_photos
+from gs_densify.scene.photos.prepare import read_view
 from gs_densify.scene.photos.resize import reduced_size
 from gs_densify.scene.presets import SceneSource
 from gs_densify.scene.scene import Scene
@@ -47,6 +51,10 @@ class CheckOptions:
     image_budget: float
     """Bytes of photos above which the trainer keeps them in host memory."""
     test_every: int = 8
+    test_list: Path | None = None
+    """A file with the names of the photos to hold out, in place of every k-th."""
+    photos: PhotoOptions | None = None
+    """Which pixels views are made of; None: those that the scene's source says."""
     progress: bool = True
 
 
@@ -65,6 +73,8 @@ class Capture:
     unreadable: dict[str, str]
     refusal: SceneError | None
     """Why gs-train refuses the capture."""
+    doubts: tuple[Doubt, ...] = ()
+    """What it warns of."""
     registered: list[str] = field(default_factory=list)
 
 
@@ -80,15 +90,15 @@ def check_capture(
         SceneError: a downscale factor that no image folder can have.
     """
     capture = _measure(source, options)
-    photos = capture.photos
+    photos, model_folder = capture.photos, capture.model_folder
     with_pose = [photo for photo in photos if photo.name in set(capture.registered)]
     coverage = coverage_of(capture.geometry) if capture.geometry else None
     report = CaptureReport(
         schema_version=SCHEMA_VERSION,
         name=source.name,
         root=str(source.root),
-        model_dir=_relative(capture.model_folder, source.root),
-        image_dir=capture.source.folder.name,
+        model_dir=_relative(model_folder, source.root) if model_folder else None,
+        image_dir=_relative(capture.source.folder, source.root),
         registered=len(capture.registered) if capture.model else None,
         without_pose=_difference(capture.on_disk, capture.registered) if capture.model else (),
         missing=_difference(capture.registered, capture.on_disk),
@@ -106,25 +116,29 @@ def check_capture(
         findings=(),
         verdict="fine",
     )
-    findings = findings_of(report, capture.refusal)
+    findings = findings_of(report, capture.refusal, capture.doubts)
     return replace(report, findings=findings, verdict=verdict_of(findings)), capture.geometry
 
 
 def _measure(source: SceneSource, options: CheckOptions) -> Capture:
-    photo_options = PhotoOptions(image_source=source.image_source)
-    chosen = choose_photos(source.root, source.downscale, photo_options)
-    folder, no_model = _attempt(lambda: find_model(source.root))
+    photo_options = options.photos or PhotoOptions(image_source=source.image_source)
+    folder, no_model = _attempt(lambda: find_model(source.model or source.root))
     model, damage = _attempt(lambda: read_capture_model(folder)) if folder else (None, no_model)
+    registered = [image.name for image in model.images] if model else []
+    layout = Layout(source.root, folder, registered)
+    chosen = choose_photos(layout, source.downscale, photo_options)
     scene, refusal = _attempt(
         lambda: load_scene(
             source.root,
             name=source.name,
             downscale=source.downscale,
             test_every=options.test_every,
+            test_list=options.test_list,
             photos=photo_options,
+            model_folder=source.model,
         )
     )
-    registered = [image.name for image in model.images] if model else []
+    doubts, mismatch = _attempt(lambda: all_doubts(scene, read_view)) if scene else ([], None)
     files = _files(scene, chosen.folder, registered)
     photos, unreadable = measure_photos(files, progress=options.progress)
     return Capture(
@@ -136,7 +150,8 @@ def _measure(source: SceneSource, options: CheckOptions) -> Capture:
         on_disk=list(files),
         photos=photos,
         unreadable=unreadable,
-        refusal=refusal or damage,
+        refusal=refusal or damage or mismatch,
+        doubts=tuple(scene.doubts if scene and doubts is None else doubts or ()),
         registered=registered,
     )
 
@@ -162,8 +177,8 @@ def _attempt(step: Callable[[], _Result]) -> tuple[_Result | None, SceneError | 
         return None, error
 
 
-def _relative(folder: Path | None, root: Path) -> str | None:
-    return folder.relative_to(root).as_posix() if folder else None
+def _relative(folder: Path, root: Path) -> str:
+    return folder.relative_to(root).as_posix()
 
 
 def _difference(names: list[str], others: list[str]) -> tuple[str, ...]:
@@ -228,7 +243,7 @@ def _plan(
     return Plan(
         downscale=source.downscale,
         suggested_downscale=suggested,
-        test_every=options.test_every,
+        test_every=0 if options.test_list is not None else options.test_every,
         train=len(train),
         test=total - len(train),
         memory=gpu_memory(train, options.gaussians, options.image_budget, has_masks=has_masks),

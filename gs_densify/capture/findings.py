@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from gs_densify.capture.coverage import NO_BASELINE
 from gs_densify.capture.report import CaptureReport, Finding, Verdict
 from gs_densify.errors import SceneError
+from gs_densify.scene.doubt import Doubt
 
 FEW_PHOTOS = 20
 LARGE_GAP = 45.0
@@ -18,15 +19,19 @@ FEW_POINTS_IN_A_PHOTO = 50
 LOW_SHARE_BY_THREE = 0.5
 
 
-def findings_of(report: CaptureReport, refusal: SceneError | None) -> tuple[Finding, ...]:
+def findings_of(
+    report: CaptureReport, refusal: SceneError | None, doubts: Sequence[Doubt] = ()
+) -> tuple[Finding, ...]:
     """Returns everything worth saying, the worst first.
 
     Args:
         report: the measures.
         refusal: why gs-train refuses the capture; None where it does not.
+        doubts: what gs-train warns of.
     """
     found = [
         *_refused(report, refusal),
+        *(Finding("look", doubt.found, doubt.action, doubt.photos) for doubt in doubts),
         *_registration(report),
         *_exposures(report),
         *_sharpness(report),

@@ -1,14 +1,16 @@
 """What a COLMAP model says about a capture, for every camera model that COLMAP has."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pycolmap
 
-from gs_densify.errors import SceneError
-from gs_densify.scene.formats.colmap.read import read_checked
-from gs_densify.scene.normalize import LARGEST_COORDINATE
+from gs_densify.scene.formats.colmap.poses import image_poses
+from gs_densify.scene.formats.colmap.read import observations_of, pycolmap_camera, read_files
+from gs_densify.scene.formats.colmap.records import ColmapFiles
 from gs_densify.scene.photos.lens import lens_of
 from gs_densify.scene.scene import Size
 
@@ -72,30 +74,33 @@ def read_capture_model(folder: Path) -> CaptureModel:
     Raises:
         SceneError: files that are damaged or contradictory, a pose that is not finite.
     """
-    reconstruction, names = read_checked(folder)
-    registered = sorted(names, key=lambda i: names[i])
-    points = [reconstruction.points3D[i] for i in sorted(reconstruction.points3D)]
+    files = read_files(folder)
+    used = sorted({image.camera_id for image in files.images.values()})
+    cameras = {i: pycolmap_camera(files.cameras[i]) for i in used}
+    poses = image_poses(files)
+    registered = sorted(files.images, key=lambda i: files.images[i].name)
+    errors = files.points.errors
     return CaptureModel(
-        cameras=_cameras(reconstruction, registered),
-        images=tuple(_image(folder, reconstruction, i, names[i]) for i in registered),
-        points=np.array([p.xyz for p in points], dtype=np.float64).reshape(-1, 3),
-        colors=np.array([p.color for p in points], dtype=np.uint8).reshape(-1, 3),
-        # COLMAP writes -1 for an error that it has not computed.
-        errors=np.array([p.error if p.error >= 0 else np.nan for p in points], dtype=np.float64),
-        track_lengths=np.array([p.track.length() for p in points], dtype=np.int64),
+        cameras=_cameras(files, cameras),
+        images=tuple(
+            _image(files, i, cameras[files.images[i].camera_id], poses[i]) for i in registered
+        ),
+        points=files.points.xyz,
+        colors=files.points.rgb,
+        errors=np.where(errors >= 0, errors, np.nan),  # COLMAP writes -1 for one it did not compute
+        track_lengths=files.points.track_lengths,
     )
 
 
 def _cameras(
-    reconstruction: "pycolmap.Reconstruction", registered: list[int]
+    files: ColmapFiles, cameras: Mapping[int, "pycolmap.Camera"]
 ) -> tuple[ModelCamera, ...]:
-    used = [reconstruction.images[i].camera_id for i in registered]
-    cameras = {i: reconstruction.cameras[i] for i in sorted(set(used))}
+    num_images = Counter(image.camera_id for image in files.images.values())
     return tuple(
         ModelCamera(
             model=camera.model.name,
             size=(camera.width, camera.height),
-            num_images=used.count(i),
+            num_images=num_images[i],
             focal=float(camera.mean_focal_length()),
             corner_shift=_corner_shift(camera),
             is_pinhole=camera.is_perspective() and lens_of(camera) is None,
@@ -122,39 +127,33 @@ def _corner_shift(camera: "pycolmap.Camera") -> float | None:
 
 
 def _image(
-    folder: Path, reconstruction: "pycolmap.Reconstruction", image_id: int, name: str
+    files: ColmapFiles, image_id: int, camera: "pycolmap.Camera", pose: np.ndarray
 ) -> ModelImage:
-    image = reconstruction.images[image_id]
-    camera = reconstruction.cameras[image.camera_id]
-    pose = np.vstack([image.cam_from_world().matrix(), [0.0, 0.0, 0.0, 1.0]])
-    if not (np.abs(pose) < LARGEST_COORDINATE).all():
-        raise SceneError(
-            f"{folder} holds a pose of image {name!r} that is not finite",
-            expected="expected a rotation and finite numbers",
-            action="run colmap mapper again, or remove the image from the model",
-        )
+    image = files.images[image_id]
+    observed = observations_of(files, image)
+    step = max(1, len(observed.points) // _SAMPLED_OBSERVATIONS)
+    positions = files.points.xyz[observed.points[::step]] @ pose[:3, :3].T + pose[:3, 3]
     focal = max(float(camera.mean_focal_length()), 1e-9)
     return ModelImage(
-        name=name,
+        name=image.name,
         size=(camera.width, camera.height),
         cam_from_world=pose,
         half_angles=(
             float(np.arctan(camera.width / 2 / focal)),
             float(np.arctan(camera.height / 2 / focal)),
         ),
-        num_points=int(image.num_points3D),
-        reprojection_error=_reprojection_error(reconstruction, image),
+        num_points=len(observed.points),
+        reprojection_error=_reprojection_error(camera, positions, observed.xy[::step]),
     )
 
 
 def _reprojection_error(
-    reconstruction: "pycolmap.Reconstruction", image: "pycolmap.Image"
+    camera: "pycolmap.Camera", positions: np.ndarray, observed: np.ndarray
 ) -> float | None:
-    observed = image.get_observation_points2D()
-    step = max(1, len(observed) // _SAMPLED_OBSERVATIONS)
-    distances = []
-    for point2D in observed[::step]:
-        projected = image.project_point(reconstruction.points3D[point2D.point3D_id].xyz)
-        if projected is not None:
-            distances.append(float(np.linalg.norm(projected - point2D.xy)))
-    return float(np.mean(distances)) if distances else None
+    """Returns the mean distance of pixels [n, 2] to where positions [n, 3] in the camera's axes
+    appear; None where none does."""
+    if not len(positions):
+        return None
+    distances = np.linalg.norm(camera.img_from_cam(positions) - observed, axis=1)
+    shown = distances[np.isfinite(distances)]
+    return float(shown.mean()) if len(shown) else None

@@ -13,13 +13,14 @@ from tqdm import tqdm
 from gs_densify.errors import SceneError
 from gs_densify.scene.photos.decode import read_photo, unreadable
 from gs_densify.scene.photos.load import read_sizes
+from gs_densify.scene.photos.names import is_marked_as_mask, photo_files
+from gs_densify.scene.photos.open import open_photo
 from gs_densify.scene.scene import Size
 
 LONGEST_SIDE = 1024
 """Photos are measured at this size: blur that is invisible here does not matter for training."""
 _THUMBNAIL = (32, 32)
 _CLIPPED = 250
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".heic", ".avif"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +42,10 @@ class PhotoMeasures:
 
 def list_photos(folder: Path) -> dict[str, Path]:
     """Returns the photos below `folder`, by suffix: relative paths with slashes, sorted, and the
-    files.
+    files. Files that are marked as masks are none.
     """
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
-    return {path.relative_to(folder).as_posix(): path for path in found if path.is_file()}
+    names = {path.relative_to(folder).as_posix(): path for path in sorted(photo_files(folder))}
+    return {name: path for name, path in names.items() if not is_marked_as_mask(name)}
 
 
 def measure_photos(
@@ -121,10 +122,12 @@ def _measure(path: Path, name: str) -> PhotoMeasures:
 def _decode_small(path: Path) -> Image.Image:
     """Returns it grey, with `LONGEST_SIDE`. JPEG decoders make small pictures cheaply."""
     try:
-        with Image.open(path) as opened:
+        with open_photo(path) as opened:
             if opened.format == "JPEG" and opened.mode in ("L", "RGB"):
                 opened.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
                 return opened.convert("L")
+    except SceneError:
+        raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
         raise unreadable(path, error) from None
     image = Image.fromarray(read_photo(path, use_alpha=True).pixels).convert("L")

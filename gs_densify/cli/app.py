@@ -7,10 +7,12 @@ else is a fault of ours and shows its traceback.
 """
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from gs_densify.config.flags import one_line
 from gs_densify.errors import GsDensifyError
@@ -18,9 +20,14 @@ from gs_densify.errors import GsDensifyError
 
 def run_command(program: str, command: Callable[[Sequence[str]], int | None]) -> None:
     """Calls `command` with the arguments, and exits with what it returns or raises."""
+    _let_stderr_fail()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal or a pipe cannot show is escaped, as on stderr.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = command(sys.argv[1:]) or 0
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         sys.exit(code)
     except GsDensifyError as error:
         print(f"{program}: {one_line(str(error))}", file=sys.stderr)
@@ -32,6 +39,32 @@ def run_command(program: str, command: Callable[[Sequence[str]], int | None]) ->
         # Python flushes at exit, too, and would complain then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+class _MayFail(io.FileIO):
+    """A file of which nobody needs to know when it cannot be written."""
+
+    def write(self, data: Any) -> int:
+        """Writes what can be written."""
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def _let_stderr_fail() -> None:
+    """Goes on without remarks and progress where stderr is closed, full, or nobody reads it."""
+    if sys.stderr is None:
+        # It takes number 2, else the next file would, and get what libraries complain of.
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    elif isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(_MayFail(2, "w", closefd=False)),
+            encoding=sys.stderr.encoding,
+            errors="backslashreplace",
+            line_buffering=True,
+            write_through=True,
+        )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from gs_densify.bench.options import RunOptions
 from gs_densify.cli.app import importing, run_command
 from gs_densify.config.flags import parse
 from gs_densify.config.options import PresetName
+from gs_densify.config.yaml_text import load_yaml
 from gs_densify.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
         if not sign or not key.strip():
             raise ConfigError(f"has '{text}'", expected="KEY=VALUE", option="options")
         try:
-            found[key.strip()] = yaml.safe_load(value)
+            found[key.strip()] = load_yaml(value)
         except yaml.YAMLError:
             raise ConfigError(
                 f"has '{text}', whose value is not valid YAML", option="options"

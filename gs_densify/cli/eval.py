@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from gs_densify.runs.open_model import OpenedModel
 
 PROGRAM = "gs-eval"
+
+
+def _also(name: str, *shorter: str) -> Any:
+    """Gives an option its name in gs-train, which messages have, and shorter ones."""
+    return tyro.conf.arg(name=name, aliases=shorter)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,25 +46,43 @@ class EvalArguments:
     """Folder that holds the preset scenes (default: the run's, or GS_DATA)."""
     downscale: int | None = None
     """Use images_N (default: the run's, or the preset's)."""
-    image_source: Literal["found", "resized"] | None = None
+    image_source: Annotated[
+        Literal["found", "resized"] | None, _also("data.image-source", "--image-source")
+    ] = None
     """images_N as found, or made from images/ (default: the protocol's, or the run's)."""
-    test_every: int | None = None
-    """Every k-th photo is held out; for a PLY (default: 8)."""
-    antialiased: bool = False
+    resize_filter: Annotated[
+        Literal["area", "bicubic", "lanczos"] | None, _also("data.resize-filter", "--resize-filter")
+    ] = None
+    """Filter where photos are made smaller (default: the run's, or bicubic)."""
+    masks: Annotated[Literal["auto", "none", "invert"] | None, _also("data.masks", "--masks")] = (
+        None
+    )
+    """Which pixels are scored, as in gs-train (default: the run's, or auto)."""
+    skip_missing: Annotated[
+        bool, _also("data.skip-missing", "--skip-missing"), tyro.conf.FlagCreatePairsOff
+    ] = False
+    """Do without photos that are missing on disk, as long as at least half are there."""
+    test_every: Annotated[int | None, _also("data.test-every", "--test-every")] = None
+    """Every k-th photo is held out; for a PLY (default: 8); 1: score it on all photos."""
+    test_list: Annotated[Path | None, _also("data.test-list", "--test-list")] = None
+    """Score on the photos whose names are in this file, one a line; for a PLY."""
+    antialiased: Annotated[bool, _also("render.antialiased", "--antialiased")] = False
     """The model is to be rendered antialiased; for a PLY whose header does not say."""
-    near_plane: float | None = None
+    near_plane: Annotated[float | None, _also("render.near-plane", "--near-plane")] = None
     """Depth below which nothing is drawn, in the normalised world; for a PLY (default: by
     the scene, as in gs-train; gsplat: 0.01)."""
-    rasterizer: str | None = None
-    """As --render.rasterizer of gs-train (default: the run's)."""
-    lpips: tuple[str, ...] | None = None
+    rasterizer: Annotated[str | None, _also("render.rasterizer", "--rasterizer")] = None
+    """Rasteriser, as in gs-train (default: the run's)."""
+    lpips: Annotated[tuple[str, ...] | None, _also("evaluation.lpips", "--lpips")] = None
     """LPIPS variants (default: the protocol's, or the run's): lpips_alex, lpips_vgg, lpips_vgg_01;
     without a name: none."""
-    metrics: tuple[str, ...] | None = None
+    metrics: Annotated[tuple[str, ...] | None, _also("evaluation.metrics", "--metrics")] = None
     """Further metrics that installed packages offer (default: the run's); without a name: none."""
-    lpips_weights: Path | None = None
+    lpips_weights: Annotated[Path | None, _also("evaluation.lpips-weights", "--lpips-weights")] = (
+        None
+    )
     """Folder with the LPIPS backbones (default: the run's, GS_LPIPS_WEIGHTS, torch's cache)."""
-    pictures: int | None = None
+    pictures: Annotated[int | None, _also("evaluation.pictures", "--pictures")] = None
     """Views of which a picture is written (default: the run's, or 4); -1: all."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to render."""
@@ -71,7 +94,8 @@ class EvalArguments:
 
 
 _SCORING = (
-    *("protocol", "step", "scene", "data_root", "downscale", "image_source", "test_every"),
+    *("protocol", "step", "scene", "data_root", "downscale", "image_source", "resize_filter"),
+    *("masks", "skip_missing", "test_every", "test_list"),
     *("antialiased", "near_plane", "rasterizer", "lpips", "metrics", "lpips_weights", "pictures"),
     "device",
 )
@@ -134,21 +158,22 @@ def _compare(arguments: EvalArguments, argv: Sequence[str]) -> None:
     from gs_densify.results import save_json
     from gs_densify.results.compare import compare
     from gs_densify.results.names import COMPARISON, RENDERS
-    from gs_densify.runs.layout import check_free, time_stamp
+    from gs_densify.runs.claim import claimed
+    from gs_densify.runs.layout import time_stamp
 
     assert arguments.compare is not None
-    check_free(arguments.out)
-    folder = arguments.out or Path("comparisons") / time_stamp()
-    first, second = (
-        _scored(path, arguments, folder / name, argv)
-        for path, name in zip(arguments.compare, ("first", "second"), strict=True)
-    )
-    comparison = compare(first, second, force=arguments.force)
-    save_json(folder / COMPARISON, comparison)
-    names = [view.name for view in comparison.views]
-    written = save_differences(folder / RENDERS, first.folder, second.folder, names)
-    print(comparison_text(comparison))
-    print(f"files: {folder} ({written} difference pictures)")
+    with claimed(arguments.out, Path("comparisons") / time_stamp()) as claim:
+        folder = claim.folder
+        first, second = (
+            _scored(path, arguments, folder / name, argv)
+            for path, name in zip(arguments.compare, ("first", "second"), strict=True)
+        )
+        comparison = compare(first, second, force=arguments.force)
+        save_json(folder / COMPARISON, comparison)
+        names = [view.name for view in comparison.views]
+        written = save_differences(folder / RENDERS, first.folder, second.folder, names)
+        print(comparison_text(comparison))
+        print(f"files: {folder} ({written} difference pictures)")
 
 
 def _scored(path: Path, arguments: EvalArguments, out: Path, argv: Sequence[str]) -> "Scored":
@@ -173,6 +198,9 @@ def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
         "data_root": arguments.data_root,
         "downscale": arguments.downscale,
         "data.image_source": arguments.image_source,
+        "data.resize_filter": arguments.resize_filter,
+        "data.masks": arguments.masks,
+        "data.skip_missing": arguments.skip_missing or None,
         "render.rasterizer": arguments.rasterizer,
         "evaluation.lpips": arguments.lpips,
         "evaluation.metrics": arguments.metrics,
@@ -187,13 +215,11 @@ def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
         antialiased=arguments.antialiased,
         near_plane=arguments.near_plane,
         test_every=arguments.test_every,
+        test_list=arguments.test_list,
         options={name: value for name, value in options.items() if value is not None},
     )
-    try:
-        model = open_model(path, request)
-        check_further(model.config.evaluation.metrics)
-    except ConfigError as error:
-        raise error.with_options(_own_name) from error
+    model = open_model(path, request)
+    check_further(model.config.evaluation.metrics)
     if model.says_nothing_of_antialiasing and not arguments.antialiased:
         print(
             f"{PROGRAM}: {path} does not say whether it was trained antialiased; rendered as not"
@@ -201,12 +227,6 @@ def _open(path: Path, arguments: EvalArguments) -> "OpenedModel":
             file=sys.stderr,
         )
     return model
-
-
-def _own_name(option: str) -> str:
-    """Returns the name that an option of gs-train has here: the last part."""
-    group, _, last = option.rpartition(".")
-    return last if group in ("data", "evaluation", "render") else option
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """gs-report: tables, plots and a page from result files."""
 
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from gs_densify.cli.app import run_command
+from gs_densify.cli.new_files import check_new
 from gs_densify.config.flags import parse
 from gs_densify.errors import ConfigError
 from gs_densify.report.plots import check_matplotlib
@@ -69,7 +69,7 @@ def command(argv: Sequence[str]) -> None:
         raise ConfigError(
             "no folder given", action="name folders of runs or of a study, before options"
         )
-    _check_free(arguments)
+    check_new({"html": arguments.html}, {"plots": arguments.plots, "record": arguments.record})
     _check_packages(arguments)
     report = report_of(arguments)
     sys.stdout.write(written(report, arguments.format))
@@ -118,20 +118,6 @@ def _chosen(runs: "Sequence[Run]", arguments: ReportArguments) -> "list[Run]":
         if (not arguments.scenes or run.scene in arguments.scenes)
         and (not arguments.strategies or {run.strategy, run.label} & {*arguments.strategies})
     ]
-
-
-def _check_free(arguments: ReportArguments) -> None:
-    """Refuses to write over anything, before the work is done."""
-    for option in ("html", "plots", "record"):
-        path: Path | None = getattr(arguments, option)
-        if path is None or not os.path.lexists(path):
-            continue
-        if option == "html" or not path.is_dir() or any(path.iterdir()):
-            raise ConfigError(
-                f"{path} is there already; nothing was changed",
-                action="choose another name, or remove it first",
-                option=option,
-            )
 
 
 def _check_packages(arguments: ReportArguments) -> None:

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 import tyro
 
 from gs_densify.cli.app import run_command
+from gs_densify.cli.new_files import check_new
 from gs_densify.config.flags import parse
+from gs_densify.config.options import DataOptions, ReadingOptions, TrainConfig
 from gs_densify.errors import ConfigError, SceneError
 
 PROGRAM = "gs-scene"
@@ -39,15 +41,20 @@ class Info:
     """Folder that holds the preset scenes (default: GS_DATA)."""
     downscale: int | None = None
     """Use images_N (1: images); default: the preset's factor, or 1."""
+    data: ReadingOptions = dataclasses.field(default_factory=ReadingOptions)
 
     def carry_out(self) -> None:
         """Reads the scene and prints it."""
-        from gs_densify.scene.load import PhotoOptions, load_scene
-        from gs_densify.scene.presets import resolve_scene
+        from gs_densify.runs.loaded_scene import find_scene
 
-        source = resolve_scene(self.scene, data_root=self.data_root, downscale=self.downscale)
-        photos = PhotoOptions(image_source=source.image_source)
-        scene = load_scene(source.root, name=source.name, downscale=source.downscale, photos=photos)
+        scene = find_scene(
+            TrainConfig(
+                scene=self.scene,
+                data_root=self.data_root,
+                downscale=self.downscale,
+                data=DataOptions(**dataclasses.asdict(self.data)),
+            )
+        )
         sizes = ", ".join(f"{width}x{height}" for width, height in scene.image_sizes)
         print(f"scene {scene.name}: {scene.root}")
         print(
@@ -67,6 +74,7 @@ class Check:
     """Folder that holds the preset scenes (default: GS_DATA)."""
     downscale: int | None = None
     """Check images_N (1: images); default: the preset's factor, or 1."""
+    data: ReadingOptions = dataclasses.field(default_factory=ReadingOptions)
     gaussians: int = 1_000_000
     """Number of Gaussians of the memory estimate; the default is adaptive's budget."""
     json: Path | None = None
@@ -80,15 +88,22 @@ class Check:
             raise ConfigError(
                 f"is {self.gaussians}", expected="it must be at least 1", option="gaussians"
             )
+        check_new({"json": self.json, "picture": self.picture}, {})
         from gs_densify.capture.check import CheckOptions, check_capture
         from gs_densify.capture.picture import save_picture
         from gs_densify.capture.text import report_text
-        from gs_densify.config.options import DataOptions
         from gs_densify.results import save_json
+        from gs_densify.runs.loaded_scene import photo_options
         from gs_densify.scene.presets import resolve_scene
 
         source = resolve_scene(self.scene, data_root=self.data_root, downscale=self.downscale)
-        options = CheckOptions(self.gaussians, DataOptions().image_budget * 2**30)
+        options = CheckOptions(
+            self.gaussians,
+            DataOptions().image_budget * 2**30,
+            test_every=self.data.test_every,
+            test_list=self.data.test_list,
+            photos=photo_options(source, self.data),
+        )
         report, geometry = check_capture(source, options)
         print(report_text(report))
         if self.json:

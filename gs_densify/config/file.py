@@ -10,6 +10,7 @@ import yaml
 from gs_densify.config.flags import parse
 from gs_densify.config.former_options import complete_saved, translate_retired
 from gs_densify.config.options import TrainConfig
+from gs_densify.config.yaml_text import TextKeepingLoader, load_yaml
 from gs_densify.errors import ConfigError
 from gs_densify.results.files import atomic_write
 from gs_densify.strategies.plugin import parse_reference
@@ -106,7 +107,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_text(encoding="utf-8-sig"), TextKeepingLoader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file", option="config") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -150,10 +151,19 @@ def from_mapping(
 
 
 def flags_of(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Returns a nested mapping as command-line flags, so that files and flags are checked alike."""
+    """Returns a nested mapping as command-line flags, so that files and flags are checked alike.
+
+    Raises:
+        ConfigError: a key or a value would ask for something else.
+    """
     flags: list[str] = []
     for key, value in values.items():
         name = f"{prefix}{str(key).replace('_', '-')}"
+        if name in ("help", "h"):
+            raise ConfigError(f"{name!r} is for the command line alone", option="config")
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if _looks_like_a_flag(str(one)):
+                raise ConfigError(f"is {str(one)!r}", expected="expected a value", option=name)
         if isinstance(value, Mapping):
             flags += flags_of(value, prefix=f"{name}.")
         elif isinstance(value, bool):
@@ -165,6 +175,13 @@ def flags_of(values: Mapping[str, Any], prefix: str = "") -> list[str]:
         else:
             flags += [f"--{name}", str(value)]
     return flags
+
+
+def _looks_like_a_flag(value: str) -> bool:
+    try:
+        return value.startswith("-") and float(value) is None
+    except ValueError:
+        return True
 
 
 def by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

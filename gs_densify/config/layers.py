@@ -124,7 +124,7 @@ def protocol_name(config: TrainConfig) -> str:
     Which LPIPS variants are computed does not change the others.
     """
     settings = evaluation_settings(config.protocol, config.scene, config.downscale)
-    settings |= {"data.test_every": PROTOCOL_TEST_EVERY}
+    settings |= {"data.test_every": PROTOCOL_TEST_EVERY, "data.test_list": None}
     changed = [
         dotted
         for dotted, value in settings.items()

@@ -6,6 +6,8 @@ Precedence: defaults, then the strategy's recipe, then the scene's settings, the
 in it (None, auto) the run finds by its scene and its steps, and its results say what that was.
 """
 
+import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,10 +29,19 @@ RATES = ("means", "scales", "quats", "opacities", "sh0", "shN")
 """The learning rates among `LearningRates`, one for each parameter of a Gaussian."""
 
 
+SFM, RANDOM = "sfm", "random"
+"""The starts that are no files."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class InitOptions:
-    """How SfM points become Gaussians."""
+    """What a run starts from, and how points become Gaussians."""
 
+    source: Annotated[str, tyro.conf.arg(aliases=["--init"])] = SFM
+    """sfm: the model's points; random: points about the cameras; a PLY of points in COLMAP's frame
+    (LiDAR, dense clouds); or Gaussians to go on from: a PLY, a run, a checkpoint."""
+    num_points: int | None = None
+    """Number of random points (default: 100,000)."""
     opacity: float = 0.1
     """Initial opacity, in (0, 1)."""
     scale: float = 1.0
@@ -100,12 +111,30 @@ class RenderOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
-    """How the scene is read."""
+class ReadingOptions:
+    """Which photos and pixels of a scene count, and which are held out."""
 
     test_every: int = 8
     """Every k-th photo by sorted name is held out; 0: none is, all are trained on, and there are no
     scores."""
+    test_list: Path | None = None
+    """Hold out the photos whose names are in this file, one a line, in place of every k-th."""
+    image_source: Literal["auto", "found", "resized"] = "auto"
+    """found: photos as they are in images_N; resized: made from images/; auto: found, but made
+    where images_N is missing and --downscale was given."""
+    resize_filter: Literal["area", "bicubic", "lanczos"] | None = None
+    """Filter where photos are made smaller (default: bicubic)."""
+    masks: Literal["auto", "none", "invert"] = "auto"
+    """auto: use masks/ or alpha channels where they are there; invert: black and transparent pixels
+    count; none: every pixel counts, transparent ones with the colours stored there."""
+    skip_missing: bool = False
+    """Do without photos that are missing on disk, as long as at least half are there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(ReadingOptions):
+    """How the scene is read."""
+
     normalize: Literal["cameras", "focus", "none"] = "cameras"
     """World to train in. cameras: about the cameras' centre, their mean distance to it being 1;
     focus: that of gsplat's trainers, where their median distance to what they look at is 1; none:
@@ -114,16 +143,6 @@ class DataOptions:
     """GiB of GPU memory that photos may take; above it they stay in host memory."""
     workers: int | None = None
     """Threads that decode photos (default: one a core)."""
-    image_source: Literal["auto", "found", "resized"] = "auto"
-    """found: photos as they are in images_N; resized: made from images/; auto: found, but made
-    where images_N is missing and --downscale was given."""
-    resize_filter: Literal["area", "bicubic", "lanczos"] | None = None
-    """Filter where photos are made smaller (default: bicubic)."""
-    masks: Literal["auto", "none", "invert"] = "auto"
-    """auto: use masks/ or alpha channels where they are there; invert: black and transparent pixels
-    count; none: every pixel counts."""
-    skip_missing: bool = False
-    """Train without photos that are missing on disk, as long as at least half are there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +171,7 @@ class TrainConfig:
 
     scene: str
     """A preset (bicycle, bonsai, counter, flowers, garden, kitchen, room, stump, treehill; tiny
-    needs no download) or the path of a COLMAP folder."""
+    needs no download), or the path of a COLMAP folder or of a model in it (FOLDER/sparse/1)."""
     strategy: str = "adaptive"
     """Densification strategy; with --help, its options are shown."""
     data_root: Path | None = None
@@ -220,11 +239,11 @@ class TrainConfig:
                 name = name.replace("_", "-")
                 limit = f"at least {least}" if most == _ANY else f"between {least} and {most}"
                 raise ConfigError(f"is {value}", expected=f"it must be {limit}", option=name)
-        if self.data.test_every == 1:
+        if self.data.test_list is not None and not self.data.test_every:
             raise ConfigError(
-                "is 1, which leaves no photo to train on",
-                expected="it must be at least 2, or 0 to hold none out",
-                option="data.test-every",
+                "does not go with --data.test-every 0, which holds no photo out",
+                action="leave one of them out",
+                option="data.test-list",
             )
         unknown = sorted(set(self.evaluation.lpips) - set(LPIPS))
         if unknown:
@@ -270,10 +289,10 @@ class TrainConfig:
                 expected=f"it must be two rising steps from 0 to {self.steps}",
                 option="profile",
             )
-        between = [step for step in self.stops if first < step < last]
-        if between:  # there would be two traces, and one place for them
+        stop = next(self.stops_from(first + 1))
+        if stop < last:  # there would be two traces, and one place for them
             raise ConfigError(
-                f"{first} {last} has an evaluation or a checkpoint after step {between[0]} inside",
+                f"{first} {last} has an evaluation or a checkpoint after step {stop} inside",
                 action="trace steps before or after it",
                 option="profile",
             )
@@ -283,13 +302,18 @@ class TrainConfig:
         """Returns steps after which held-out views are scored, rising; the last step is one."""
         return tuple(sorted({*self.evaluation.steps, self.steps}))
 
-    @property
-    def stops(self) -> tuple[int, ...]:
-        """Returns steps after which a checkpoint is saved, rising; all that are scored are among
-        them.
+    def stops_from(self, start: int) -> Iterator[int]:
+        """Yields steps, `start` or later, after which a checkpoint is saved, rising; all that are
+        scored are among them. There may be too many for a list.
         """
         every = self.checkpoint_every or self.steps
-        return tuple(sorted({*self.scored_steps, *range(every, self.steps, every)}))
+        saved = range(max(1, -(-start // every)) * every, self.steps, every)
+        scored = (step for step in self.scored_steps if step >= start)
+        before = None
+        for step in heapq.merge(saved, scored):
+            if step != before:
+                yield step
+            before = step
 
     def _ranges(self) -> list[tuple[str, float, float, float]]:
         tiny = 1e-12
@@ -309,6 +333,7 @@ class TrainConfig:
             ("log-every", self.log_every, 1, _ANY),
             ("checkpoint-every", _or_one(self.checkpoint_every), 1, self.steps),
             ("downscale", _or_one(self.downscale), 1, _ANY),
+            ("init.num-points", _or_one(self.init.num_points), 1, _ANY),
             ("init.opacity", self.init.opacity, 1e-4, 1 - 1e-4),
             ("init.scale", self.init.scale, 1e-6, _ANY),
             ("init.sh-degree", self.init.sh_degree, 0, 3),

@@ -53,6 +53,8 @@ class Evaluation:
     render_seconds: float | None = field(compare=False)
     """Time to render one view, the median over the views: some wait for kernels or for files.
     None where there was no view."""
+    unknown_weights: dict[str, str] = field(default_factory=dict)
+    """By the names of metrics whose network has not the published weights: their digest."""
 
 
 def unscored(scoring: Scoring) -> Evaluation:
@@ -122,7 +124,13 @@ def evaluate_views(
             scored.append(ViewScores(name=view.name, scores=scores))
             if on_view is not None:
                 on_view(view, truth, pair.picture)
-    return Evaluation(scored, mean_scores(scored), unavailable, statistics.median(seconds))
+    return Evaluation(
+        scored,
+        mean_scores(scored),
+        unavailable,
+        statistics.median(seconds),
+        setting.unknown_weights,
+    )
 
 
 @dataclass(frozen=True)
@@ -228,7 +236,7 @@ def _as_unavailable() -> Iterator[None]:
 
 def _check(views: Sequence[Any], images: Sequence[Any], masks: Sequence[Any]) -> None:
     if not views:
-        raise ResultError("there is no test view to evaluate", action="lower --test-every")
+        raise ResultError("there is no test view to evaluate", action="lower --data.test-every")
     if not len(views) == len(images) == len(masks):
         raise ValueError(f"{len(views)} views, but {len(images)} images and {len(masks)} masks")
 

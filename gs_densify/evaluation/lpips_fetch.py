@@ -28,6 +28,7 @@ from gs_densify.evaluation.lpips_weights import (
     BACKBONES,
     LpipsUnavailable,
     download_weights,
+    is_published,
     load_weights,
     local_weights,
     require_shapes,
@@ -88,8 +89,8 @@ def fetch_backbones(
     try:
         for name, path in present.items():
             if path is not None:
-                load_weights(name, path)
-                say(f"{path} is there already")
+                is_known = is_published(name, load_weights(name, path))
+                say(f"{path} is there already{'' if is_known else ': not the published weights'}")
         if missing:
             _fetch(missing, folder, source, say)
     except LpipsUnavailable as error:

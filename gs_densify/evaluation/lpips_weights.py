@@ -2,12 +2,15 @@
 
 They are looked for, in this order: in the folder given (or the one named by the environment
 variable GS_LPIPS_WEIGHTS), in torch hub's cache, on download.pytorch.org. A file is either
-torchvision's of the whole network or `gs-scene lpips-weights`' of its feature layers alone.
+torchvision's of the whole network or `gs-scene lpips-weights`' of its feature layers alone: the
+digest of those layers tells whether they are the published ones.
 """
 
+import hashlib
 import os
 import socket
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -16,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gs_densify.errors import ConfigError
 from gs_densify.evaluation.metrics.metric import MetricUnavailable
 
 WEIGHTS_VARIABLE = "GS_LPIPS_WEIGHTS"
@@ -35,6 +39,10 @@ class Backbone:
     features_file: str
     torchvision_file: str
     head_file: str
+    digest: str
+    """`digest_of` the published weights of the layers."""
+    head_digest: str
+    """`digest_of` the heads of LPIPS 0.1."""
     layers: Layers
     """(in, out, kernel, stride, padding) of a convolution; `relu`, or a max pooling."""
     taps: tuple[int, ...]
@@ -69,6 +77,8 @@ BACKBONES = {
         features_file="alexnet_features.pth",
         torchvision_file="alexnet-owt-7be5be79.pth",
         head_file="alex.pth",
+        digest="8eed026b364dd02bdf76d6ca5a9bfaa0efb090d22a8b79ad51186269c08605c7",
+        head_digest="885a51c7aba6f7ccf3321ca5f345fbd72201f3347f0a88e807016be494493f5d",
         layers=(
             *((3, 64, 11, 4, 2), "relu", "pool3"),
             *((64, 192, 5, 1, 2), "relu", "pool3"),
@@ -83,6 +93,8 @@ BACKBONES = {
         features_file="vgg16_features.pth",
         torchvision_file="vgg16-397923af.pth",
         head_file="vgg.pth",
+        digest="2b36fb93d5999585cb8768685c9bf7c6c5e6a7982cca582d3138b2910433df50",
+        head_digest="09016f6c713efecd87823d0ac57b392f1c5c47de4e54122e04c71f80cc4650a3",
         layers=(
             *(*_vgg_block(3, 64, 2), "pool2"),
             *(*_vgg_block(64, 128, 2), "pool2"),
@@ -102,13 +114,20 @@ def find_weights(backbone: str, weights_dir: str | Path | None = None) -> Path:
     Raises:
         LpipsUnavailable: where it can be had nowhere, or the folder given does not exist.
     """
+    return find_local(backbone, weights_dir) or _download_once(backbone)
+
+
+def find_local(backbone: str, weights_dir: str | Path | None = None) -> Path | None:
+    """Returns the file with the weights of a backbone; None where it would be downloaded.
+
+    Raises:
+        LpipsUnavailable: the folder given does not exist.
+    """
     folder = weights_dir or os.environ.get(WEIGHTS_VARIABLE)
     if folder and not Path(folder).is_dir():
         raise LpipsUnavailable(f"the folder of LPIPS weights {folder} does not exist")
-    for place in ([Path(folder)] if folder else []) + [default_folder()]:
-        if found := local_weights(backbone, place):
-            return found
-    return _download_once(backbone)
+    places = ([Path(folder)] if folder else []) + [default_folder()]
+    return next((path for place in places if (path := local_weights(backbone, place))), None)
 
 
 def default_folder() -> Path:
@@ -175,10 +194,16 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 def load_weights(backbone: str, path: Path) -> dict[str, Tensor]:
     """Reads the state dict of a backbone's layers: keys `0.weight`, `0.bias`, ...
 
+    Other weights than the published ones are read, too, unless the file has torchvision's name.
+
     Raises:
         LpipsUnavailable: for a file that is damaged or holds something else.
     """
     try:
+        if zipfile.is_zipfile(path):  # torch compares no check sums
+            with zipfile.ZipFile(path) as file:
+                if file.testzip() is not None:
+                    raise ValueError("other check sums")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of a damaged file torch raises nearly anything
         raise LpipsUnavailable(f"{path} is damaged or no file of weights") from error
@@ -186,7 +211,52 @@ def load_weights(backbone: str, path: Path) -> dict[str, Tensor]:
         raise LpipsUnavailable(f"{path} is no dictionary of weights")
     weights = _strip(state)
     require_shapes(backbone, weights, str(path))
+    if not all(bool(value.isfinite().all()) for value in weights.values()):
+        raise LpipsUnavailable(f"{path} is damaged: it has weights that are not finite")
+    if path.name == BACKBONES[backbone].torchvision_file and not is_published(backbone, weights):
+        raise LpipsUnavailable(f"{path} is damaged: its weights are not those that its name says")
     return weights
+
+
+def check_local(backbones: Iterable[str], weights_dir: str | Path | None) -> list[str]:
+    """Reads the weights that are here, as a scoring would; nothing is downloaded.
+
+    Returns:
+        A remark on each file of weights that are not the published ones.
+
+    Raises:
+        ConfigError: the folder given does not exist, or a file is damaged.
+    """
+    remarks = []
+    try:
+        for backbone in backbones:
+            path = find_local(backbone, weights_dir)
+            if path is not None and not is_published(backbone, load_weights(backbone, path)):
+                remarks.append(
+                    f"{path}: not the published weights of {backbone}; LPIPS is comparable only"
+                    " with scores of the same ones"
+                )
+    except LpipsUnavailable as error:
+        raise ConfigError(
+            f"LPIPS: {error}",
+            action="run gs-scene lpips-weights for a folder with good ones, or score without LPIPS"
+            " (--evaluation.lpips without a name)",
+        ) from None
+    return remarks
+
+
+def is_published(backbone: str, weights: Mapping[str, Tensor]) -> bool:
+    """Returns whether these are the weights of torchvision's file."""
+    return digest_of(weights) == BACKBONES[backbone].digest
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Returns the SHA-256 of names and float32 values, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().float().contiguous().numpy().astype("<f4").tobytes())
+    return digest.hexdigest()
 
 
 def require_shapes(backbone: str, weights: Mapping[str, Tensor], source: str) -> None:

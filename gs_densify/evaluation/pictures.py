@@ -12,6 +12,7 @@ from gs_densify.errors import ResultError
 from gs_densify.evaluation.evaluate import NamedView
 from gs_densify.results import atomic_write
 from gs_densify.results.names import RENDERS, picture_name
+from gs_densify.scene.photos.open import open_picture
 
 
 def picture_writer(
@@ -91,8 +92,9 @@ def save_difference(path: str | Path, first: str | Path, second: str | Path) -> 
 def _photo_and_render(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Returns [H, W, 3] uint8 each, of a file of `save_comparison`."""
     try:
-        strip = imageio.imread(path)
-    except (OSError, ValueError) as error:
+        with open_picture(Path(path)) as file:
+            strip = np.array(file)
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
         raise ResultError(f"{path}: cannot be read as a picture ({error})") from error
     if strip.ndim != 3 or strip.shape[1] % 3:
         raise ResultError(f"{path}: {list(strip.shape)} is no picture 'photo, render, error'")

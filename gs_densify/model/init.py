@@ -25,6 +25,14 @@ def sh_degree_of(splats: Splats) -> int:
     return math.isqrt(splats["sh0"].shape[1] + splats["shN"].shape[1]) - 1
 
 
+def with_sh_degree(splats: Splats, degree: int) -> dict[str, Tensor]:
+    """Returns the Gaussians with SH coefficients up to `degree`: others are left out, new are 0."""
+    rest = splats["shN"].detach()
+    wanted = num_sh_bases(degree) - 1
+    added = rest.new_zeros(len(rest), max(0, wanted - rest.shape[1]), 3)
+    return {**splats, "shN": torch.cat([rest[:, :wanted], added], dim=1)}
+
+
 def neighbour_distances(points: np.ndarray, *, floor: float) -> np.ndarray:
     """Returns the root mean squared distance [P] to the 3 nearest other points, at least `floor`.
 

@@ -249,8 +249,8 @@ def _check_labels(methods: Sequence[Method]) -> None:
         if other is not method:
             raise ResultError(
                 f"{other.runs[0].path} and {method.runs[0].path} are both called '{method.label}',"
-                " but differ in strategy, or in having a --label",
-                action="give one of them another --label, or leave one out",
+                " but differ in strategy, or in having a label of their own",
+                action="leave one of them out, or train it with another gs-train --label",
             )
 
 

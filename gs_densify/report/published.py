@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from gs_densify.config.yaml_text import load_yaml
 from gs_densify.errors import ResultError
 
 BUILTIN = Path(__file__).with_name("published.yml")
@@ -39,7 +40,7 @@ def known(path: Path = BUILTIN) -> dict[str, Published]:
         ResultError: the file cannot be read, or an entry lacks something.
     """
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ResultError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     if not isinstance(entries, dict):

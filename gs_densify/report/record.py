@@ -96,7 +96,7 @@ def _named(runs: Sequence[Run], report: Report) -> dict[str, Run]:
         if other is not run:
             raise ResultError(
                 f"{other.path} and {run.path} would both be {name}{SUFFIX}",
-                action="give one of them another --label",
+                action="leave one of them out",
                 option="record",
             )
     return named

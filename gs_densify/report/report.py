@@ -157,7 +157,7 @@ def _check_alike(runs: Sequence[Run], allow: Collection[str]) -> list[str]:
             if differ and "protocols" not in allow:
                 raise ResultError(
                     f"{other.path} and {run.path} were not scored alike: {'; '.join(differ)}",
-                    action="score them with one gs-eval --protocol, or add --allow protocols",
+                    action="add --allow protocols, or score them with one gs-eval --protocol",
                 )
             allowed |= dict.fromkeys(f"NOT SCORED ALIKE: {one}" for one in differ)
         if run.data is None:

@@ -22,7 +22,8 @@ from gs_densify.results import (
 )
 from gs_densify.results.names import CONFIG, EVALUATION, METRICS, RENDERS, RESULTS
 from gs_densify.results.record import SUFFIX, RecordFile
-from gs_densify.results.scored import is_scored, load_views
+from gs_densify.results.scored import is_scored
+from gs_densify.results.views import load_views
 
 SKIPPED = ("superseded", "compat", "checkpoints", RENDERS)
 """Folders that a search does not enter: what a study has set aside, and parts of a run."""
@@ -144,7 +145,7 @@ def load_run(path: Path) -> Run:
         return _of_results(
             path,
             results,
-            lambda: load_views(path, results.protocol.name, results.steps),
+            lambda: load_views(path, results),
             lambda: read_metrics(path / METRICS),
         )
     return _of_evaluation(path)
@@ -189,7 +190,7 @@ def _of_evaluation(path: Path) -> Run:
         results=None,
         code=found.code,
         data=found.data,
-        read_views=lambda: load_views(path, found.protocol.name, found.step),
+        read_views=lambda: load_views(path, found),
         read_timeline=list,
     )
 

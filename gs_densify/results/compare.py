@@ -57,7 +57,7 @@ def compare(first: Scored, second: Scored, *, force: bool = False) -> Comparison
         raise ResultError(
             f"{first.folder} and {second.folder} were not scored alike:"
             f" {'; '.join(contradictions)}",
-            action="score both with one --protocol, or add --force",
+            action="compare the models themselves with one --protocol, or add --force",
         )
     others = {view.name: view.scores for view in second.views}
     views = [

@@ -28,9 +28,13 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """Opens a binary file that becomes `path` when the block ends without an exception.
 
     Raises:
-        ResultError: when the folder cannot be written to.
+        ResultError: when the folder cannot be written to, or a device, pipe or folder is there.
     """
     path = Path(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ResultError(
+            f"{path}: is no regular file, and is not replaced", action="name another file"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # mkstemp would give the owner alone access, and the umask that it leaves out can only be
@@ -38,7 +42,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         file = temporary.open("xb")
     except OSError as error:
-        raise ResultError(f"{path}: cannot be written ({error.strerror}).") from error
+        raise ResultError(f"{path}: cannot be written ({error.strerror})") from error
     try:
         with file:
             yield file
@@ -46,7 +50,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise ResultError(f"{path}: cannot be written ({error.strerror}).") from error
+        raise ResultError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -38,6 +38,9 @@ class LpipsRecord:
     network: str
     input_range: str
     package: str
+    weights: str | None = None
+    """Start of the digest of the network's weights where they are not the published ones; null
+    where they are, and in older files, for which nobody looked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +169,9 @@ def protocol_differences(
     return [_difference(name, a, b) for name, (a, b) in pairs.items() if a != b]
 
 
-def _lpips_identity(record: LpipsRecord) -> tuple[str, str]:
-    return record.network, record.input_range
+def _lpips_identity(record: LpipsRecord) -> str:
+    weights = "" if record.weights is None else f", unknown weights {record.weights}"
+    return f"{record.network}, inputs in {record.input_range}{weights}"
 
 
 def _identity(record: MetricRecord) -> tuple[str, str, str]:

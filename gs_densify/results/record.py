@@ -17,12 +17,11 @@ from gs_densify.results.encode import encode
 from gs_densify.results.files import (
     atomic_write,
     load_json,
-    load_per_view,
     load_results,
     to_json,
 )
 from gs_densify.results.log import read_metrics
-from gs_densify.results.names import METRICS, PER_VIEW, RESULTS
+from gs_densify.results.names import METRICS, RESULTS
 from gs_densify.results.schema import (
     MetricsRow,
     PerView,
@@ -31,6 +30,7 @@ from gs_densify.results.schema import (
     StrategyRecord,
     ViewScores,
 )
+from gs_densify.results.views import checked_views, load_views
 
 SUFFIX = ".run.json"
 VERSION = 1
@@ -76,9 +76,10 @@ def record_of(run: Path) -> RunRecord:
     Raises:
         ResultError: a file of the run is missing or damaged.
     """
+    results = load_results(run / RESULTS)
     return RunRecord(
-        results=without_places(load_results(run / RESULTS)),
-        views=load_per_view(run / PER_VIEW).views,
+        results=without_places(results),
+        views=load_views(run, results),
         timeline=read_metrics(run / METRICS),
     )
 
@@ -123,14 +124,17 @@ class RecordFile:
         self.results = decode(Results, value.get("results"), f"{path}: results")
 
     def views(self) -> list[ViewScores]:
-        """Returns the scores of the test views; ResultError where they are damaged."""
+        """Returns the scores of the test views; ResultError where they are damaged, or not those
+        of which the results have the means.
+        """
         where = f"{self.path}: views"
         table = decode(_Columns, self._value.get("views"), where)
         rows = _rows(table, len(table.names), where)
-        return [
+        views = [
             ViewScores(name=name, scores=Scores(scores))
             for name, scores in zip(table.names, rows, strict=True)
         ]
+        return checked_views(views, self.results, where)
 
     def timeline(self) -> list[MetricsRow]:
         """Returns the lines of `metrics.jsonl`; ResultError where they are damaged."""

@@ -121,6 +121,9 @@ class Hardware:
     gpu: str | None
     cpu_count: int
     platform: str
+    cpu_threads: int | None = None
+    """Threads of torch's sums on the CPU: on a CPU they decide the last bits. Null in older
+    files."""
     runs_at_a_time: int = 1
     """Runs that a study trained on this device at a time: above 1 they slowed each other."""
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from gs_densify.errors import ResultError
-from gs_densify.results.files import load_evaluation, load_per_view, load_results
-from gs_densify.results.names import EVALUATION, PER_VIEW, RESULTS
+from gs_densify.results.files import load_evaluation, load_results
+from gs_densify.results.names import EVALUATION, RESULTS
 from gs_densify.results.protocol import Protocol
 from gs_densify.results.schema import Scores, ViewScores
+from gs_densify.results.views import load_views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,29 +48,7 @@ def load_scored(folder: Path) -> Scored:
             f"{folder}: holds no {RESULTS} or {EVALUATION}",
             action="give the folder of a finished run or of an evaluation",
         )
-    views = load_views(folder, common["protocol"].name, common["step"])
-    return Scored(folder=folder, views=views, **common)
-
-
-def load_views(folder: Path, protocol: str, step: int | None) -> list[ViewScores]:
-    """Reads the scores of single views that lie beside those of a model.
-
-    Args:
-        folder: of both.
-        protocol: name of the one under which the model was scored.
-        step: that the model had.
-
-    Raises:
-        ResultError: they are missing, damaged, or not of that evaluation.
-    """
-    per_view = load_per_view(folder / PER_VIEW)
-    if per_view.protocol not in (None, protocol) or per_view.step != step:
-        raise ResultError(
-            f"{folder}: {PER_VIEW} is of step {per_view.step} under protocol"
-            f" {per_view.protocol!r}, the scores beside it of step {step} under {protocol!r};"
-            " the files are not of one evaluation"
-        )
-    return per_view.views
+    return Scored(folder=folder, **common)
 
 
 def _of_run(folder: Path) -> dict[str, Any]:
@@ -83,10 +62,12 @@ def _of_run(folder: Path) -> dict[str, Any]:
         "protocol": results.protocol,
         "scores": results.scores,
         "num_gaussians": results.counts.final,
+        "views": load_views(folder, results),
     }
 
 
 def _of_evaluation(folder: Path) -> dict[str, Any]:
     results = load_evaluation(folder / EVALUATION)
     names = ("scene", "strategy", "seed", "step", "config", "protocol", "scores", "num_gaussians")
-    return {name: getattr(results, name) for name in names}
+    values = {name: getattr(results, name) for name in names}
+    return {**values, "views": load_views(folder, results)}

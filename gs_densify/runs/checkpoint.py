@@ -6,13 +6,13 @@ import random
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
 
 from gs_densify.errors import ResultError, StrategyError
-from gs_densify.model.init import NAMES
+from gs_densify.model.checks import fault_of
 from gs_densify.results import atomic_write
 from gs_densify.runs.checkpoint_files import checkpoints
 
@@ -51,11 +51,33 @@ def save_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
     """
     try:
         with atomic_write(path) as file:
-            torch.save({"format": FORMAT, **contents}, file)
+            kept = _KeepingErrors(file)
+            try:
+                torch.save({"format": FORMAT, **contents}, cast(BinaryIO, kept))
+            except RuntimeError:
+                if kept.error is not None:  # as of a disk that is full: torch does not say
+                    raise kept.error from None
+                raise
     except torch.cuda.OutOfMemoryError:
         raise
-    except RuntimeError as error:  # torch's own, of a disk that is full
+    except RuntimeError as error:
         raise ResultError(f"{path}: cannot be written ({_first_line(error)})") from None
+
+
+class _KeepingErrors(io.RawIOBase):
+    """A file to write to that keeps the error that it raised."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Writes bytes, and returns how many."""
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
 
 def load_checkpoint(path: Path, device: torch.device | str | None) -> dict[str, Any]:
@@ -85,9 +107,13 @@ def load_checkpoint(path: Path, device: torch.device | str | None) -> dict[str, 
         raise ResultError(f"{path}: damaged, or no checkpoint ({_first_line(error)})") from None
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise ResultError(f"{path}: not a checkpoint of format {FORMAT}")
-    missing = [name for name in NAMES if name not in contents.get("splats", {})]
-    if missing:
-        raise ResultError(f"{path}: parameters {missing} are missing")
+    fault = fault_of(contents.get("splats"))
+    if fault is None and type(contents.get("step")) is not int:
+        fault = "it does not say of which step it is"
+    if fault is not None:
+        raise ResultError(
+            f"{path}: {fault}", action="take another checkpoint of the run, or train again"
+        )
     return contents
 
 

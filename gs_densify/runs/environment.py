@@ -53,6 +53,7 @@ def hardware(device: torch.device) -> Hardware:
         device=str(device),
         gpu=torch.cuda.get_device_name(device) if is_gpu else None,
         cpu_count=os.cpu_count() or 1,
+        cpu_threads=torch.get_num_threads(),
         platform=f"{platform.system()} {platform.machine()}",
         runs_at_a_time=int(at_a_time) if at_a_time.isdecimal() else 1,
     )

@@ -24,9 +24,10 @@ from gs_densify.results import (
     save_json,
 )
 from gs_densify.runs import layout as run_folder
+from gs_densify.runs.claim import claimed
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.runs.open_model import OpenedModel
-from gs_densify.runs.score import protocol_of, score
+from gs_densify.runs.score import check_lpips, protocol_of, score
 
 _SCORING_OPTIONS = ("scene", "data_root", "downscale", "protocol", "render", "data", "evaluation")
 
@@ -47,43 +48,47 @@ def evaluate_model(
     config, run = model.config, model.run
     device = pick_device(config.device)
     rasterizer_for(device, config.render.rasterizer)  # an error now, not after loading
+    check_lpips(config)
     loaded = load(config, test_only=True, found=model.found)
     renderer = renderer_for(config, loaded.near_plane, device)
-    suit_threads(device, loaded.scene.views)
-    folder = run_folder.create_folder(out, _default_folder(model))
-    with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
-        splats = _in_scene(model, loaded, device)
-        pictures = folder / run_folder.RENDERS
-        evaluation = score(config, renderer, splats, loaded, pictures=pictures)
-    seed = None if run is None else config.seed
     stored = _stored_results(run)
-    results = EvaluationResults(
-        model=str(model.file),
-        scene=loaded.scene.name,
-        strategy=None if run is None else config.strategy,
-        seed=seed,
-        step=model.step,
-        config=_recorded_options(model),
-        protocol=protocol_of(config, loaded, renderer, device, seed=seed, steps=model.step),
-        scores=evaluation.scores,
-        unavailable=evaluation.unavailable,
-        num_gaussians=len(splats["means"]),
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        command=list(command),
-        code=None if stored is None else stored.code,
-        data=None if stored is None else stored.data,
-    )
-    per_view = PerView(
-        scene=results.scene,
-        strategy=results.strategy,
-        seed=seed,
-        step=model.step,
-        protocol=results.protocol.name,
-        views=evaluation.views,
-    )
-    save_json(folder / run_folder.PER_VIEW, per_view)
-    save_json(folder / run_folder.EVALUATION, results)
-    return results, folder
+    suit_threads(device, loaded.scene.views, _threads_of(stored))
+    with claimed(out, _default_folder(model)) as claim:
+        folder = claim.folder
+        with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
+            splats = _in_scene(model, loaded, device)
+            pictures = folder / run_folder.RENDERS
+            evaluation = score(config, renderer, splats, loaded, pictures=pictures)
+        seed = None if run is None else config.seed
+        results = EvaluationResults(
+            model=str(model.file),
+            scene=loaded.scene.name,
+            strategy=None if run is None else config.strategy,
+            seed=seed,
+            step=model.step,
+            config=_recorded_options(model),
+            protocol=protocol_of(
+                config, loaded, renderer, device, evaluation, seed=seed, steps=model.step
+            ),
+            scores=evaluation.scores,
+            unavailable=evaluation.unavailable,
+            num_gaussians=len(splats["means"]),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            command=list(command),
+            code=None if stored is None else stored.code,
+            data=None if stored is None else stored.data,
+        )
+        per_view = PerView(
+            scene=results.scene,
+            strategy=results.strategy,
+            seed=seed,
+            step=model.step,
+            protocol=results.protocol.name,
+            views=evaluation.views,
+        )
+        save_json(folder / run_folder.PER_VIEW, per_view)
+        save_json(folder / run_folder.EVALUATION, results)
+        return results, folder
 
 
 def _stored_results(run: Path | None) -> Results | None:
@@ -93,12 +98,27 @@ def _stored_results(run: Path | None) -> Results | None:
     return load_results(run / run_folder.RESULTS)
 
 
+def _threads_of(stored: Results | None) -> int | None:
+    """Returns the number of CPU threads of a run on a CPU; None where it is not known."""
+    if stored is None or stored.hardware.device != "cpu":
+        return None
+    return stored.hardware.cpu_threads
+
+
+def _about_threads(stored: Results) -> str:
+    """Returns what to add where a run on a CPU had another number of threads."""
+    then, now = _threads_of(stored), torch.get_num_threads()
+    if then in (None, now):
+        return ""
+    return f" (on {now} CPU threads, and the run on {then}, which moves the last bits)"
+
+
 def _require_held_out(model: OpenedModel) -> None:
     if model.config.data.test_every:
         return
     if model.run is None:
         raise ConfigError(
-            "is 0, which holds no view out", expected="it must be at least 2", option="test-every"
+            "is 0, which holds no view out", expected="it must be at least 1", option="test-every"
         )
     raise ConfigError(
         f"{model.run} was trained on all photos (data.test_every 0): no view is held out to score"
@@ -150,5 +170,5 @@ def stored_comparison(run: Path, results: EvaluationResults) -> str:
     pairs = {name: (then[name], now[name]) for name in now if name in then}
     changed = [f"{name} {a} stored, {b} now" for name, (a, b) in pairs.items() if a != b]
     if changed:
-        return f"differs from the stored scores: {'; '.join(changed)}"
+        return f"differs from the stored scores: {'; '.join(changed)}{_about_threads(stored)}"
     return "equal to the stored scores to the last digit"

@@ -20,6 +20,7 @@ from gs_densify.rendering.device import suit_threads, wait_for
 from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.runs.outputs.all import check_outputs
+from gs_densify.runs.start import Start, check_start, start_of
 from gs_densify.scene.scene import Scene
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
@@ -60,21 +61,29 @@ class Forecaster:
     """Forecasts many runs: the last scene stays loaded, and equal steps are timed once."""
 
     def __init__(self) -> None:
-        self._scene: tuple[str, LoadedScene] | None = None
+        self._scene: tuple[str, LoadedScene, Start] | None = None
         self._timed: dict[tuple[str, int], float] = {}
         """Milliseconds by what a step depends on and the number of Gaussians."""
 
     def forecast(self, config: TrainConfig) -> Forecast:
         """Returns the forecast of a run; runs of one scene are best asked for one after another."""
+        check_start(config)
         device = device_for(config)
         check_outputs(config)
         strategy, remark = strategy_for(config), schedule_remark(config)
         config = with_fitted_schedule(config)
-        loaded = self._loaded(config)
+        loaded, start = self._loaded(config)
         suit_threads(device, loaded.scene.views)
-        first, last = num_gaussians(config, strategy, loaded.scene)
-        at_first = self._milliseconds(config, loaded, first, device)
-        at_last = None if last is None else self._milliseconds(config, loaded, last, device)
+        first, last = num_gaussians(config, strategy, start)
+
+        def milliseconds(count: int) -> float:
+            key = _step_key(config), count
+            if key not in self._timed:
+                self._timed[key] = _milliseconds(config, loaded, start, count, device)
+            return self._timed[key]
+
+        at_first = milliseconds(first)
+        at_last = None if last is None else milliseconds(last)
         return Forecast(
             loaded,
             config,
@@ -92,25 +101,19 @@ class Forecaster:
             remark,
         )
 
-    def _loaded(self, config: TrainConfig) -> LoadedScene:
-        key = _scene_key(config)
+    def _loaded(self, config: TrainConfig) -> tuple[LoadedScene, Start]:
+        key = scene_key(config)
         if self._scene is None or self._scene[0] != key:
             self._scene = None  # before the next: the host never holds two
-            self._scene = key, load(config)
-        return self._scene[1]
-
-    def _milliseconds(
-        self, config: TrainConfig, loaded: LoadedScene, count: int, device: torch.device
-    ) -> float:
-        key = _step_key(config), count
-        if key not in self._timed:
-            self._timed[key] = _milliseconds(config, loaded, count, device)
-        return self._timed[key]
+            loaded = load(config)
+            self._scene = key, loaded, start_of(config, loaded.scene)
+        return self._scene[1:]
 
 
-def _scene_key(config: TrainConfig) -> str:
-    """Returns what of a configuration the loaded scene depends on."""
-    data = (config.scene, config.data_root, config.downscale, config.data)
+def scene_key(config: TrainConfig) -> str:
+    """Returns what of a configuration the loaded scene and the start depend on."""
+    init = (config.init.source, config.init.num_points)
+    data = (config.scene, config.data_root, config.downscale, config.data, *init)
     return repr((*data, config.render.near_plane))
 
 
@@ -119,14 +122,14 @@ def _step_key(config: TrainConfig) -> str:
     lr = LearningRates(weight_decay=config.lr.weight_decay, visible_only=config.lr.visible_only)
     parts = (config.device, config.batch_size, config.modules, config.steps)
     drawn = (config.init, config.render, config.loss)
-    return repr((_scene_key(config), *parts, *drawn, lr))
+    return repr((scene_key(config), *parts, *drawn, lr))
 
 
-def num_gaussians(config: TrainConfig, strategy: Any, scene: Scene) -> tuple[int, int | None]:
+def num_gaussians(config: TrainConfig, strategy: Any, start: Start) -> tuple[int, int | None]:
     """Returns the number of Gaussians at the start, and the most that there will be; None where
     neither the strategy nor the configuration sets a limit.
     """
-    first, last = len(scene.points), _limit(config, strategy)
+    first, last = len(start.points), _limit(config, strategy)
     return (first, None) if last is None else (min(first, last), last)
 
 
@@ -155,9 +158,9 @@ def _seconds(config: TrainConfig, strategy: Any, at_first: float, at_last: float
 
 
 def _milliseconds(
-    config: TrainConfig, loaded: LoadedScene, count: int, device: torch.device
+    config: TrainConfig, loaded: LoadedScene, start: Start, count: int, device: torch.device
 ) -> float:
-    trainer = _trainer(config, loaded, count, device)
+    trainer = _trainer(config, loaded, start, count, device)
     step = config.steps - 1  # at which all SH degrees are in use
     warm_up, timed = _STEPS[device.type]
     for _ in range(warm_up):
@@ -170,19 +173,21 @@ def _milliseconds(
     return 1e3 * (time.perf_counter() - started) / timed
 
 
-def _trainer(config: TrainConfig, loaded: LoadedScene, count: int, device: torch.device) -> Trainer:
-    """Returns a trainer of `count` Gaussians around the scene's points, under no strategy."""
+def _trainer(
+    config: TrainConfig, loaded: LoadedScene, start: Start, count: int, device: torch.device
+) -> Trainer:
+    """Returns a trainer of `count` Gaussians around the first points, under no strategy."""
     scene, random = loaded.scene, np.random.default_rng(config.seed)
-    rows = np.arange(count) % len(scene.points)
-    repeats = rows.size - len(scene.points)
+    rows = np.arange(count) % len(start.points)
+    repeats = rows.size - len(start.points)
     jitter = 0.01 * scene.scene_scale * random.standard_normal((max(repeats, 0), 3))
-    points = scene.points[rows]
+    points = start.points[rows]
     points[count - len(jitter) :] += jitter.astype(np.float32)
     return build_trainer(
         dataclasses.replace(config, strategy="none"),
         StrategyAdapter("none", Strategy()),
         points=points,
-        colors=scene.colors[rows],
+        colors=np.zeros((count, 3), np.uint8) if start.colors is None else start.colors[rows],
         views=scene.train_views,
         photos=loaded.train_photos,
         scene_scale=scene.scene_scale,

@@ -66,7 +66,10 @@ def check_free(out: Path | None) -> None:
 def check_unfinished(run: Path) -> None:
     """Raises ConfigError where a run is complete."""
     if (run / RESULTS).exists():
-        raise ConfigError(f"{run}: this run is complete", action="score it again with gs-eval")
+        raise ConfigError(
+            f"{run}: this run is complete",
+            action="score it again with gs-eval, or train on from it in another folder with --init",
+        )
 
 
 @contextmanager

@@ -1,17 +1,22 @@
 """Reads the scene of a configuration, photos included."""
 
 import dataclasses
+import logging
 import time
 
 import numpy as np
 
-from gs_densify.config.options import TrainConfig
+from gs_densify.config.options import SFM, ReadingOptions, TrainConfig
 from gs_densify.results import DataRecord
 from gs_densify.scene import near_plane as near
+from gs_densify.scene.blank import without_blank
+from gs_densify.scene.consistency.colors import all_doubts
 from gs_densify.scene.load import PhotoOptions, load_scene
 from gs_densify.scene.photos.load import load_photos_and_digest
-from gs_densify.scene.presets import resolve_scene
+from gs_densify.scene.presets import SceneSource, resolve_scene
 from gs_densify.scene.scene import Scene
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,10 @@ class Found:
     """Depth below which nothing is drawn, in the run's world."""
     normalized_from_colmap: list[list[float]] | None = None
     """[4][4], the run's world."""
+    blank: list[str] = dataclasses.field(default_factory=list)
+    """Names of the views of which masks let no pixel count."""
+    test_names: list[str] | None = None
+    """The held-out views, where a list says which."""
 
 
 NOTHING_FOUND = Found()
@@ -50,15 +59,21 @@ class LoadedScene:
     def found(self) -> Found:
         """Returns what a run with this scene keeps of it."""
         world = self.scene.normalized_from_colmap.tolist()
-        return Found(near_plane=self.near_plane, normalized_from_colmap=world)
+        return Found(
+            near_plane=self.near_plane,
+            normalized_from_colmap=world,
+            blank=sorted(self.scene.blank),
+            test_names=sorted(self.scene.test_names) or None,
+        )
 
 
-def find_scene(config: TrainConfig, found: Found = NOTHING_FOUND) -> Scene:
-    """Returns the scene of a configuration: poses and points, no pixels; in the world that was
-    found.
+def find_scene(
+    config: TrainConfig, found: Found = NOTHING_FOUND, *, needs_training: bool = True
+) -> Scene:
+    """Returns the scene of a configuration: poses and points, no pixels; in the world and with the
+    list of held-out views that were found.
     """
     world = found.normalized_from_colmap
-    asked = config.data.image_source
     source = resolve_scene(config.scene, data_root=config.data_root, downscale=config.downscale)
     return load_scene(
         source.root,
@@ -67,12 +82,22 @@ def find_scene(config: TrainConfig, found: Found = NOTHING_FOUND) -> Scene:
         test_every=config.data.test_every,
         normalize=config.data.normalize,
         normalized_from_colmap=None if world is None else np.array(world),
-        photos=PhotoOptions(
-            image_source=source.image_source if asked == "auto" else asked,
-            resize_filter=config.data.resize_filter,
-            masks=config.data.masks,
-            skip_missing=config.data.skip_missing,
-        ),
+        photos=photo_options(source, config.data),
+        model_folder=source.model,
+        needs_points=config.init.source == SFM,
+        needs_training=needs_training,
+        test_list=found.test_names or config.data.test_list,
+    )
+
+
+def photo_options(source: SceneSource, asked: ReadingOptions) -> PhotoOptions:
+    """Returns which pixels the views of a scene are made of, as it is asked for."""
+    is_open = asked.image_source == "auto"
+    return PhotoOptions(
+        image_source=source.image_source if is_open else asked.image_source,
+        resize_filter=asked.resize_filter,
+        masks=asked.masks,
+        skip_missing=asked.skip_missing,
     )
 
 
@@ -97,10 +122,14 @@ def load(
         found: what the run of a model has found in the scene.
     """
     started = time.perf_counter()
-    scene = find_scene(config, found)
+    scene = find_scene(config, found, needs_training=not test_only)
     wanted = scene.test_views if test_only else scene.views
     photos, digest = load_photos_and_digest(wanted, workers=config.data.workers)
     by_name = {view.name: photo for view, photo in zip(wanted, photos, strict=True)}
+    scene = without_blank(scene, by_name, known=found.blank)
+    if not test_only:
+        for doubt in all_doubts(scene, lambda view: by_name[view.name]):
+            _log.warning("%s", doubt)
     train = [] if test_only else [by_name[view.name] for view in scene.train_views]
     test = [by_name[view.name] for view in scene.test_views]
     return LoadedScene(

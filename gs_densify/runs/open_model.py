@@ -11,7 +11,7 @@ from gs_densify.config.file import from_mapping, read_mapping, with_overrides
 from gs_densify.config.layers import PROTOCOL_TEST_EVERY, evaluation_settings
 from gs_densify.config.options import ProtocolName, TrainConfig
 from gs_densify.errors import ConfigError, ResultError
-from gs_densify.model.files.base import ModelFormat, format_of
+from gs_densify.model.files.base import ModelFormat, format_of, load_as
 from gs_densify.results import load_results
 from gs_densify.results.decode import decode
 from gs_densify.runs import layout as run_folder
@@ -30,6 +30,7 @@ class Request:
     antialiased: bool = False
     near_plane: float | None = None
     test_every: int | None = None
+    test_list: Path | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Further options of the configuration, by dotted name."""
 
@@ -132,6 +133,7 @@ def _run_config(run: Path, request: Request) -> TrainConfig:
         antialiased=request.antialiased or None,
         near_plane=request.near_plane,
         test_every=request.test_every,
+        test_list=request.test_list,
     )
     config = from_mapping(read_mapping(path), str(path))
     if request.protocol is not None and config.data.test_every not in (0, PROTOCOL_TEST_EVERY):
@@ -148,7 +150,7 @@ def _from_file(path: Path, model_format: ModelFormat, request: Request) -> Opene
     _refuse(request, path, f"a {kind} holds one model", step=request.step)
     if request.scene is None:
         raise ConfigError(f"{path}: a {kind} does not name its scene", action="add --scene")
-    contents = model_format.load(path)
+    contents = load_as(model_format, path)
     if request.antialiased and contents.antialiased is False:
         raise ConfigError(
             f"{path}: the header says that the model is not antialiased",
@@ -160,6 +162,7 @@ def _from_file(path: Path, model_format: ModelFormat, request: Request) -> Opene
         "render.antialiased": request.antialiased or bool(contents.antialiased),
         "render.near_plane": request.near_plane,
         "data.test_every": every,
+        "data.test_list": request.test_list,
     }
     return OpenedModel(
         file=path,

@@ -62,6 +62,8 @@ class RunState:
     """Of later processes, where it was other code."""
     data: DataRecord | None = None
     """Null where an earlier version began the run: then `scene` alone is compared."""
+    cpu_threads: int | None = None
+    """As in `Hardware`, of the first process."""
 
     def note_memory(self, now: PeakMemory) -> None:
         """Keeps the larger of two peaks, part by part."""

@@ -8,9 +8,12 @@ import torch
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
 from gs_densify.evaluation.evaluate import Evaluation, evaluate_views, unscored
+from gs_densify.evaluation.lpips_weights import check_local
+from gs_densify.evaluation.metrics.lpips import VARIANTS
 from gs_densify.evaluation.pictures import picture_writer
 from gs_densify.evaluation.protocol import build_protocol
 from gs_densify.evaluation.scoring import Scoring
+from gs_densify.messages import remark
 from gs_densify.model.types import Splats
 from gs_densify.rendering.renderer import Renderer
 from gs_densify.results import Protocol
@@ -24,6 +27,17 @@ def scoring_of(config: TrainConfig) -> Scoring:
     """Returns what a configuration measures, and how."""
     options = config.evaluation
     return Scoring(options.quantisation, options.ssim_borders, options.lpips, options.metrics)
+
+
+def check_lpips(config: TrainConfig) -> None:
+    """Says which weights of LPIPS are not the published ones.
+
+    Raises:
+        ConfigError: the folder that is named does not exist, or weights that are here are damaged.
+    """
+    backbones = dict.fromkeys(VARIANTS[name].backbone for name in config.evaluation.lpips)
+    for text in check_local(backbones, config.evaluation.lpips_weights):
+        remark(text)
 
 
 def score(
@@ -62,11 +76,12 @@ def protocol_of(
     loaded: LoadedScene,
     renderer: Renderer,
     device: torch.device,
+    evaluation: Evaluation,
     *,
     seed: int | None,
     steps: int | None,
 ) -> Protocol:
-    """Returns how `config` scores a model of a scene that was trained for `steps` steps.
+    """Returns how `evaluation` scored a model of a scene that was trained for `steps` steps.
 
     Without `seed` it is no run's, and what else it was trained with is not known either.
     """
@@ -82,4 +97,5 @@ def protocol_of(
             steps=steps,
             normalize=None if seed is None else config.data.normalize,
         ),
+        unknown_weights=evaluation.unknown_weights,
     )

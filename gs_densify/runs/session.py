@@ -16,7 +16,7 @@ from tqdm import tqdm
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import most_gaussians
-from gs_densify.errors import PausedError, StrategyError
+from gs_densify.errors import PausedError, ResultError, StrategyError
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.messages import Progress, remark
 from gs_densify.rendering.device import memory_shortage
@@ -44,6 +44,7 @@ from gs_densify.runs.outputs.profile import profiled
 from gs_densify.runs.pause import PauseWish
 from gs_densify.runs.run_state import RunState
 from gs_densify.runs.score import protocol_of, score
+from gs_densify.runs.start import Start
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.create import build_trainer
@@ -72,7 +73,7 @@ class RunProcess:
         resumed_at = max(state.resumed_at, default=0)
         self.outputs = outputs_of(RunFacts(config, folder, loaded.scene, resumed_at))
 
-    def make_trainer(self, strategy: Any) -> Trainer:
+    def make_trainer(self, strategy: Any, start: Start) -> Trainer:
         """Returns a trainer at step 0."""
         config, scene = self.config, self.loaded.scene
         limit = most_gaussians(config, strategy)
@@ -82,14 +83,15 @@ class RunProcess:
             trainer = build_trainer(
                 config,
                 StrategyAdapter(config.strategy, strategy, max_gaussians=limit),
-                points=scene.points,
-                colors=scene.colors,
+                points=start.points,
+                colors=start.colors,
                 views=scene.train_views,
                 photos=_taken(self.loaded.train_photos),
                 masks=self.loaded.train_masks,
                 scene_scale=scene.scene_scale,
                 near_plane=self.loaded.near_plane,
                 device=self.device,
+                model=start.splats,
             )
         for output in self.outputs:
             output.initialized(len(trainer.splats["means"]))
@@ -117,14 +119,19 @@ class RunProcess:
 
     @contextmanager
     def _saying_how_to_resume(self) -> Iterator[None]:
+        command = f"gs-train --resume {shlex.quote(str(self.folder))}"
         try:
             yield
         except KeyboardInterrupt:
             if checkpoints(self.folder):
-                print(
-                    f"to go on: gs-train --resume {shlex.quote(str(self.folder))}", file=sys.stderr
-                )
+                print(f"to go on: {command}", file=sys.stderr)
             raise
+        except ResultError as error:  # a file that cannot be written
+            if error.action or not checkpoints(self.folder):
+                raise
+            raise ResultError(
+                error.found, expected=error.expected, action=f"mend that, and go on with {command}"
+            ) from error
 
     @contextmanager
     def _closing_outputs(self) -> Iterator[None]:
@@ -157,7 +164,7 @@ class RunProcess:
             MetricsLog(self.folder / run_folder.METRICS, resume_step=kept) as log,
             Progress("train", config.steps, unit="step", initial=start) as progress,
         ):
-            for stop in (stop for stop in config.stops if stop >= start):
+            for stop in config.stops_from(start):
                 if stop > start:
                     self._train(trainer, stop, on_log, progress.bar)
                     self._save(trainer)
@@ -321,6 +328,7 @@ class RunProcess:
                 self.loaded,
                 trainer.renderer,
                 self.device,
+                evaluation,
                 seed=config.seed,
                 steps=config.steps,
             ),

@@ -22,9 +22,12 @@ from gs_densify.runs.checkpoint import (
     remove_unfinished,
     restore_random_state,
 )
+from gs_densify.runs.checkpoint_files import checkpoints
+from gs_densify.runs.claim import claimed
 from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
 from gs_densify.runs.outputs.all import check_outputs
+from gs_densify.runs.paths import with_absolute_paths
 from gs_densify.runs.run_state import (
     RunState,
     differences,
@@ -33,7 +36,9 @@ from gs_densify.runs.run_state import (
     require_same_scene,
     state_in,
 )
+from gs_densify.runs.score import check_lpips
 from gs_densify.runs.session import RunProcess
+from gs_densify.runs.start import Start, check_start, start_of
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.runs.warm_up import warming_up
 from gs_densify.training.resolution import possible_reductions
@@ -46,17 +51,20 @@ def train(
 ) -> tuple[Results, Path]:
     """Trains, evaluates, and writes every file of the run; returns the results and the folder.
 
+    A run that is refused before its first step leaves no folder behind.
+
     `started` is when the command began, of `time.perf_counter`; None: now.
     """
     clock = Stopwatch(started)
     clock.lap("start")
+    check_start(config)
+    config = with_absolute_paths(config)
     device = device_for(config)
     record.forget_peak_memory(device)
     strategy = strategy_for(config)
     run_folder.check_free(config.out)  # now, not after loading
     check_outputs(config)
-    loaded, code = _load(config, device, clock)
-    folder = run_folder.create_folder(config.out, run_folder.default_folder(config))
+    loaded, code, start = _load(config, device, clock)
     state = RunState(
         command=list(command),
         config=to_mapping(config),
@@ -66,10 +74,13 @@ def train(
         found=loaded.found,
         code=code,
         data=loaded.data,
+        cpu_threads=torch.get_num_threads(),
     )
-    with run_folder.locked(folder):
+    with claimed(config.out, run_folder.default_folder(config)) as claim:
+        folder = claim.folder
         run = RunProcess(with_fitted_schedule(config), folder, loaded, device, state, clock)
-        trainer = run.make_trainer(strategy)
+        trainer = run.make_trainer(strategy, start)
+        claim.is_worth_keeping = lambda: trainer.progress.step > 0 or bool(checkpoints(folder))
         state.num_initial = len(trainer.splats["means"])
         save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
         remark = schedule_remark(config)
@@ -103,16 +114,17 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
         state = state_in(contents, path)
         require_same(state, folder, config=to_mapping(config), device=device.type)
         check_outputs(config)
-        loaded, code = _load(config, device, clock, state.found)
+        loaded, code, start = _load(config, device, clock, state.found, state.cpu_threads)
         require_same_scene(state, folder, loaded)
         _note_code(state, folder, code)
+        _note_threads(state, folder)
         state.found = loaded.found  # checkpoints of earlier versions do not have it
         state.resumed_at.append(contents["step"])
         config = with_fitted_schedule(config)
         # What is written names the strategy as the command did; its file may be gone.
         config = dataclasses.replace(config, strategy=state.config["strategy"]["name"])
         run = RunProcess(config, folder, loaded, device, state, clock)
-        trainer = run.make_trainer(strategy)
+        trainer = run.make_trainer(strategy, start)
         with memory_shortage(lambda: _FREE):
             trainer.load_state_dict(contents)
         restore_random_state(contents["random"], device)
@@ -132,18 +144,35 @@ def _note_code(state: RunState, folder: Path, code: CodeRecord) -> None:
         )
 
 
+def _note_threads(state: RunState, folder: Path) -> None:
+    """Says where a run goes on with another number of threads, which counts on a CPU."""
+    threads = torch.get_num_threads()
+    if state.device == "cpu" and state.cpu_threads not in (None, threads):
+        messages.remark(
+            f"{folder}: goes on with {threads} CPU threads, as OMP_NUM_THREADS says, and began with"
+            f" {state.cpu_threads}: its numbers differ in the last bits from those of a run that"
+            " was not interrupted"
+        )
+
+
 def _load(
-    config: TrainConfig, device: torch.device, clock: Stopwatch, found: Found = NOTHING_FOUND
-) -> tuple[LoadedScene, CodeRecord]:
-    """Returns the scene, and which code the run begins with, which is found out meanwhile."""
+    config: TrainConfig,
+    device: torch.device,
+    clock: Stopwatch,
+    found: Found = NOTHING_FOUND,
+    cpu_threads: int | None = None,
+) -> tuple[LoadedScene, CodeRecord, Start]:
+    """Returns the scene, which code the run begins with, and what it starts from."""
     clock.lap("device")
     rasterizer = rasterizer_for(device, config.render.rasterizer)
-    with ThreadPoolExecutor(1) as pool, warming_up(device, rasterizer, config.evaluation.lpips):
+    with ThreadPoolExecutor(2) as pool, warming_up(device, rasterizer, config.evaluation.lpips):
         code = pool.submit(record.code_record, config.strategy)
+        lpips = pool.submit(check_lpips, config)
         loaded = load(config, found=found)
         clock.lap("load")
     clock.lap("device")
-    suit_threads(device, loaded.scene.views)
+    lpips.result()
+    suit_threads(device, loaded.scene.views, cpu_threads)
     if config.render.coarse_until:
         possible_reductions([(view.width, view.height) for view in loaded.scene.train_views])
-    return loaded, code.result()
+    return loaded, code.result(), start_of(config, loaded.scene)

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -9,8 +10,11 @@ from typing import Literal
 import numpy as np
 
 from gs_densify.errors import SceneError
+from gs_densify.scene.consistency.model import check_model
+from gs_densify.scene.consistency.sizes import check_sizes
 from gs_densify.scene.digest import model_digest
 from gs_densify.scene.formats.base import PosedImage, read_scene_model
+from gs_densify.scene.layout import Layout
 from gs_densify.scene.normalize import (
     World,
     camera_centers,
@@ -20,13 +24,13 @@ from gs_densify.scene.normalize import (
     transform_poses,
 )
 from gs_densify.scene.photos.decode import Header, is_turned_by_exif
-from gs_densify.scene.photos.files import check_missing, find_masks, find_photos, image_folder
+from gs_densify.scene.photos.files import check_missing, find_masks, find_photos
 from gs_densify.scene.photos.lens import undistortion
 from gs_densify.scene.photos.load import read_headers
 from gs_densify.scene.photos.prepare import photo_cache
 from gs_densify.scene.photos.resize import is_resized, reduced_size
 from gs_densify.scene.scene import MaskSource, Recipe, Scene, Size, View
-from gs_densify.scene.split import check_split
+from gs_densify.scene.split import check_split, held_out, read_test_list
 
 _log = logging.getLogger(__name__)
 
@@ -67,11 +71,15 @@ def load_scene(
     normalize: World = "cameras",
     normalized_from_colmap: np.ndarray | None = None,
     photos: PhotoOptions | None = None,
+    model_folder: Path | None = None,
+    needs_points: bool = True,
+    needs_training: bool = True,
+    test_list: Path | Sequence[str] | None = None,
 ) -> Scene:
     """Loads a COLMAP data set: poses, points and where the photos are, but no pixels yet.
 
     Args:
-        root: folder that holds ``sparse/`` and ``images/`` or ``images_N/``.
+        root: folder of the data set, see ``layout``.
         name: name of the scene in results and messages.
         downscale: read ``images_{downscale}``; 1 reads ``images``. Intrinsics follow the size
             that each photo has in the end.
@@ -80,23 +88,37 @@ def load_scene(
         normalized_from_colmap: [4, 4], the world that was found when a model was trained, whatever
             the cameras and points say now; None: found here.
         photos: which pixels the views are made of.
+        model_folder: where the model, or a choice of models, lies; None: where ``root`` has it.
+        needs_points: refuse a model without a point that can be used.
+        needs_training: refuse a split that leaves no view to train on.
+        test_list: a file with the names of the views to hold out, or what was found in it before;
+            then ``test_every`` does not count.
 
     Raises:
         SceneError: what is missing, damaged or contradictory, in one line.
     """
     root, photos = Path(root), photos or PhotoOptions()
-    source = choose_photos(root, downscale, photos)
-    model = read_scene_model(root)
+    model = read_scene_model(model_folder or root)
+    doubts = check_model(model)
     names = [image.name for image in model.images]
+    layout = Layout(root, model.folder, names)
+    source = choose_photos(layout, downscale, photos)
     files = find_photos(source.folder, names)
     check_missing(source.folder, names, files, skip=photos.skip_missing)
     images = [image for image in model.images if image.name in files]
-    check_split(len(images), test_every, scene=name)
+    test_names = _test_names(test_list, names)
+    test_every = 0 if test_list is not None else test_every
+    check_split(len(images), test_every, scene=name, needs_training=needs_training)
     headers = read_headers([files[image.name] for image in images])
-    masks = _mask_sources(root, downscale, images, headers, photos.masks)
+    sizes = [header.size for header in headers]
+    doubts += check_sizes(images, sizes, 1 if source.resize_filter else downscale)
+    found = {image.name: files[image.name] for image in images}
+    masks = _mask_sources(layout, downscale, source, found, headers, photos.masks)
 
     poses = np.stack([image.cam_from_world for image in images])
-    points, colors, dropped = _usable_points(model.folder, model.points, model.colors, poses)
+    points, colors, dropped = _usable_points(model.points, model.colors, poses)
+    if needs_points and not len(points):
+        raise _no_points(model.folder, dropped)
     similarity = normalized_from_colmap
     if similarity is None:
         similarity = normalizing_transform(poses, points, normalize)
@@ -114,10 +136,11 @@ def load_scene(
     return Scene(
         name=name,
         root=root,
-        image_dir=source.folder.name,
+        image_dir=source.folder.relative_to(root).as_posix(),
         downscale=downscale,
         views=views,
         test_every=test_every,
+        test_names=test_names,
         points=transform_points(similarity, points).astype(np.float32),
         colors=colors,
         normalized_from_colmap=similarity,
@@ -128,7 +151,14 @@ def load_scene(
         undistorted=any(view.recipe and view.recipe.lens for view in views),
         masks=any(map(_has_mask, views)),
         model_digest=model_digest(model),
+        doubts=tuple(doubts),
     )
+
+
+def _test_names(test_list: Path | Sequence[str] | None, names: Sequence[str]) -> frozenset[str]:
+    if isinstance(test_list, Path):
+        return held_out(read_test_list(test_list), names, path=test_list)
+    return frozenset(test_list or ())
 
 
 def _say_what_is_made(root: Path, source: PhotoSource, views: tuple[View, ...]) -> None:
@@ -141,18 +171,17 @@ def _say_what_is_made(root: Path, source: PhotoSource, views: tuple[View, ...]) 
         _log.warning("%s: %s; kept in %s", root, ", ".join(what), photo_cache())
 
 
-def choose_photos(root: Path, downscale: int, options: PhotoOptions) -> PhotoSource:
+def choose_photos(layout: Layout, downscale: int, options: PhotoOptions) -> PhotoSource:
     """Returns the photos that the options ask for; whether they are there is not looked at.
 
     Raises:
         SceneError: a factor below 1, or an option without an effect.
     """
-    folder = image_folder(root, downscale)
+    folder = layout.images(downscale)
     wanted = options.image_source == "resized"
     if wanted and downscale == 1:
         raise SceneError(
-            "(gs-eval: --image-source) resized has no effect at --downscale 1, where images/ is"
-            " used as found",
+            "resized has no effect at --downscale 1, where images/ is used as found",
             expected="expected a factor of 2 or more",
             action="give one, or leave the option out",
             option="data.image-source",
@@ -160,7 +189,7 @@ def choose_photos(root: Path, downscale: int, options: PhotoOptions) -> PhotoSou
     is_made = wanted or (options.image_source == "auto" and downscale > 1 and not folder.is_dir())
     if is_made:
         chosen = options.resize_filter or DEFAULT_FILTER
-        return PhotoSource(image_folder(root, 1), downscale, chosen)
+        return PhotoSource(layout.images(1), downscale, chosen)
     if options.resize_filter is not None:
         raise SceneError(
             f"{options.resize_filter} has no effect: {folder} is used as found",
@@ -172,42 +201,57 @@ def choose_photos(root: Path, downscale: int, options: PhotoOptions) -> PhotoSou
 
 
 def _usable_points(
-    folder: Path, points: np.ndarray, colors: np.ndarray, poses: np.ndarray
+    points: np.ndarray, colors: np.ndarray, poses: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Returns points and colours that can be used, and the number of those that cannot."""
     usable = is_usable_point(points, camera_centers(poses))
-    if not usable.any():
-        raise SceneError(
-            f"{folder}: none of {len(usable)} points is finite and away from the cameras",
-            expected="expected a point cloud of the scene",
-            action="run colmap mapper again",
-        )
     return points[usable], colors[usable], int((~usable).sum())
 
 
+def _no_points(folder: Path, dropped: int) -> SceneError:
+    found = f"none of {dropped} points is finite and away from the cameras"
+    return SceneError(
+        f"{folder}: {found if dropped else 'holds 0 points'}",
+        expected="expected a point cloud of the scene",
+        action="run colmap mapper again, or train without: --init random, or --init FILE.ply with"
+        " points of another program",
+    )
+
+
 def _mask_sources(
-    root: Path,
+    layout: Layout,
     downscale: int,
-    images: list[PosedImage],
+    source: PhotoSource,
+    photos: dict[str, Path],
     headers: list[Header],
     masks: str,
 ) -> dict[str, MaskSource]:
     """Returns the mask of each photo that has one, as a file or an alpha channel."""
+    alphas = {name for name, one in zip(photos, headers, strict=True) if one.is_transparent}
     if masks == "none":
+        if alphas:
+            message = (
+                "%s: transparent pixels of %d of %d photos count, with the colours stored there"
+            )
+            _log.warning(message, layout.root, len(alphas), len(photos))
         return {}
-    folders = [root / f"masks_{downscale}"] * (downscale > 1) + [root / "masks"]
-    files = find_masks(folders, [image.name for image in images])
-    alphas = {i.name for i, header in zip(images, headers, strict=True) if header.is_transparent}
+    beside = [source.folder, layout.images(1)]
+    files = find_masks(layout.masks(downscale), beside, photos)
+    unused = [] if files else layout.named_like_masks()
+    if unused:
+        message = "%s is not used: masks are read from %s"
+        _log.warning(message, unused[0], layout.root / "masks")
     if masks == "invert" and not files and not alphas:
         raise SceneError(
-            f"invert has no effect: {root} has neither masks/ nor photos with an alpha channel",
+            f"invert has no effect: {layout.root} has neither masks/ nor photos with an alpha"
+            " channel",
             expected="expected one of them",
             action="leave the option out",
             option="data.masks",
         )
     if files or alphas:
         message = "%s: masks of %d and alpha channels of %d of %d photos say which pixels count"
-        _log.warning(message, root, len(files), len(alphas), len(images))
+        _log.warning(message, layout.root, len(files), len(alphas), len(photos))
     return {
         name: MaskSource(files.get(name), name in alphas, masks == "invert")
         for name in sorted({*files, *alphas})

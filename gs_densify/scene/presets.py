@@ -7,6 +7,7 @@ from typing import Literal
 
 from gs_densify.errors import SceneError
 from gs_densify.scene.cache import default_cache
+from gs_densify.scene.layout import data_set_of
 
 MIPNERF360: dict[str, int] = {
     "bicycle": 4,
@@ -39,6 +40,8 @@ class SceneSource:
     image_source: Literal["auto", "found"] = "auto"
     """`load.PhotoOptions.image_source` of a run that asks for nothing else: the factor of a preset
     names the photos that papers evaluate on, which are not replaced unasked."""
+    model: Path | None = None
+    """Folder of the model, or of models, that was asked for; None: where the data set has it."""
 
 
 def resolve_scene(
@@ -53,7 +56,7 @@ def resolve_scene(
     Args:
         scene: a Mip-NeRF 360 name, found at ``data_root/NAME``; ``tiny``; or the path of a COLMAP
             data set, absolute, relative to the working folder, or relative to ``data_root``. The
-            path may also end at its ``sparse`` or ``sparse/0``.
+            path may also end at one of its models, such as ``sparse/1``, which it then chooses.
         data_root: folder of the preset scenes; else the environment variable ``GS_DATA``.
         downscale: image folder to read; None takes the preset's, or 1 for a path.
         cache: where ``tiny`` is kept; see ``cache.default_cache``.
@@ -77,8 +80,8 @@ def resolve_scene(
     candidates = _candidates(scene, find_data_root(data_root))
     for candidate in candidates:
         if candidate.is_dir():
-            root = _dataset_root(candidate)
-            return SceneSource(root.name or scene, root, factor, image_source)
+            root, model = data_set_of(candidate)
+            return SceneSource(root.name or scene, root, factor, image_source, model)
     looked = ", ".join(map(str, candidates)) if candidates else "no folder: no data root is set"
     raise SceneError(
         f"scene {scene!r} not found (looked for {looked})",
@@ -108,11 +111,3 @@ def _candidates(scene: str, data_root: Path | None) -> list[Path]:
     path = Path(scene).expanduser()
     in_data_root = [data_root / path] if data_root else []
     return in_data_root if scene in PRESETS else [path, *in_data_root]
-
-
-def _dataset_root(folder: Path) -> Path:
-    """Returns the data set of ``folder``, which may also be its ``sparse`` or ``sparse/0``."""
-    absolute = Path(os.path.abspath(folder))  # unlike resolve(), this keeps the names of links
-    if absolute.name == "0" and absolute.parent.name == "sparse":
-        return absolute.parent.parent
-    return absolute.parent if absolute.name == "sparse" else absolute

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gs_densify.scene.doubt import Doubt
 from gs_densify.scene.normalize import camera_centers, scene_extent
 from gs_densify.scene.split import is_test_index
 
@@ -86,9 +87,10 @@ class Scene:
     views: tuple[View, ...]
     """Sorted by name."""
     test_every: int
-    """Every k-th view, from the first, is a test view; 0 means that there are none."""
+    """Every k-th view, from the first, is a test view; 0 means that there are none, or that
+    ``test_names`` says which."""
     points: np.ndarray
-    """[P, 3] float32, normalised world."""
+    """[P, 3] float32, normalised world; may be empty."""
     colors: np.ndarray
     """[P, 3] uint8."""
     normalized_from_colmap: np.ndarray
@@ -105,19 +107,36 @@ class Scene:
     """Whether photos were taken through a lens that had to be undone."""
     masks: bool = False
     """Whether pixels are left out of loss and scores."""
+    test_names: frozenset[str] = frozenset()
+    """Names of the test views, where a list says which."""
     model_digest: str = ""
     """Of the model's files as they were read, see `digest.model_digest`; empty where a scene was
     made without any."""
+    blank: frozenset[str] = frozenset()
+    """Names of views of which no pixel counts: they are in neither part of the split, and leave the
+    other views where they were. Which these are is known when the masks are decoded."""
+    doubts: tuple[Doubt, ...] = ()
+    """What is probably wrong with the model, or between it and the photos' sizes."""
 
     @property
     def train_views(self) -> tuple[View, ...]:
         """Returns views to train on, sorted by name."""
-        return tuple(v for i, v in enumerate(self.views) if not is_test_index(i, self.test_every))
+        return self._part(is_test=False)
 
     @property
     def test_views(self) -> tuple[View, ...]:
         """Held-out views, sorted by name; disjoint from ``train_views``."""
-        return tuple(v for i, v in enumerate(self.views) if is_test_index(i, self.test_every))
+        return self._part(is_test=True)
+
+    def _part(self, *, is_test: bool) -> tuple[View, ...]:
+        return tuple(
+            view
+            for i, view in enumerate(self.views)
+            if self._is_test(i, view) == is_test and view.name not in self.blank
+        )
+
+    def _is_test(self, index: int, view: View) -> bool:
+        return view.name in self.test_names or is_test_index(index, self.test_every)
 
     @property
     def scene_scale(self) -> float:

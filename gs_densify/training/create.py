@@ -7,8 +7,9 @@ import torch
 
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.renderer import renderer_for
-from gs_densify.model.init import create_splats
+from gs_densify.model.init import create_splats, sh_degree_of, to_parameters, with_sh_degree
 from gs_densify.model.thinning import thinned
+from gs_densify.model.types import Splats
 from gs_densify.scene.scene import View
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.batches import ViewStore
@@ -23,13 +24,14 @@ def build_trainer(
     adapter: StrategyAdapter,
     *,
     points: np.ndarray,
-    colors: np.ndarray,
+    colors: np.ndarray | None,
     views: Sequence[View],
     photos: Iterable[np.ndarray],
     scene_scale: float,
     near_plane: float,
     device: torch.device,
     masks: Sequence[np.ndarray | None] = (),
+    model: Splats | None = None,
 ) -> Trainer:
     """Returns a seeded trainer at step 0.
 
@@ -37,30 +39,36 @@ def build_trainer(
         config: the run's configuration.
         adapter: the strategy.
         points: [P,3], the Gaussians' first means, in the scene's world.
-        colors: [P,3] uint8.
+        colors: [P,3] uint8; None with a `model`.
         views: the training views.
         photos: their pixels, uint8 [H,W,3].
         scene_scale: the scene's radius, without margin.
         near_plane: depth below which nothing is drawn, in the scene's world.
         device: where to train.
         masks: for each view bool [H,W], True where a pixel counts, or None; none for no masks.
+        model: the first Gaussians themselves, in the scene's world; None: they are made.
     """
     renderer = renderer_for(config, near_plane, device)
     seed_everything(config.seed)
     most = adapter.max_gaussians
     if most is not None and len(points) > most:
         # Before the first scales are made, which follow from the distances between those that stay.
-        kept = thinned(torch.from_numpy(points), most).numpy()
-        points, colors = points[kept], colors[kept]
-    splats = create_splats(
-        points,
-        colors,
-        scene_scale=scene_scale,
-        sh_degree=config.init.sh_degree,
-        init_opacity=config.init.opacity,
-        init_scale=config.init.scale,
-        device=device,
-    )
+        kept = thinned(torch.from_numpy(points), most)
+        points, colors = points[kept.numpy()], None if colors is None else colors[kept.numpy()]
+        model = None if model is None else {name: rows[kept] for name, rows in model.items()}
+    if model is not None:
+        splats = to_parameters(with_sh_degree(model, config.init.sh_degree), device)
+    else:
+        assert colors is not None
+        splats = create_splats(
+            points,
+            colors,
+            scene_scale=scene_scale,
+            sh_degree=config.init.sh_degree,
+            init_opacity=config.init.opacity,
+            init_scale=config.init.scale,
+            device=device,
+        )
     return Trainer(
         config,
         splats,
@@ -68,4 +76,5 @@ def build_trainer(
         renderer,
         adapter,
         scene_scale=scene_scale * SCENE_SCALE_MARGIN,
+        first_sh_degree=0 if model is None else sh_degree_of(model),
     )

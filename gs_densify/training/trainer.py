@@ -64,8 +64,11 @@ class Trainer:
         adapter: StrategyAdapter,
         *,
         scene_scale: float,
+        first_sh_degree: int = 0,
     ) -> None:
+        """Takes Gaussians that are trained with `first_sh_degree` or more from the first step."""
         self.config = config
+        self._first_sh_degree = first_sh_degree
         self.views = views
         self.renderer = renderer
         self.adapter = adapter
@@ -357,6 +360,7 @@ class Trainer:
         every = max(1, round(self.config.render.sh_degree_every * factor))
         highest = self.config.init.sh_degree
         scheduled = schedules.sh_degree(step, every=every, highest=highest)
+        scheduled = max(scheduled, min(self._first_sh_degree, highest))
         return self.adapter.sh_degree(step, scheduled, highest=highest)
 
     def _render(self, batch: Batch, step: int, aux: Tensor | None) -> RenderOutput:

@@ -68,7 +68,7 @@ def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
     try:
         scene = find_scene(config, opened.found)
     except SceneError as error:
-        no_scene = str(error)
+        no_scene = error.found_where  # what to do about it is for the commands that need it
     return Model(
         f"{Path(config.scene).name}, {Path(config.strategy).stem}, step {opened.step}",
         dict(opened.splats),

@@ -85,11 +85,12 @@ def write_capture(
         model.add_image_with_trivial_frame(image, rigid)
         if photos:
             write_photo(root / "images" / f"{i:03d}.png", texture(i))
+    color = np.array([200, 30, 100], np.uint8)  # of all: the photos show none of them
     for index, point in enumerate(points):
         track = pycolmap.Track()
         for i in range(len(poses)) if errors is not None else ():
             track.add_element(i + 1, index)
-        model.add_point3D(point, track, np.array([200, 30, index % 255], np.uint8))
+        model.add_point3D(point, track, color)
     if errors is not None:
         model.update_point_3d_errors()
     (root / "sparse" / "0").mkdir(parents=True)

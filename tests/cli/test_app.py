@@ -1,7 +1,13 @@
 """What all commands share."""
 
+import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+from commands import MODULES, SMOKE, run
 
 CODE = """
 import gc, sys
@@ -25,3 +31,26 @@ except KeyError:
 def test_the_collector_leaves_alone_what_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_names_that_a_terminal_cannot_show_are_escaped(tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny, tmp_path / "caf\u00e9")
+    done = run("gs-scene", "info", "caf\u00e9", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "scene caf\\xe9: " in done.stdout
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
+def test_a_run_ends_with_results_where_stderr_takes_nothing(
+    stderr: str, tiny: Path, tmp_path: Path
+) -> None:
+    train = [sys.executable, "-m", MODULES["gs-train"], "--scene", tiny, "--out", "run"]
+    words = shlex.join(map(str, [*train, *SMOKE, "--steps", "2"]))
+    done = subprocess.run(
+        ["sh", "-c", f"{words} {stderr}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert "files: run" in done.stdout
+    assert (tmp_path / "run/results.json").is_file()
+    refused = subprocess.run(["sh", "-c", f"{words} {stderr}"], cwd=tmp_path, capture_output=True)
+    assert (refused.returncode, refused.stdout) == (2, b"")

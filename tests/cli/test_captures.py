@@ -51,3 +51,44 @@ def test_such_a_capture_trains(tiny: Path, tmp_path: Path) -> None:
     assert results["scores"]["psnr"] > 8
     again = run("gs-eval", tmp_path / "out", cwd=tmp_path, GS_CACHE=str(tmp_path / "cache"))
     assert again.returncode == 0 and "equal" in again.stdout + again.stderr, again.stderr
+
+
+def _make_foreign(scene: Path) -> None:
+    """Make a data set as it comes from another computer: other folders, paths and suffixes."""
+    model = pycolmap.Reconstruction(scene / "sparse/0")
+    shutil.rmtree(scene / "sparse")
+    (scene / "masks").mkdir()
+    white = Image.new("L", (96, 64), 255)
+    for image in model.images.values():
+        name = image.name
+        image.name = "C:\\Users\\me\\house\\images\\" + name.replace(".png", ".HEIC")
+        white.save(scene / f"masks/{name}.mask.png")
+    (scene / "colmap/sparse/0").mkdir(parents=True)
+    model.write_binary(scene / "colmap/sparse/0")
+    shutil.copytree(scene / "colmap/sparse/0", scene / "colmap/sparse/1")
+    (scene / "images/._000.png").write_bytes(b"\0\5\x16\7")
+
+
+def test_a_capture_from_another_computer_trains_as_at_home(
+    tiny: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    scene = tmp_path / "scene"
+    shutil.copytree(tiny, scene)
+    _make_foreign(scene)
+    chosen = scene / "colmap/sparse/1"
+    options = ["--init.opacity", 0.1, "--init.scale", 1, "--evaluation.steps", 20]
+    done = run(
+        *("gs-train", "--scene", chosen, "--out", "out", *SMOKE, *options),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    said = "32 of 32 photos are found by the end of COLMAP's path, first '000.png' for"
+    assert f"{said} 'C/Users/me/house/images/000.HEIC'" in done.stderr
+    assert "masks of 32 and alpha channels of 0 of 32 photos" in done.stderr
+    ours = json.loads((tmp_path / "out/results.json").read_text())
+    home = json.loads((finished_run / "results.json").read_text())
+    assert ours["scores"] == home["scores"], "the same photos, poses, split and masks"
+    checked = run("gs-scene", "check", chosen, cwd=tmp_path)
+    assert "32 in colmap/sparse/1; 0 photos without a pose, 0 missing on disk" in checked.stdout, (
+        checked
+    )

@@ -256,9 +256,12 @@ def test_a_run_is_scored_under_each_protocol(
         (["{plain}", "--scene", "{tiny}", "--antialiased"], "header says that the model is not"),
         (["{run}", "--antialiased"], "--antialiased has no effect on "),
         (["{run}", "--near-plane", "0.1"], "--near-plane has no effect on "),
-        (["{run}", "--rasterizer", "opengl"], "--rasterizer is 'opengl'; known: auto, gsplat"),
+        (
+            ["{run}", "--rasterizer", "opengl"],
+            "--render.rasterizer is 'opengl'; known: auto, gsplat",
+        ),
         (["{run}", "--rasterizer", "gsplat", "--device", "cpu"], "'gsplat' runs on cuda, and the"),
-        (["{run}", "--pictures", "-5"], "--pictures is -5; it must be at least -1"),
+        (["{run}", "--pictures", "-5"], "--evaluation.pictures is -5; it must be at least -1"),
         (["{run}", "--test-every", "4"], "--test-every has no effect on "),
         (["{run}", "--step", "21"], "there is no such checkpoint"),
         (["{run}/checkpoints/step_000040.pt", "--step", "20"], "a checkpoint is of one step"),
@@ -266,8 +269,11 @@ def test_a_run_is_scored_under_each_protocol(
         (["{run}", "--protocol", "ours"], "--protocol"),
         (["{run}", "--force"], "--force has no effect on scoring a model"),
         (["{ply}", "--scene", "{tiny}", "--test-every", "0"], "0, which holds no view out; it"),
-        (["{ply}", "--scene", "{tiny}", "--test-every", "1"], "--test-every is 1, which leaves"),
-        (["{ply}", "--scene", "{tiny}", "--near-plane", "-1"], "--near-plane is -1.0; it must"),
+        (["{run}", "--test-list", "test.txt"], "--test-list has no effect on "),
+        (
+            ["{ply}", "--scene", "{tiny}", "--near-plane", "-1"],
+            "--render.near-plane is -1.0; it must",
+        ),
         (["--aggregate", "{run}"], "--aggregate is gone; gs-report RUN... averages runs"),
         (["--aggregate={run}", "--mean", "mean_7"], "gs-report RUN... averages runs"),
         ([], "nothing given to work on"),
@@ -302,7 +308,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("line", "wrong", "message"),
     [
-        ("test_every: 8", "test_every: 1", "--data.test-every is 1, which leaves no photo"),
+        ("test_every: 8", "test_every: -1", "--data.test-every is -1; it must be at least 0"),
         ("batch_size: 1", "batch_size: some", "Error parsing --batch-size"),
     ],
 )
@@ -334,13 +340,13 @@ def test_photos_that_a_protocol_lacks_are_made_where_that_is_asked_for(
     finished_run: Path, tmp_path: Path
 ) -> None:
     smaller = [finished_run, "--protocol", "inria", "--downscale", "2"]
-    with pytest.raises(SceneError, match=r"--image-source resized\) to make them"):
+    with pytest.raises(SceneError, match=r"--data\.image-source resized to make them"):
         scored(*smaller, out=tmp_path / "a")
     assert scored(*smaller, "--image-source", "resized", out=tmp_path / "b")["psnr"]
     protocol = load_evaluation(tmp_path / "b/evaluation.json").protocol
     assert protocol.name == "inria (changed: data.image_source)"
     assert (protocol.image_source, protocol.downscale) == ("resized", 2)
-    with pytest.raises(SceneError, match=r"gs-eval: --image-source\) resized has no effect at"):
+    with pytest.raises(SceneError, match=r"--data\.image-source resized has no effect at"):
         scored(finished_run, "--image-source", "resized", out=tmp_path / "c")
 
 

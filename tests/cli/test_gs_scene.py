@@ -1,6 +1,7 @@
 """gs-scene as users call it: check, download, lpips-weights."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -35,6 +36,20 @@ def test_check_of_nothing_is_one_line(tmp_path: Path) -> None:
     assert "nowhere" in refusal(done) and done.stdout == ""
     done = run("gs-scene", "check", "nowhere", "--gaussians", 0, cwd=tmp_path)
     assert "--gaussians is 0; it must be at least 1" in refusal(done)
+
+
+def test_check_writes_over_nothing(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.iterdir())
+    for option, name in (("--json", "mine"), ("--picture", "pipe"), ("--json", "/dev/null")):
+        line = refusal(run("gs-scene", "check", tiny, option, name, cwd=tmp_path))
+        assert f"{option} {name} is there already; nothing was changed" in line
+    done = run("gs-scene", "check", tiny, "--json", "F", "--picture", "./F", cwd=tmp_path)
+    assert "--picture and --json both name F" in refusal(done)
+    assert sorted(tmp_path.iterdir()) == before and (tmp_path / "mine").read_text() == "mine"
+    assert Path("/dev/null").is_char_device()
 
 
 def test_a_report_that_cannot_be_written_is_one_line(tiny: Path, tmp_path: Path) -> None:

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pycolmap
 import pytest
+import torch
 from commands import SMOKE, refusal, run
 from PIL import Image
+
+from gs_densify.evaluation.lpips_weights import BACKBONES
 
 
 @pytest.fixture
@@ -48,6 +51,18 @@ def _train(scene: object, folder: Path, *options: object):
 )
 def test_wrong_arguments(options: list[str], message: str, tmp_path: Path) -> None:
     assert message in refusal(run("gs-train", *options, cwd=tmp_path))
+
+
+def test_damaged_weights_of_lpips_are_refused_before_training(scene: Path, tmp_path: Path) -> None:
+    weights = {}
+    for i, (channels_in, channels_out, size, *_) in BACKBONES["alexnet"].convolutions:
+        weights[f"{i}.weight"] = torch.zeros(channels_out, channels_in, size, size)
+        weights[f"{i}.bias"] = torch.full((channels_out,), float("nan"))
+    torch.save(weights, tmp_path / BACKBONES["alexnet"].features_file)
+    options = ("--evaluation.lpips", "lpips_alex", "--lpips-weights", tmp_path)
+    message = refusal(_train(scene, tmp_path, *options))
+    assert "alexnet_features.pth is damaged" in message and "not finite" in message
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_gpu_is_said_in_words(tmp_path: Path) -> None:

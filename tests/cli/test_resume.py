@@ -366,11 +366,14 @@ def test_a_copy_of_the_data_will_do_and_other_code_is_said(unfinished: Path, tin
     began = contents["run"]["code"]
     strategy = unfinished / "stopping.py"
     strategy.write_text(f"{strategy.read_text()}\n# mended\n")
-    done = run("gs-train", "--resume", "run", cwd=unfinished.parent)
+    assert contents["run"]["cpu_threads"] == 1
+    done = run("gs-train", "--resume", "run", cwd=unfinished.parent, OMP_NUM_THREADS="2")
     assert done.returncode == 0, done.stderr
+    assert "goes on with 2 CPU threads, as OMP_NUM_THREADS says, and began with 1" in done.stderr
     (said,) = (line for line in done.stderr.splitlines() if "other code" in line)
     assert "goes on with other code of its strategy than it began with" in said
     results = load_results(unfinished / "results.json")
+    assert results.hardware.cpu_threads == 2
     assert encode(results.code) == began
     assert [one.package for one in results.resumed_with] == [results.code.package]
     assert results.resumed_with[0].strategy == module_digest(strategy) != results.code.strategy

@@ -91,10 +91,12 @@ def test_gs_eval_says_what_differs(finished_run: Path, tmp_path: Path) -> None:
     shutil.copytree(finished_run, copy)
     values = json.loads((copy / "results.json").read_text())
     values["evaluations"][-1]["scores"]["psnr"] += 0.5
+    values["hardware"]["cpu_threads"] = 7
     (copy / "results.json").write_text(json.dumps(values))
     done = run("gs-eval", copy, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "differs from the stored scores: psnr" in done.stdout
+    assert "on 1 CPU threads, and the run on 7" in done.stdout
 
 
 def test_the_saved_configuration_makes_the_same_run(finished_run: Path, tmp_path: Path) -> None:

@@ -31,7 +31,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
         ({"init": InitOptions(opacity=1.0)}, "--init.opacity is 1.0; it must be between"),
         ({"init": InitOptions(sh_degree=4)}, "--init.sh-degree is 4; it must be between 0 and 3"),
         ({"max_gaussians": 0}, "--max-gaussians is 0"),
-        ({"data": DataOptions(test_every=1)}, "--data.test-every is 1, which leaves no photo to"),
+        (
+            {"data": DataOptions(test_every=0, test_list=Path("test.txt"))},
+            "--data.test-list does not go with --data.test-every 0",
+        ),
         ({"data": DataOptions(test_every=-8)}, "--data.test-every is -8; it must be at least 0"),
         ({"downscale": 0}, "--downscale is 0"),
         ({"evaluation": EvaluationOptions(lpips=("lpips",))}, "known: lpips_alex"),
@@ -342,3 +345,20 @@ def test_a_protocol_takes_the_photos_of_the_factor_that_is_asked_for(
     config = parse_train_arguments(flags.format(file=file).split())
     assert config.data.image_source == source
     assert protocol_name(config) == config.protocol, "nothing was changed"
+
+
+def test_a_text_in_yaml_is_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "options.yml"
+    lines = [
+        "scene: 007",
+        "label: 1.50",
+        "steps: 0900",
+        "max_gaussians: 1_000",
+        "lr: {means: 1.0e-3}",
+    ]
+    path.write_text("\n".join(lines))
+    config = parse_train_arguments(["--config", str(path)])
+    assert (config.scene, config.label) == ("007", "1.50")
+    assert (config.steps, config.max_gaussians, config.lr.means) == (900, 1000, 0.001)
+    save_config(config, path)
+    assert parse_train_arguments(["--config", str(path)]) == config

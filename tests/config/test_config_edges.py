@@ -1,8 +1,11 @@
 """The ends of what options may be, and which photos a protocol takes."""
 
+from itertools import islice
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gs_densify.config.layers import evaluation_settings
 from gs_densify.config.options import EvaluationOptions, InitOptions, LossOptions, TrainConfig
@@ -48,3 +51,30 @@ def test_a_protocol_names_its_photos_where_they_are_smaller_than_the_originals()
 
     assert source("garden", None) == source("a/folder", 2) == "resized"
     assert source("a/folder", None) is source("garden", 1) is None
+
+
+@given(
+    steps=st.integers(1, 60),
+    every=st.none() | st.integers(1, 60),
+    scored=st.lists(st.integers(1, 60), max_size=4, unique=True),
+    start=st.integers(0, 61),
+)
+@settings(deadline=None, derandomize=True)
+def test_stops_are_checkpoints_and_scored_steps_in_order(
+    steps: int, every: int | None, scored: list[int], start: int
+) -> None:
+    config = TrainConfig(
+        scene="tiny",
+        steps=steps,
+        checkpoint_every=every and min(every, steps),
+        evaluation=EvaluationOptions(steps=tuple(step for step in scored if step <= steps)),
+    )
+    wanted = {*config.scored_steps, steps}
+    if config.checkpoint_every:
+        wanted |= {step for step in range(1, steps) if step % config.checkpoint_every == 0}
+    assert list(config.stops_from(start)) == sorted(step for step in wanted if step >= start)
+
+
+def test_a_checkpoint_a_step_is_no_list_of_all_steps() -> None:
+    config = TrainConfig(scene="tiny", steps=10**15, checkpoint_every=1, profile=(7, 8))
+    assert list(islice(config.stops_from(7), 3)) == [7, 8, 9]

@@ -164,5 +164,6 @@ def test_published_weights_give_the_reference_values(name: str) -> None:
     ref, p0, p1 = (image.float().div(255) for image in images)
     variant = VARIANTS[name]
     network = Lpips.load(variant.backbone, SHARED, CPU)
+    assert network.unknown_weights is None
     found = [network(ref, other, signed=variant.signed) for other in (p0, p1)]
     assert found == pytest.approx(REFERENCE[name], abs=1e-4)

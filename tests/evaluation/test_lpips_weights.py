@@ -1,5 +1,6 @@
 """Where the LPIPS backbones are looked for, and what is refused."""
 
+import dataclasses
 import urllib.error
 from pathlib import Path
 
@@ -7,9 +8,17 @@ import pytest
 import torch
 from random_lpips import random_weights
 
+from gs_densify.errors import ConfigError
 from gs_densify.evaluation import lpips_weights
-from gs_densify.evaluation.lpips_weights import BACKBONES, LpipsUnavailable, find_weights
-from gs_densify.evaluation.metrics.lpips import Lpips, _load_heads
+from gs_densify.evaluation.lpips_weights import (
+    BACKBONES,
+    LpipsUnavailable,
+    check_local,
+    digest_of,
+    find_weights,
+)
+from gs_densify.evaluation.metrics import Setting, lpips
+from gs_densify.evaluation.metrics.lpips import Lpips, _load_heads, lpips_record
 
 CPU = torch.device("cpu")
 
@@ -30,11 +39,20 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return asked
 
 
+def called_published(
+    monkeypatch: pytest.MonkeyPatch, backbone: str, weights: dict[str, torch.Tensor]
+) -> None:
+    """Lets `weights` pass for those of torchvision's file."""
+    spec = dataclasses.replace(BACKBONES[backbone], digest=digest_of(weights))
+    monkeypatch.setitem(BACKBONES, backbone, spec)
+
+
 @pytest.mark.parametrize("whole_model", [False, True])
 def test_both_file_layouts_give_the_same_network(
     whole_model: bool, tmp_path: Path, offline: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, weights = BACKBONES["alexnet"], random_weights("alexnet")
+    called_published(monkeypatch, "alexnet", weights)
     if whole_model:
         state = {f"features.{key}": value for key, value in weights.items()}
         state["classifier.1.weight"] = torch.zeros(2, 2)
@@ -97,7 +115,7 @@ def test_the_hash_in_the_file_name_is_checked_on_download(
 
 
 @pytest.mark.parametrize(
-    "damage", ["text", "half", "cut", "list", "other", "shape", "keys", "pickle"]
+    "damage", ["text", "half", "cut", "bit", "nan", "list", "other", "shape", "keys", "pickle"]
 )
 def test_a_damaged_file_is_refused_by_name(damage: str, tmp_path: Path, offline: list[str]) -> None:
     path = tmp_path / BACKBONES["alexnet"].features_file
@@ -110,12 +128,51 @@ def test_a_damaged_file_is_refused_by_name(damage: str, tmp_path: Path, offline:
         torch.save(weights | {"0.weight": torch.zeros(64, 3, 3, 3)}, path)
     elif damage == "keys":
         torch.save({1: torch.zeros(1)}, path)
+    elif damage == "nan":
+        torch.save(weights | {"3.bias": weights["3.bias"] * float("nan")}, path)
     elif damage == "other":
         torch.save({"0.weight": weights["0.weight"]}, path)
     else:
         torch.save(weights, path)
-        damaged = {"text": b"no weights", "half": b"half", "cut": path.read_bytes()[:1000]}
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        flipped = whole[:middle] + bytes([whole[middle] ^ 64]) + whole[middle + 1 :]
+        damaged = {"text": b"no weights", "half": b"half", "cut": whole[:1000], "bit": flipped}
         path.write_bytes(damaged[damage])
+    with pytest.raises(ConfigError, match=f"{path.name}.*gs-scene lpips-weights"):
+        check_local(["alexnet"], tmp_path)
     with pytest.raises(LpipsUnavailable, match=path.name) as caught:
         Lpips.load("alexnet", tmp_path, CPU)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_not_the_published_ones_are_named(
+    tmp_path: Path, offline: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, weights = BACKBONES["alexnet"], random_weights("alexnet")
+    torch.save(weights, tmp_path / spec.features_file)
+    (remark,) = check_local(["alexnet"], tmp_path)
+    assert spec.features_file in remark and "not the published weights" in remark
+    setting = Setting("reflect", tmp_path, CPU)
+    lpips.make_alex(setting)
+    assert setting.unknown_weights == {"lpips_alex": digest_of(weights)[:16]}
+    unknown = lpips_record("lpips_alex", setting.unknown_weights["lpips_alex"])
+    assert unknown.weights and lpips_record("lpips_alex").weights is None
+
+    torch.save(weights, tmp_path / spec.torchvision_file)
+    (tmp_path / spec.features_file).unlink()
+    with pytest.raises(LpipsUnavailable, match=r"alexnet-owt.*not those that its name says"):
+        Lpips.load("alexnet", tmp_path, CPU)
+
+    called_published(monkeypatch, "alexnet", weights)
+    assert check_local(["alexnet"], tmp_path) == []
+    setting = Setting("reflect", tmp_path, CPU)
+    lpips.make_alex(setting)
+    assert setting.unknown_weights == {}
+
+
+def test_nothing_is_fetched_by_the_look_at_what_is_here(tmp_path: Path, offline: list[str]) -> None:
+    assert check_local(BACKBONES, None) == []
+    with pytest.raises(ConfigError, match="does not exist"):
+        check_local(BACKBONES, tmp_path / "none")
+    assert offline == []

@@ -212,7 +212,24 @@ def test_values_that_are_not_finite_are_counted_and_not_read(tmp_path: Path) -> 
     data = bytearray(path.read_bytes())
     data[-4:] = np.float32(math.nan).tobytes()
     path.write_bytes(data)
-    assert "1 of 7 Gaussians are not finite" in refusal(path)
+    assert "1 of 7 Gaussians are not finite in rot_3 (the first is number 6)" in refusal(path)
+
+
+def test_infinite_logits_of_opacity_are_those_of_one_and_nothing(tmp_path: Path) -> None:
+    path, splats = tmp_path / "a.ply", make_splats()
+    save_ply(path, splats)
+    header = path.read_bytes().index(b"end_header\n") + len(b"end_header\n")
+    rows = np.frombuffer(path.read_bytes()[header:], "<f4").reshape(7, -1).copy()
+    rows[2, -8], rows[5, -8] = math.inf, -math.inf
+    path.write_bytes(path.read_bytes()[:header] + rows.tobytes())
+    opacities = load_ply(path).splats["opacities"]
+    assert opacities[2].sigmoid() == 1 and 0 < opacities[5].sigmoid() < 1e-8
+    rest = torch.ones(7, dtype=torch.bool)
+    rest[[2, 5]] = False
+    assert torch.equal(opacities[rest], splats["opacities"][rest])
+    rows[0, -8] = math.nan
+    path.write_bytes(path.read_bytes()[:header] + rows.tobytes())
+    assert "1 of 7 Gaussians are not finite in opacity (the first is number 0)" in refusal(path)
 
 
 @SAME_EVERYWHERE
@@ -249,6 +266,12 @@ def test_bytes_too_many_are_refused(tmp_path: Path) -> None:
         ("vertex 7", "vertex 999999999999", "cut off"),
         ("float opacity", "float alpha", "opacity are missing"),
         ("float f_rest_44", "float other", "44 f_rest_"),
+        ("float scale_2", "float other", "the flat Gaussians of 2DGS, which have two scales"),
+        (
+            "float (f_dc|opac|f_rest|scale|rot)",
+            r"float other_\1",
+            "these are points (gs-train --init",
+        ),
         ("float f_rest_7\n", "float f_rest_77\n", "f_rest_7 are missing"),
         ("float nx", "float x", "'property float x' is damaged, repeated"),
         ("float nx", "half nx", "'property half nx'"),
@@ -263,6 +286,15 @@ def test_headers_that_are_not_read_say_why(
     save_ply(path, make_splats())
     edit_header(path, pattern, replacement)
     assert words in refusal(path)
+
+
+def test_sh_degree_4_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.ply"
+    save_ply(path, make_splats())
+    added = "".join(f"property float f_rest_{i}\n" for i in range(45, 72))
+    edit_header(path, "property float opacity", f"{added}property float opacity")
+    message = refusal(path)
+    assert "72 f_rest_*: these are Gaussians of SH degree 4, and the highest is 3 here" in message
 
 
 WORDS = st.sampled_from(

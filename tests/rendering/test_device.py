@@ -34,5 +34,8 @@ def test_small_pictures_on_a_cpu_take_one_thread(
         views: Any = [SimpleNamespace(width=w, height=h) for w, h in ((32, 20), size)]
         suit_threads(torch.device(device), views)
         assert torch.get_num_threads() == expected
+        suit_threads(torch.device(device), views, before=3)  # what a run began with
+        is_free = device == "cpu" and variable is None
+        assert torch.get_num_threads() == (3 if is_free else expected)
     finally:
         torch.set_num_threads(before)

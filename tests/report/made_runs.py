@@ -50,9 +50,13 @@ def made(
 ) -> Path:
     """Writes a run and returns its folder; `views` are the PSNRs of its held-out views."""
     base = example_results()
-    found = Scores({"psnr": psnr, "psnr_float": 27.5, "ssim": 0.8, **(scores or {})})
+    mean = psnr if views is None else sum(views) / len(views)
+    found = Scores({"psnr": mean, "psnr_float": 27.5, "ssim": 0.8, **(scores or {})})
+    names = [f"{i:03}.png" for i in range(2 if views is None else len(views))]
     block = {
         "scene_name": scene,
+        "test_images": names,
+        "n_test": len(names),
         "conditions": dataclasses.replace(
             base.protocol.conditions, **{"seed": seed, **(conditions or {})}
         ),
@@ -77,9 +81,10 @@ def made(
         **(changed or {}),
     )
     path = folder / (at or f"{scene}_{Path(label or strategy).name}_{seed}")
-    psnrs = [psnr, psnr] if views is None else views
+    psnrs = [found["psnr"]] * 2 if views is None else views
     per_view = [
-        ViewScores(name=f"{i:03}.png", scores=Scores(psnr=one)) for i, one in enumerate(psnrs)
+        ViewScores(name=name, scores=Scores({**found, "psnr": one}))
+        for name, one in zip(names, psnrs, strict=True)
     ]
     write(path, results, per_view)
     return path

@@ -245,6 +245,7 @@ def test_hostile_names_are_shown_and_do_not_run(
         def results(value: dict, label: str = label) -> None:
             value["config"]["label"] = label
             value["protocol"]["name"] = _HOSTILE[0]
+            value["protocol"]["test_images"][0] = view
 
         def views(value: dict) -> None:
             value["protocol"] = _HOSTILE[0]

@@ -49,9 +49,19 @@ def records(draw: st.DrawFn) -> RunRecord:
     )
     scores = st.builds(Scores, psnr=MAYBE, ssim=MAYBE)
     views = st.builds(ViewScores, name=st.text(max_size=9), scores=scores)
+    drawn = draw(st.lists(views, max_size=4, unique_by=lambda view: view.name))
+    results = example_results()
     return RunRecord(
-        results=dataclasses.replace(example_results(), seed=draw(COUNT)),
-        views=draw(st.lists(views, max_size=4)),
+        results=dataclasses.replace(
+            results,
+            seed=draw(COUNT),
+            protocol=dataclasses.replace(
+                results.protocol, test_images=[view.name for view in drawn]
+            ),
+            scores=Scores(),  # the means of some of these are infinite
+            unavailable=dict.fromkeys(Scores(), "not asked for"),
+        ),
+        views=drawn,
         timeline=draw(st.lists(rows, max_size=4)),
     )
 
@@ -203,7 +213,7 @@ def test_a_report_is_kept_as_a_file_a_run(tmp_path: Path) -> None:
 def test_two_runs_never_share_a_file(tmp_path: Path) -> None:
     made(tmp_path / "runs", label="a b")
     made(tmp_path / "runs", label="a-b")
-    with pytest.raises(ResultError, match=r"would both be garden_a-b_seed0\.run\.json; give one"):
+    with pytest.raises(ResultError, match=r"would both be garden_a-b_seed0\.run\.json; leave one"):
         save_records(tmp_path / "kept", report_on(tmp_path / "runs"), [])
     assert not (tmp_path / "kept").exists()
 

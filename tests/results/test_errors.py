@@ -1,4 +1,4 @@
-"""Errors as values: the line that they make, and options under another command's names."""
+"""Errors as values: the line that they make."""
 
 import pytest
 
@@ -16,15 +16,6 @@ def test_the_line_has_what_was_found_expected_and_what_to_do() -> None:
     )
     assert str(GsDensifyError("all\n is  said")) == "all is said"
     assert GsDensifyError.exit_code == 2 and StrategyError.exit_code == 3
-
-
-def test_options_are_renamed_wherever_they_stand() -> None:
-    error = ConfigError("is 1", action="leave --data.masks out, not --x", option="data.test-every")
-    renamed = error.with_options(lambda name: name.rpartition(".")[2])
-    assert str(renamed) == "--test-every is 1; leave --masks out, not --x"
-    assert type(renamed) is ConfigError and renamed.option == "test-every"
-    of_a_file = ConfigError("config.yml: --data.test-every is 1")
-    assert of_a_file.with_options(lambda name: "x") is of_a_file
 
 
 @pytest.mark.parametrize("kind", [ConfigError, StrategyError])

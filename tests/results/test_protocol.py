@@ -93,7 +93,7 @@ def test_what_belongs_to_a_scene_may_differ_across_scenes() -> None:
         assert len(protocol_differences(PROTOCOL, changed, across_scenes=True)) == 1
 
 
-@pytest.mark.parametrize("field", ["network", "input_range"])
+@pytest.mark.parametrize("field", ["network", "input_range", "weights"])
 def test_lpips_is_compared_where_both_have_it(field: str) -> None:
     other = dataclasses.replace(LPIPS, **{field: "other"})
     changed = dataclasses.replace(PROTOCOL, lpips={"lpips_vgg": other})

@@ -56,6 +56,16 @@ def test_results_read_back_equal_to_what_was_saved(tmp_path: Path) -> None:
     assert load_results(tmp_path / "deep" / "results.json") == example_results()
 
 
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "folder", "link"):
+        with pytest.raises(ResultError, match="is no regular file, and is not replaced"):
+            save_json(tmp_path / name, {})
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "folder").is_dir()
+
+
 def test_per_view_reads_back_equal(tmp_path: Path) -> None:
     views = [ViewScores(name="sub/ü.JPG", scores=Scores(psnr=1 / 3, ssim=-0.5))]
     per_view = PerView(

@@ -5,14 +5,14 @@ import struct
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 import pytest
 from colmap_files import POINTS, pose_of, reconstruction, replace_files, write_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gs_densify.errors import SceneError
-from gs_densify.scene.formats.colmap.read import find_model, read_model
+from gs_densify.scene.formats.colmap.find import find_model
+from gs_densify.scene.formats.colmap.read import read_model
 
 
 def refusal(folder: Path) -> str:
@@ -88,11 +88,7 @@ def test_a_camera_without_images_may_be_of_any_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bin", "txt"])
-def test_empty_models_are_refused(tmp_path: Path, kind: str) -> None:
-    no_points = reconstruction(points=np.zeros((0, 3)))
-    assert "3 registered images and 0 points" in refusal(
-        write_model(tmp_path / "no_points", no_points, kind=kind)
-    )
+def test_a_model_without_images_is_refused(tmp_path: Path, kind: str) -> None:
     no_images = reconstruction([])
     assert "0 registered images" in refusal(
         write_model(tmp_path / "no_images", no_images, kind=kind)
@@ -100,14 +96,14 @@ def test_empty_models_are_refused(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_repeated_name_is_refused(tmp_path: Path) -> None:
-    model = reconstruction(["a.png", "b.png", "a.png"])
+    model = reconstruction(["a.png", "b.png", "./a.png"])  # it could be trained on and held out
     assert "'a.png' as 2 images" in refusal(write_model(tmp_path / "m", model))
 
 
-@pytest.mark.parametrize("name", ["/etc/x.png", "../x.png", "a/../../x.png"])
-def test_a_name_that_leads_out_of_the_image_folder_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", [".", "..", "/", "a/.."])
+def test_a_name_that_is_no_path_is_refused(tmp_path: Path, name: str) -> None:
     message = refusal(write_model(tmp_path / "m", reconstruction(["a.png", name])))
-    assert name in message and "within the image folder" in message
+    assert f"names the photo {name!r}" in message
 
 
 @pytest.mark.parametrize("position", range(4, 60, 8))
@@ -157,14 +153,12 @@ def test_impossible_intrinsics_are_refused(tmp_path: Path, value: float) -> None
 def test_contradictions_are_refused_in_one_line_and_nothing_is_printed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    level = pycolmap.logging.minloglevel
     folder = write_model(tmp_path / "m", reconstruction())
     other = write_model(tmp_path / "o", reconstruction(["a.png"], ids=[9]))
     (folder / "images.bin").write_bytes((other / "images.bin").read_bytes())
-    assert "pycolmap cannot read this model" in refusal(folder)
+    assert "frames.bin has no frame of 1 of 1 images, first 'a.png'" in refusal(folder)
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
-    assert pycolmap.logging.minloglevel == level
 
 
 # --- damaged files -------------------------------------------------------------------------
@@ -269,7 +263,9 @@ def test_sparse_0_is_taken_with_a_warning_about_a_larger_one(
     write_several(tmp_path / "sparse", {"0": 2, "1": 5, "2": 3})
     with caplog.at_level(logging.WARNING):
         assert find_model(tmp_path) == tmp_path / "sparse" / "0"
-    assert "sparse/0 (2 images); sparse/1 has 5" in caplog.text
+    advised = tmp_path / "sparse" / "1"
+    assert f"sparse/0 (2 images); sparse/1 has 5; to use it, give --scene {advised}" in caplog.text
+    assert find_model(advised) == advised
 
 
 def test_a_single_model_gives_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -293,5 +289,7 @@ def test_without_sparse_0_the_largest_model_is_taken(tmp_path: Path, kind: str) 
 def test_a_folder_without_a_model_is_refused_with_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "sparse" / "0").mkdir(parents=True)
     (tmp_path / "sparse" / "0" / "cameras.bin").write_bytes(bytes(8))
-    with pytest.raises(SceneError, match=r"sparse/0, .*sparse: found only cameras\.bin;"):
+    with pytest.raises(
+        SceneError, match=r"sparse/0, .*sparse or another folder there: found only cameras\.bin;"
+    ):
         find_model(tmp_path)

@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pycolmap
 import pytest
 from colmap_files import write_dataset, write_model
 from PIL import Image
 
 from gs_densify.scene.digest import joint_digest, photo_digest
-from gs_densify.scene.formats.colmap.read import read_checked
 from gs_densify.scene.load import load_scene
 from gs_densify.scene.photos.decode import Photo
 from gs_densify.scene.photos.load import load_photos, load_photos_and_digest
@@ -32,7 +32,7 @@ def test_they_do_not_depend_on_the_place_the_kind_of_file_the_world_or_the_threa
 ) -> None:
     before = digests(scene.root)
     shutil.copytree(scene.root, tmp_path / "copy")
-    model = read_checked(scene.root / "sparse/0")[0]
+    model = pycolmap.Reconstruction(scene.root / "sparse/0")
     shutil.rmtree(tmp_path / "copy/sparse/0")
     write_model(tmp_path / "copy/sparse/0", model, kind="legacy")
     assert digests(tmp_path / "copy") == before

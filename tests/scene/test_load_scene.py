@@ -153,7 +153,7 @@ def test_every_eighth_name_is_held_out_from_the_first(tmp_path: Path) -> None:
 def test_a_split_that_leaves_nothing_to_train_on_is_refused(
     tmp_path: Path, test_every: int
 ) -> None:
-    assert "test_every" in refusal(write_dataset(tmp_path), test_every=test_every)
+    assert "--data.test-every" in refusal(write_dataset(tmp_path), test_every=test_every)
 
 
 def test_a_single_photo_can_be_trained_on_but_not_held_out(tmp_path: Path) -> None:

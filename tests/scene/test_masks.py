@@ -1,16 +1,18 @@
 """Masks: found under every usual name, resized and undistorted so that no masked pixel leaks."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from colmap_files import write_dataset
+from colmap_files import reconstruction, write_dataset, write_model, write_photo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from gs_densify.errors import SceneError
+from gs_densify.scene.blank import without_blank
 from gs_densify.scene.load import PhotoOptions, load_scene
 from gs_densify.scene.photos.decode import Photo
 from gs_densify.scene.photos.load import load_photos
@@ -61,6 +63,15 @@ def refusal(root: Path, **options) -> str:
         ("a.jpg", "masks/A.JPG.PNG"),
         ("cam 1/a.jpg", "masks/cam 1/a.jpg"),
         ("cam 1/a.JPG", "masks/cam 1/a.JPG.png"),
+        ("a.jpg", "masks/a.jpg.mask.png"),
+        ("a.jpg", "masks/a_mask.png"),
+        ("a.jpg", "masks/a_Mask.tif"),
+        ("cam 1/a.jpg", "masks/a.png"),
+        ("cam 1/a.jpg", "masks/a.jpg.mask.png"),
+        ("a.jpg", "images/a.jpg.mask.png"),
+        ("cam 1/a.jpg", "images/cam 1/a_mask.png"),
+        ("a_mask.jpg", "masks/a_mask.png"),
+        ("a_mask.jpg", "masks/a_mask_mask.png"),
     ],
 )
 def test_every_layout_is_found(
@@ -122,7 +133,11 @@ def test_an_alpha_channel_is_a_mask(tmp_path: Path, caplog: pytest.LogCaptureFix
     np.testing.assert_array_equal(photos(load(root, masks="invert"))[1].mask, ~COUNTS)
     save_mask(root / "masks" / "b.png", COUNTS[::-1])
     np.testing.assert_array_equal(photos(load(root))[1].mask, COUNTS & COUNTS[::-1])
-    assert "transparent pixels" in refusal(root, masks="none")
+
+    caplog.clear()
+    _, whole, _ = photos(load(root, masks="none"))
+    assert whole.mask is None and (whole.pixels == 40).all(), "all of the photo, as it is stored"
+    assert "transparent pixels of 1 of 3 photos count" in caplog.text
 
 
 def test_masks_can_be_inverted_and_ignored(tmp_path: Path) -> None:
@@ -149,6 +164,33 @@ def test_inverted_masks_are_as_strict_as_others(tmp_path: Path) -> None:
     np.testing.assert_array_equal(c.mask, resize_mask(~small, (WIDTH, HEIGHT)))
 
 
+def test_masks_are_named_after_the_photos_on_disk_as_well(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path, ["a.png", "b.png", "c.png"])
+    model = root / "sparse" / "0"
+    shutil.rmtree(model)
+    write_model(model, reconstruction(["/me/a.HEIC", "/me/b.HEIC", "/me/c.HEIC"]))
+    for name in "abc":
+        save_mask(root / "masks" / f"{name}.png.mask.png")
+    assert all(photo.mask is not None for photo in photos(load(root)))
+
+
+def test_marks_beside_photos_of_full_size_count_at_every_size(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path)
+    for name in "abc":
+        save_mask(root / "images" / f"{name}_mask.png")
+        write_photo(root / "images_2" / f"{name}.png", 48, 32)
+    assert load(root, 2).masks
+
+
+def test_masks_in_one_folder_for_photos_in_several_must_be_clear(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path, ["cam1/a.png", "cam2/a.png", "cam2/b.png"])
+    save_mask(root / "masks" / "a.png")
+    assert "may belong to 'cam1/a.png' or 'cam2/a.png'" in refusal(root)
+    (root / "masks" / "a.png").rename(root / "masks" / "b.png")
+    save_mask(root / "masks" / "b_mask.png")
+    assert "2 files that may be the mask of 'cam2/b.png': b.png, b_mask.png" in refusal(root)
+
+
 def test_masks_that_fit_no_photo_are_refused(tmp_path: Path) -> None:
     root = write_dataset(tmp_path)
     save_mask(root / "masks" / "mask_0001.png")
@@ -162,17 +204,61 @@ def test_two_masks_of_a_photo_and_two_photos_of_a_mask_are_refused(tmp_path: Pat
     save_mask(root / "masks" / "c.png")
     save_mask(root / "masks" / "c.png.png")
     (root / "masks" / "a.png").unlink()
-    assert "2 files that may be the mask 'c.png'" in refusal(root)
+    assert "2 files that may be the mask of 'c.png'" in refusal(root)
 
 
-def test_a_mask_of_another_shape_and_one_that_leaves_nothing_are_refused(tmp_path: Path) -> None:
+def test_a_mask_of_another_shape_is_refused(tmp_path: Path) -> None:
     root = write_dataset(tmp_path)
     save_mask(root / "masks" / "a.png", COUNTS.T)
     assert "64x96 pixels but its photo 96x64" in refusal(root)
-    save_mask(root / "masks" / "a.png", np.zeros_like(COUNTS))
-    assert "no pixel of 'a.png' counts" in refusal(root)
-    Image.fromarray(COUNTS.astype(np.uint8)).save(root / "masks" / "a.png")  # 0 and 1
-    assert "white (255)" in refusal(root)
+
+
+def _whole(root: Path, **options) -> Scene:
+    """The scene as commands read it: with what its masks say."""
+    scene = load(root, **options)
+    loaded = load_photos(scene.views, progress=False)
+    return without_blank(scene, dict(zip([v.name for v in scene.views], loaded, strict=True)))
+
+
+@pytest.mark.parametrize("downscale", [1, 2])
+def test_a_view_of_which_no_pixel_counts_is_left_out_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, downscale: int
+) -> None:
+    names = [f"{i}.png" for i in range(10)]
+    root = write_dataset(tmp_path, names)
+    save_mask(root / "masks" / "3.png", np.zeros_like(COUNTS))
+    save_mask(root / "masks" / "8.png", np.zeros_like(COUNTS))
+    scene = load_scene(
+        root, name="s", downscale=downscale, photos=PhotoOptions(image_source="auto")
+    )
+    loaded = load_photos(scene.views, progress=False)
+    rest = without_blank(scene, dict(zip(names, loaded, strict=True)))
+    assert [view.name for view in rest.test_views] == ["0.png"], "the split stays: 8 is held out"
+    assert [view.name for view in rest.train_views] == [f"{i}.png" for i in (1, 2, 4, 5, 6, 7, 9)]
+    assert "'3.png', '8.png' left out" in caplog.text
+
+
+def test_masks_that_leave_nothing_are_refused_with_what_helps(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(9)]
+    root = write_dataset(tmp_path, names)
+    for name in names:
+        Image.fromarray(COUNTS.astype(np.uint8)).save(_made(root / "masks" / name))  # 0 and 1
+    with pytest.raises(SceneError, match="no pixel of the 7 photos count that are to train") as why:
+        _whole(root)
+    assert "white (255)" in str(why.value) and "--data.masks invert or none" in str(why.value)
+    assert len(_whole(root, masks="none").train_views) == 7
+    assert len(_whole(root, masks="invert").train_views) == 7
+    for name in names:
+        save_mask(root / "masks" / name, np.full_like(COUNTS, name not in ("0.png", "8.png")))
+    with pytest.raises(SceneError, match="no pixel of the 2 photos count that are held out"):
+        _whole(root)
+    with pytest.raises(SceneError, match=r"7 photos count that are to train on.*auto or none"):
+        _whole(root, masks="invert")
+
+
+def _made(path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    return path
 
 
 # --- no masked pixel leaks -----------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_a_missing_folder_is_made_up_for_only_when_asked_and_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = noisy_dataset(tmp_path)
-    assert "--image-source resized) to make them from images/" in refusal(root, 4)
+    assert "--data.image-source resized to make them from images/" in refusal(root, 4)
     scene = load(root, 4, image_source="auto")
     assert scene.resize_filter == "bicubic", "gsplat's"
     assert "3 photos resized from images/ (1/4, bicubic filter); kept in " in caplog.text
@@ -145,6 +145,82 @@ def test_folders_and_unicode_forms_are_paired_too(tmp_path: Path) -> None:
     write_photo(root / "images" / "cam 1" / unicodedata.normalize("NFD", "é.png"), value=10)
     write_photo(root / "images" / "cam 2" / "é.png", value=20)
     assert values(load(root)) == [10, 20]
+
+
+@pytest.mark.parametrize("named", ["b.HEIC", "b.dng", "b.exr", "b.NEF", "b"])
+def test_a_photo_that_was_converted_is_found_by_its_stem(tmp_path: Path, named: str) -> None:
+    root = write_dataset(tmp_path, ["a.png", "c.png"])
+    shutil.rmtree(root / "sparse")
+    write_model(root / "sparse" / "0", reconstruction(["a.png", named, "c.png"]))
+    write_photo(root / "images" / "b.jpg", value=99)
+    write_photo(root / "images" / "._b.jpg")
+    scene = load(root)
+    assert scene.views[1].name == named and abs(values(scene)[1] - 99) < 3
+    if named != "b":  # one that only other programs read does not go before one that is read
+        (root / "images" / named).write_bytes(b"raw")
+        assert "b.HEIC" == named or abs(values(load(root))[1] - 99) < 3
+        (root / "images" / named).unlink()
+    write_photo(root / "images" / "b.png")
+    assert f"2 files that may be the photo {named!r}: b.jpg, b.png" in refusal(root)
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["images/", "C:\\me\\images\\", "/home/me/images/", "../images/", "images\\", "\\\\srv\\x\\"],
+)
+def test_paths_of_another_place_are_found_by_their_end(
+    tmp_path: Path, start: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_disk = ["a.png", "cam 1/b.png", "cam 1/c.png", "cam 2/b.png"]
+    names = [start + name.replace("/", "\\" if "\\" in start else "/") for name in on_disk]
+    write_model(tmp_path / "sparse" / "0", reconstruction(names))
+    for value, name in enumerate(on_disk):
+        write_photo(tmp_path / "images" / name, value=value)
+    scene = load(tmp_path)
+    assert values(scene) == [0, 1, 2, 3]
+    assert all(not Path(view.name).is_absolute() for view in scene.views)
+    assert "4 of 4 photos are found by the end of COLMAP's path, first 'a.png'" in caplog.text
+
+
+def test_a_backslash_in_a_file_is_a_folder_as_well(tmp_path: Path) -> None:
+    """Some programs that unpack archives of Windows make such files."""
+    write_model(tmp_path / "sparse" / "0", reconstruction(["cam/a.png", "cam\\b.png", "c.png"]))
+    for value, name in enumerate(["c.png", "cam\\a.png", "cam/b.png"]):
+        write_photo(tmp_path / "images" / name, value=value)
+    assert values(load(tmp_path)) == [0, 1, 2]
+
+
+def test_an_end_that_fits_two_files_or_two_names_is_refused(tmp_path: Path) -> None:
+    names = ["x/cam/a.png", "x/b.png"]
+    write_model(tmp_path / "sparse" / "0", reconstruction(names))
+    for name in ("a.png", "cam/a.png", "b.png"):
+        write_photo(tmp_path / "images" / name)
+    assert "2 files that may be the photo 'x/cam/a.png': a.png, cam/a.png" in refusal(tmp_path)
+    shutil.rmtree(tmp_path / "sparse")
+    write_model(tmp_path / "sparse" / "0", reconstruction(["x/b.png", "y/b.png"]))
+    assert "may belong to 'x/b.png' or 'y/b.png'" in refusal(tmp_path)
+
+
+def test_no_file_outside_of_the_photos_is_read(tmp_path: Path) -> None:
+    write_photo(tmp_path / "b.png")
+    names = ["a.png", str(tmp_path / "b.png"), "../c.png"]
+    root = tmp_path / "scene"
+    write_model(root / "sparse" / "0", reconstruction(names))
+    write_photo(root / "images" / "a.png")
+    write_photo(root / "c.png")
+    message = refusal(root)
+    assert "lacks 2 of the 3 photos" in message and "check that these photos" in message
+    write_photo(root / "images" / "cam" / "frame_1.png")
+    assert "first 'c.png'; another is 'cam/frame_1.png'" in refusal(root)
+
+
+def test_photos_are_found_in_linked_folders(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "scene", ["cam/a.PNG", "cam/b.PNG"])
+    (root / "images" / "cam").rename(tmp_path / "store")
+    for name in "ab":
+        (tmp_path / "store" / f"{name}.PNG").rename(tmp_path / "store" / f"{name}.png")
+    (root / "images" / "cam").symlink_to(tmp_path / "store")
+    assert values(load(root)) == [0, 1]
 
 
 def test_two_candidates_are_refused(tmp_path: Path) -> None:

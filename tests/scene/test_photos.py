@@ -1,7 +1,10 @@
 """Pixels: every kind of file is decoded to 8-bit RGB or refused by name."""
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -9,10 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from gs_densify.errors import SceneError
 from gs_densify.scene.photos.load import load_images, read_sizes
+from gs_densify.scene.photos.open import open_picture
 from gs_densify.scene.scene import View
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -88,15 +92,16 @@ def test_an_opaque_alpha_channel_is_dropped(tmp_path: Path) -> None:
     )
 
 
-def test_transparent_pixels_are_refused(tmp_path: Path) -> None:
-    rgba = np.dstack([RGB, np.full((6, 9), 255, np.uint8)])
-    rgba[2, 3, 3] = 254
-    assert "transparent pixels" in refusal(save(tmp_path / "a.png", rgba))
+def test_transparent_pixels_that_no_mask_is_made_of_have_their_stored_colours(
+    tmp_path: Path,
+) -> None:
+    rgba = np.dstack([RGB, np.full((6, 9), 0, np.uint8)])
+    np.testing.assert_array_equal(decode(save(tmp_path / "a.png", rgba)), RGB)
     view = save(tmp_path / "b.png", RGB[..., 0], transparency=int(RGB[0, 0, 0]))
-    assert "transparent pixels" in refusal(view)
+    np.testing.assert_array_equal(decode(view), np.repeat(RGB[..., :1], 3, axis=2))
 
 
-@pytest.mark.parametrize(("mode", "suffix"), [("CMYK", "jpg"), ("F", "tif"), ("LAB", "tif")])
+@pytest.mark.parametrize(("mode", "suffix"), [("F", "tif"), ("LAB", "tif")])
 def test_colour_spaces_without_an_exact_way_to_rgb_are_refused(
     tmp_path: Path, mode: str, suffix: str
 ) -> None:
@@ -159,3 +164,52 @@ def test_many_photos_come_back_in_the_order_asked_for(tmp_path: Path, workers: i
 
 def test_no_photos_are_no_photos() -> None:
     assert load_images([], progress=False) == []
+
+
+def _png_of_size(path: Path, width: int, height: int) -> Path:
+    """A grey PNG that says its size, without its pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + bytes(4))
+    return path
+
+
+def test_photos_of_two_hundred_megapixels_are_no_attack(tmp_path: Path) -> None:
+    size = (17_328, 11_552)
+    assert read_sizes([_png_of_size(tmp_path / "a.png", *size)]) == [size]
+    with pytest.raises(SceneError, match=r"thousand megapixels;.* images_8/, and give --downscale"):
+        read_sizes([_png_of_size(tmp_path / "b.png", 40_000, 40_000)])
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n")
+    with pytest.raises(SceneError, match="pointer of Git LFS, not the photo; run git lfs pull"):
+        read_sizes([path])
+
+
+@pytest.mark.parametrize("form", ["EPS", "PCX", "SGI", "DDS", "ICO"])
+def test_formats_of_no_photo_are_not_opened_whatever_their_name(form: str, tmp_path: Path) -> None:
+    """Pillow would hand PostScript to Ghostscript, which runs what it says."""
+    path = tmp_path / "a.png"
+    Image.new("RGB", (9, 6)).save(path, form)
+    with Image.open(path) as image:
+        assert image.format == form
+    assert "a.png cannot be read as a photo" in refusal(view_of(path))
+    with pytest.raises(SceneError, match=r"a\.png cannot be read as a photo"):
+        read_sizes([path])
+    with pytest.raises(UnidentifiedImageError):
+        open_picture(path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    os.mkfifo(path)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from gs_densify.scene.photos.load import read_sizes\n"
+        "read_sizes([Path(sys.argv[1])])"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert "a.png is no regular file" in done.stderr

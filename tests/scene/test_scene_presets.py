@@ -52,7 +52,7 @@ def test_a_preset_name_never_means_a_local_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["my/house", "my/house/", "./my/house", "my/house/sparse", "my/house/sparse/0/", "{}"]
+    "path", ["my/house", "my/house/", "./my/house", "my/house/sparse", "my/house/sparse/", "{}"]
 )
 def test_every_way_to_write_a_path_gives_the_data_set(tmp_path: Path, path: str) -> None:
     root = tmp_path / "my" / "house"

@@ -52,7 +52,7 @@ def test_runs_share_what_their_forecasts_have_in_common(
         loaded.append(config)
         return load(config)
 
-    def milliseconds(config: TrainConfig, scene: Any, count: int, device: Any) -> float:
+    def milliseconds(config: TrainConfig, scene: Any, start: Any, count: int, device: Any) -> float:
         timed.append(count)
         return float(count)
 

@@ -21,7 +21,9 @@ from gs_densify.evaluation.lpips_weights import (
     BACKBONES,
     Backbone,
     LpipsUnavailable,
+    digest_of,
     find_weights,
+    is_published,
     load_weights,
 )
 from gs_densify.evaluation.metrics.checks import (
@@ -68,6 +70,8 @@ def _make(name: str, setting: Setting) -> Compute:
     if key not in setting.shared:
         setting.shared[key] = Lpips.load(variant.backbone, setting.lpips_weights, setting.device)
     network: Lpips = setting.shared[key]
+    if network.unknown_weights is not None:
+        setting.unknown_weights[name] = network.unknown_weights
 
     def compute(image: Tensor, target: Tensor, valid_mask: Tensor | None) -> float:
         if valid_mask is not None:
@@ -82,13 +86,16 @@ make_vgg = partial(_make, "lpips_vgg")
 make_vgg_01 = partial(_make, "lpips_vgg_01")
 
 
-def lpips_record(name: str) -> LpipsRecord:
-    """Says how the variant `name` is computed, for the protocol of a result file."""
+def lpips_record(name: str, unknown_weights: str | None = None) -> LpipsRecord:
+    """Says how the variant `name` is computed, for the protocol of a result file, with the digest
+    of its weights where they are not the published ones.
+    """
     variant = VARIANTS[name]
     return LpipsRecord(
         network=variant.backbone,
         input_range="[-1, 1]" if variant.signed else "[0, 1]",
         package=f"gs_densify, linear heads 0.1 of torchmetrics {_heads_version()}",
+        weights=unknown_weights,
     )
 
 
@@ -114,6 +121,8 @@ class Lpips(nn.Module):
         """
         super().__init__()
         self.backbone = backbone
+        self.unknown_weights: str | None = None
+        """Digest of weights that are not the published ones."""
         layers = (_layer(i, kind, weights) for i, kind in enumerate(backbone.layers))
         self.features = nn.Sequential(*layers)
         self.heads = nn.ParameterList(nn.Parameter(head.reshape(-1)) for head in heads)
@@ -126,14 +135,17 @@ class Lpips(nn.Module):
 
     @classmethod
     def load(cls, backbone: str, weights_dir: str | Path | None, device: torch.device) -> "Lpips":
-        """Builds the network of that name with its published weights.
+        """Builds the network of that name with the weights that are found.
 
         Raises:
             LpipsUnavailable: where the weights or the heads cannot be had.
         """
         spec = BACKBONES[backbone]
         weights = load_weights(backbone, find_weights(backbone, weights_dir))
-        return cls(spec, weights, _load_heads(spec)).to(device)
+        network = cls(spec, weights, _load_heads(spec)).to(device)
+        if not is_published(backbone, weights):
+            network.unknown_weights = digest_of(weights)[:16]
+        return network
 
     @torch.no_grad()
     def forward(self, image: Tensor, target: Tensor, *, signed: bool) -> float:
@@ -219,10 +231,13 @@ def _load_heads(spec: Backbone) -> list[Tensor]:
     path = _heads_folder() / spec.head_file
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        return [state[f"lin{i}.model.1.weight"].flatten() for i in range(len(spec.taps))]
+        heads = [state[f"lin{i}.model.1.weight"].flatten() for i in range(len(spec.taps))]
+        if digest_of(state) != spec.head_digest:
+            raise ValueError("other heads")
+        return heads
     except Exception as error:  # of a damaged file torch raises nearly anything
         raise LpipsUnavailable(
-            f"{path} is missing or holds no heads of LPIPS 0.1; install torchmetrics again"
+            f"{path} is missing or does not hold the heads of LPIPS 0.1; install torchmetrics again"
         ) from error
 
 

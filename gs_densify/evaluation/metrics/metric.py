@@ -28,6 +28,8 @@ class Setting:
     """Where the pictures are."""
     shared: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What several metrics of one evaluation use, e.g. a network, by a name."""
+    unknown_weights: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Filled by metrics whose network has other weights than the published ones: their digest."""
 
 
 Compute = Callable[["Tensor", "Tensor", "Tensor | None"], float]

@@ -72,4 +72,20 @@ def load_model(path: Path) -> ModelFile:
             f"{path}: no file of a model",
             expected=f"known formats: {', '.join(FORMATS.names())}",
         )
-    return found.load(path)
+    return load_as(found, path)
+
+
+def load_as(one: ModelFormat, path: Path) -> ModelFile:
+    """Reads a model from a file of a format.
+
+    Raises:
+        ResultError: it is damaged, or holds no Gaussian.
+    """
+    contents = one.load(path)
+    if not len(contents.splats["means"]):
+        raise ResultError(
+            f"{path}: holds no Gaussian",
+            expected="expected one at least",
+            action="look at the run that wrote it: all may have been removed",
+        )
+    return contents

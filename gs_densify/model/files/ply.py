@@ -6,27 +6,30 @@ first), opacity is a logit, scales are logarithms, rot is wxyz. A header comment
 mip` or `default` says whether the model was trained antialiased.
 
 A value that is not finite is refused on both ways, with the count: dropping it would give another
-model than the one that was measured.
+model than the one that was measured. Only an infinite opacity is read, which other programs write
+for the logits of 1 and 0: it becomes a logit so large that float32 shows no difference.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gs_densify.errors import ResultError
+from gs_densify.model.files import ply_table
 from gs_densify.model.files.base import ModelFile
+from gs_densify.model.files.ply_table import BINARY, PlyHeader
 from gs_densify.model.transform import transform_splats
 from gs_densify.model.types import Splats
 from gs_densify.results import atomic_write
 
-MAX_HEADER = 1 << 20  # bytes
 CHUNK = 1 << 16  # Gaussians written at a time
+_LARGEST_LOGIT = 20.0
+"""Its sigmoid is 1 in float32, and that of its negative far below what is drawn."""
 
 POSITION = ("x", "y", "z")
 NORMAL = ("nx", "ny", "nz")
@@ -35,12 +38,6 @@ OPACITY = ("opacity",)
 SCALE = ("scale_0", "scale_1", "scale_2")
 ROTATION = ("rot_0", "rot_1", "rot_2", "rot_3")
 REST_COUNTS = {0: 0, 9: 1, 24: 2, 45: 3}  # number of f_rest properties: SH degree
-
-_NUMPY_TYPES = {
-    **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"},
-    **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"},
-    **{"float": "f4", "float32": "f4", "double": "f8", "float64": "f8"},
-}
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def save_ply(
     if rest not in REST_COUNTS:
         raise ValueError(f"shN has {rest // 3} coefficients; expected 0, 3, 8 or 15")
     parts = _columns(splats)
-    _refuse_non_finite(str(path), parts)
+    _refuse_non_finite(str(path), _names(rest), parts, "lower the learning rates (--lr.NAME)")
     count = len(parts[0])
     with atomic_write(path) as file:
         file.write(_header(count, rest, antialiased, comments))
@@ -132,40 +129,39 @@ def _columns(splats: Splats) -> list[Tensor]:
     ]
 
 
-def _refuse_non_finite(where: str, parts: Iterable[Tensor]) -> None:
-    finite = torch.stack([part.isfinite().all(dim=1) for part in parts]).all(dim=0)
-    bad = int((~finite).sum())
+def _refuse_non_finite(
+    where: str, names: tuple[str, ...], parts: Iterable[Tensor], action: str
+) -> None:
+    """Refuses values [N, properties] in `parts` that are not finite; with `names`."""
+    finite = torch.cat([part.isfinite() for part in parts], dim=1)
+    bad = int((~finite.all(dim=1)).sum())
     if bad:
-        first = int((~finite).nonzero()[0])
+        first = int((~finite.all(dim=1)).nonzero()[0])
+        which = [name for name, ok in zip(names, finite.all(dim=0).tolist(), strict=True) if not ok]
         raise ResultError(
-            f"{where}: {bad} of {len(finite)} Gaussians are not finite (the first is number"
-            f" {first}); they were not dropped",
-            action="filter the file, or lower the learning rates",
+            f"{where}: {bad} of {len(finite)} Gaussians are not finite in {', '.join(which)} (the"
+            f" first is number {first}); they were not dropped",
+            action=action,
         )
 
 
 def _header(count: int, rest: int, antialiased: bool, comments: Iterable[str]) -> bytes:
-    names = (*POSITION, *NORMAL, *DIFFUSE, *_rest_names(rest), *OPACITY, *SCALE, *ROTATION)
     lines = ["ply", "format binary_little_endian 1.0"]
     lines += [f"comment {' '.join(comment.split())}" for comment in comments]
     # Last, since readers take the last comment that they understand.
     lines += [f"comment SplatRenderMode: {'mip' if antialiased else 'default'}"]
     lines += [f"element vertex {count}"]
-    lines += [f"property float {name}" for name in names]
+    lines += [f"property float {name}" for name in _names(rest)]
     return "\n".join([*lines, "end_header", ""]).encode("ascii", "backslashreplace")
+
+
+def _names(rest: int) -> tuple[str, ...]:
+    """Returns the properties in the order of the file."""
+    return (*POSITION, *NORMAL, *DIFFUSE, *_rest_names(rest), *OPACITY, *SCALE, *ROTATION)
 
 
 def _rest_names(count: int) -> tuple[str, ...]:
     return tuple(f"f_rest_{i}" for i in range(count))
-
-
-@dataclass(frozen=True)
-class _Header:
-    count: int
-    dtype: np.dtype
-    comments: tuple[str, ...]
-    is_last: bool
-    """No other element follows the vertices."""
 
 
 def load_ply(path: str | Path) -> PlySplats:
@@ -180,9 +176,10 @@ def load_ply(path: str | Path) -> PlySplats:
     """
     try:
         with Path(path).open("rb") as file:
-            header = _read_header(str(path), file)
+            header = ply_table.read_header(str(path), file)
+            _check_format(str(path), header)
             rest = _count_rest(str(path), header.dtype.names or ())
-            rows = _read_rows(str(path), file, header)
+            rows = ply_table.read_rows(str(path), file, header)
     except OSError as error:
         raise ResultError(
             f"{path}: cannot be read ({error.strerror})",
@@ -192,84 +189,13 @@ def load_ply(path: str | Path) -> PlySplats:
     return PlySplats(_to_splats(str(path), rows, rest), REST_COUNTS[rest], antialiased, others)
 
 
-def _read_header(where: str, file: BinaryIO) -> _Header:
-    lines = _header_lines(where, file)
-    _check_format(where, lines)
-    comments = tuple(line[len("comment") :].strip() for line in lines if _first(line) == "comment")
-    body = [line.split() for line in lines[1:] if _first(line) in ("element", "property")]
-    elements = [i for i, words in enumerate(body) if words[0] == "element"]
-    if body and body[0][1:2] == ["chunk"]:
+def _check_format(where: str, header: PlyHeader) -> None:
+    if header.format != BINARY:
         raise ResultError(
-            f"{where}: is a compressed PLY, which is not read",
-            action="export a plain one",
-        )
-    if elements[:1] != [0] or body[0][1:2] != ["vertex"]:
-        raise ResultError(f"{where}: the header's first element is not vertex; no Gaussians.")
-    end = elements[1] if len(elements) > 1 else len(body)
-    count = body[0][2] if len(body[0]) == 3 else ""
-    if not re.fullmatch(r"[0-9]{1,12}", count):
-        raise ResultError(f"{where}: the header is damaged: {' '.join(body[0])!r} has no count.")
-    return _Header(int(count), _dtype(where, body[1:end]), comments, end == len(body))
-
-
-def _header_lines(where: str, file: BinaryIO) -> list[str]:
-    lines: list[str] = []
-    left = MAX_HEADER
-    while not lines or lines[-1] != "end_header":
-        line = file.readline(left)
-        left -= len(line)
-        if not line.endswith(b"\n"):
-            raise ResultError(f"{where}: has no PLY header that ends; it is damaged or no PLY.")
-        lines.append(line.decode("ascii", "backslashreplace").strip())
-        if lines[0] != "ply":
-            raise ResultError(
-                f"{where}: does not start with 'ply'",
-                expected="expected a PLY file",
-            )
-    return lines[:-1]
-
-
-def _first(line: str) -> str:
-    return line.partition(" ")[0]
-
-
-def _check_format(where: str, lines: list[str]) -> None:
-    formats = [line.split()[1:] for line in lines if _first(line) == "format"]
-    if formats != [["binary_little_endian", "1.0"]]:
-        found = " ".join(formats[0]) if formats else "none"
-        raise ResultError(
-            f"{where}: the format is {found!r}",
-            expected="only 'binary_little_endian 1.0' is read",
+            f"{where}: the format is {header.format!r}",
+            expected=f"only {BINARY!r} is read",
             action="convert the file",
         )
-
-
-def _dtype(where: str, properties: list[list[str]]) -> np.dtype:
-    fields: dict[str, str] = {}
-    for words in properties:
-        kind = _NUMPY_TYPES.get(words[1]) if len(words) == 3 else None
-        if kind is None or words[2] in fields:
-            raise ResultError(
-                f"{where}: the vertex line {' '.join(words)!r} is damaged, repeated, or of an"
-                " unknown type",
-                expected="expected one 'property float NAME' for each property",
-            )
-        fields[words[2]] = f"<{kind}"
-    return np.dtype(list(fields.items()))
-
-
-def _read_rows(where: str, file: BinaryIO, header: _Header) -> np.ndarray:
-    start = file.tell()
-    found = file.seek(0, 2) - start
-    expected = header.count * header.dtype.itemsize
-    if found < expected or (header.is_last and found > expected):
-        raise ResultError(
-            f"{where}: {found} bytes follow the header",
-            expected=f"{header.count} Gaussians of {header.dtype.itemsize} bytes need {expected}:"
-            " the file is cut off or damaged",
-        )
-    file.seek(start)
-    return np.fromfile(file, header.dtype, header.count)
 
 
 def _count_rest(where: str, names: tuple[str, ...]) -> int:
@@ -282,11 +208,22 @@ def _count_rest(where: str, names: tuple[str, ...]) -> int:
     if missing or rest not in REST_COUNTS:
         lack = f"the properties {', '.join(missing)} are missing" if missing else f"{rest} f_rest_*"
         raise ResultError(
-            f"{where}: {lack}",
+            f"{where}: {lack}{_what_it_is(names, missing, rest)}",
             expected="expected Gaussians with x, f_dc_*, opacity, scale_*, rot_* and 0, 9, 24 or"
             " 45 f_rest_*: a compressed PLY or a point cloud is not read",
         )
     return rest
+
+
+def _what_it_is(names: tuple[str, ...], missing: list[str], rest: int) -> str:
+    """Returns what other things have these properties, as the rest of a sentence."""
+    if missing == ["scale_2"]:
+        return ": these are the flat Gaussians of 2DGS, which have two scales"
+    if not missing and rest == 72:
+        return ": these are Gaussians of SH degree 4, and the highest is 3 here"
+    if not {*DIFFUSE, *OPACITY} & {*names} and {*POSITION} <= {*names}:
+        return ": these are points (gs-train --init FILE starts from them)"
+    return ""
 
 
 def _to_splats(where: str, rows: np.ndarray, rest: int) -> dict[str, Tensor]:
@@ -295,17 +232,24 @@ def _to_splats(where: str, rows: np.ndarray, rest: int) -> dict[str, Tensor]:
         "means": _take(rows, POSITION),
         "scales": _take(rows, SCALE),
         "quats": _take(rows, ROTATION),
-        "opacities": _take(rows, OPACITY),
+        "opacities": _finite_logits(_take(rows, OPACITY)),
         "sh0": _take(rows, DIFFUSE),
         "shN": _take(rows, _rest_names(rest)),
     }
-    _refuse_non_finite(where, columns.values())
+    names = (*POSITION, *SCALE, *ROTATION, *OPACITY, *DIFFUSE, *_rest_names(rest))
+    advice = "leave those Gaussians out of the file, in the program that wrote it"
+    _refuse_non_finite(where, names, columns.values(), advice)
     channel_major = columns["shN"].reshape(count, 3, rest // 3)
     return columns | {
         "opacities": columns["opacities"].reshape(count),
         "sh0": columns["sh0"].reshape(count, 1, 3),
         "shN": channel_major.transpose(1, 2).contiguous(),
     }
+
+
+def _finite_logits(logits: Tensor) -> Tensor:
+    """Returns logits with those of 1 and 0, which are infinite, as large ones."""
+    return torch.where(logits.isinf(), logits.sign() * _LARGEST_LOGIT, logits)
 
 
 def _take(rows: np.ndarray, names: tuple[str, ...]) -> Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from gs_densify.errors import ResultError
+from gs_densify.scene.photos.open import open_picture
 
 LONGEST_SIDE = 800
 """Pixels; larger pictures are reduced."""
@@ -94,9 +95,9 @@ def _of_view(parts: Mapping[str, _Parts]) -> ViewPictures:
 
 def _read(path: Path) -> _Parts:
     try:
-        with Image.open(path) as file:
+        with open_picture(path) as file:
             strip = file.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as problem:
+    except Exception as problem:  # decoders raise OSError, SyntaxError, ValueError and others
         raise ResultError(f"{path}: cannot be read as a picture ({problem})") from problem
     width, rest = divmod(strip.width, 3)
     if rest or not width:

@@ -11,6 +11,19 @@ from gs_densify.scene.scene import Lens
 
 
 @dataclass(frozen=True, eq=False)
+class Observations:
+    """Where a photo shows points of the model, as the format has it."""
+
+    points: np.ndarray
+    """[n] int64: rows of `SceneModel.points`."""
+    xy: np.ndarray
+    """[n, 2] float64: pixels of the photo as taken, at the size that its camera has."""
+
+
+NO_OBSERVATIONS = Observations(np.zeros(0, np.int64), np.zeros((0, 2)))
+
+
+@dataclass(frozen=True, eq=False)
 class PosedImage:
     """A registered image, in the format's own world and at the size that its cameras have."""
 
@@ -25,6 +38,8 @@ class PosedImage:
     height: int
     lens: Lens | None = None
     """What bends the rays; None for a pinhole."""
+    observations: Observations = NO_OBSERVATIONS
+    """Empty where the format keeps none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +51,7 @@ class SceneModel:
     images: tuple[PosedImage, ...]
     """Sorted by name; at least one."""
     points: np.ndarray
-    """[P, 3] float64, P >= 1; may hold values that are not finite."""
+    """[P, 3] float64; may be empty, and hold values that are not finite."""
     colors: np.ndarray
     """[P, 3] uint8."""
 

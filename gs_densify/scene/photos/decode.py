@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from gs_densify.errors import SceneError
+from gs_densify.scene.photos.open import has_alpha, open_photo
 from gs_densify.scene.scene import Size
 
 _Result = TypeVar("_Result")
@@ -19,6 +20,7 @@ COUNTS_ABOVE = 127
 """Masks and alpha channels count a pixel above this value: edges and JPEG noise do no harm."""
 
 _EXIF_ORIENTATION = 0x0112
+_LFS_POINTER = b"version https://git-lfs"
 
 
 class Photo(NamedTuple):
@@ -51,20 +53,17 @@ def read_photo(path: Path, *, use_alpha: bool) -> Photo:
     """Decodes a photo.
 
     Grey is repeated; 16-bit grey is rounded to 8 bits; of 16-bit colour Pillow keeps the upper
-    byte. With ``use_alpha`` an alpha channel becomes the mask.
+    byte. CMYK becomes RGB without its colour profile, as in COLMAP; a fourth band that is not
+    called an alpha channel is left out. With ``use_alpha`` an alpha channel becomes the mask; else
+    transparent pixels have the colours that are stored for them, and count.
 
     Raises:
-        SceneError: a file that cannot be decoded completely, has transparent pixels that no mask
-            is to be made of, or a colour space that has no exact way to 8-bit RGB.
+        SceneError: a file that cannot be decoded completely, or a colour space that has no exact
+            way to 8-bit RGB.
     """
 
     def decode(image: Image.Image) -> Photo:
-        opaque = _opaque(image)
-        if opaque is not None and not use_alpha:
-            _refuse(
-                path, "has transparent pixels", "save it without an alpha channel, or use masks"
-            )
-        return Photo(_rgb(image, path), opaque)
+        return Photo(_rgb(image, path), _opaque(image) if use_alpha else None)
 
     return _read(path, decode)
 
@@ -93,14 +92,10 @@ def _opaque(image: Image.Image) -> np.ndarray | None:
     """Returns the mask [H, W] bool of an alpha channel; None without one, and where it is opaque
     throughout.
     """
-    if not _has_alpha(image):
+    if not has_alpha(image):
         return None
     alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     return None if alpha.min() == 255 else alpha > COUNTS_ABOVE
-
-
-def _has_alpha(image: Image.Image) -> bool:
-    return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
 
 
 def _rgb(image: Image.Image, path: Path) -> np.ndarray:
@@ -112,15 +107,26 @@ def _rgb(image: Image.Image, path: Path) -> np.ndarray:
         return np.repeat(np.rint(grey / 257.0).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "RGB":
         return np.array(image)
-    if _has_alpha(image):
+    if has_alpha(image):
         return np.array(image.convert("RGBA").convert("RGB"))
-    if image.mode not in ("1", "L", "P", "YCbCr"):
+    if image.mode not in ("1", "L", "P", "YCbCr", "CMYK", "RGBA", "RGBX"):
         _refuse(path, f"has pixels of mode {image.mode}", "save it as 8-bit RGB")
     return np.array(image.convert("RGB"))
 
 
 def unreadable(path: Path, error: Exception) -> SceneError:
     """Returns what to raise where a decoder failed at `path` with `error`."""
+    if isinstance(error, Image.DecompressionBombError):
+        return SceneError(
+            f"{path} has more than a thousand megapixels",
+            expected="expected a photo that fits into memory",
+            action="make smaller copies of all photos in images_8/, and give --downscale 8",
+        )
+    if _begins_with(path, _LFS_POINTER):
+        return SceneError(
+            f"{path} is a pointer of Git LFS, not the photo",
+            action="run git lfs pull in its repository",
+        )
     reason = " ".join(str(error).split())
     return SceneError(
         f"{path} cannot be read as a photo ({reason})",
@@ -129,13 +135,21 @@ def unreadable(path: Path, error: Exception) -> SceneError:
     )
 
 
+def _begins_with(path: Path, start: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+    except OSError:
+        return False
+
+
 def _read(path: Path, use: Callable[[Image.Image], _Result], *, is_header: bool = False) -> _Result:
     try:
-        with Image.open(path) as image:
+        with open_photo(path) as image:
             if is_header or image.format != "PNG":
                 return use(image)
             image.verify()  # the checksums, which decoding ignores
-        with Image.open(path) as image:
+        with open_photo(path) as image:
             return use(image)
     except (SceneError, MemoryError):
         raise
@@ -146,6 +160,6 @@ def _read(path: Path, use: Callable[[Image.Image], _Result], *, is_header: bool 
 def _refuse(path: Path, what: str, action: str) -> NoReturn:
     raise SceneError(
         f"{path} {what}",
-        expected="expected opaque RGB or grey pixels",
+        expected="expected RGB or grey pixels",
         action=action,
     )

@@ -30,6 +30,30 @@ def lens_of(camera: "pycolmap.Camera") -> Lens | None:
     return None if _is_pinhole(camera) else lens
 
 
+def project(lens: Lens | None, K: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Returns the pixels [P, 2] of the photo as taken in which positions [P, 3] appear.
+
+    They are in the camera's axes; NaN for those behind it, and where a lens does not show them.
+
+    Args:
+        lens: what bends the rays; None for a pinhole.
+        K: [3, 3] of the pinhole.
+        positions: in the camera's axes.
+    """
+    pixels = np.full((len(positions), 2), np.nan)
+    front = positions[:, 2] > 0
+    if lens is None:
+        with np.errstate(invalid="ignore"):
+            rays = positions[front, :2] / positions[front, 2:]
+        pixels[front] = rays * K[[0, 1], [0, 1]] + K[:2, 2]
+    else:
+        camera = pycolmap.Camera(
+            model=lens.model, width=lens.width, height=lens.height, params=lens.params
+        )
+        pixels[front] = camera.img_from_cam(positions[front])
+    return pixels
+
+
 @lru_cache(maxsize=4096)
 def undistortion(lens: Lens, size: Size) -> "Undistortion":
     """Returns the undistortion of photos of ``size`` (width, height) taken through ``lens``.

@@ -30,11 +30,12 @@ def load_photos(
 
     Returns:
         One photo per view, in their order: [height, width, 3] uint8 RGB, and the mask
-        [height, width] bool of the pixels that count, or None where all do.
+        [height, width] bool of the pixels that count, of which there may be none, or None where all
+        do.
 
     Raises:
-        SceneError: a photo or mask that cannot be used (see ``decode``), has another size than
-            its view, or counts no pixel; a cache that cannot be written.
+        SceneError: a photo or mask that cannot be used (see ``decode``), or has another size than
+            its view; a cache that cannot be written.
     """
     return _in_threads(read_view, views, "photo", workers, progress)
 

@@ -68,7 +68,6 @@ def _prepared(view: View, recipe: Recipe) -> Photo:
         except SceneError:
             pass  # damaged from outside: it is made again
     photo = _carry_out(recipe, _masked_photo(view))
-    _check_counts(view, photo.mask)
     store(path, _encoded(photo))
     return photo
 
@@ -101,7 +100,6 @@ def _masked_photo(view: View) -> Photo:
         height, width = photo.pixels.shape[:2]
         in_file = _mask_file(source.path, (width, height), invert=source.invert)
         mask = in_file if mask is None else mask & in_file
-    _check_counts(view, mask)
     return Photo(photo.pixels, mask)
 
 
@@ -116,20 +114,6 @@ def _mask_file(path: Path, size: Size, *, invert: bool) -> np.ndarray:
             action="make the mask anew, or give --data.masks none",
         )
     return resize_mask(counts, size)
-
-
-def _check_counts(view: View, mask: np.ndarray | None) -> None:
-    if mask is None or mask.any():
-        return
-    where = view.mask.path if view.mask is not None and view.mask.path else view.path
-    colour, other = "white (255)", "invert"
-    if view.mask is not None and view.mask.invert:
-        colour, other = "black (0)", "auto"
-    raise SceneError(
-        f"{where}: no pixel of {view.name!r} counts",
-        expected=f"expected a mask that is {colour} where the photo counts",
-        action=f"give --data.masks {other} or none, or mend the mask",
-    )
 
 
 def _encoded(photo: Photo) -> bytes:

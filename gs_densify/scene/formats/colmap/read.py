@@ -1,71 +1,39 @@
-"""COLMAP models, binary or text, read through pycolmap and handed on as plain arrays."""
+"""COLMAP models, binary or text, as posed images and points."""
 
-import logging
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
-from pathlib import Path, PurePosixPath
-from typing import NoReturn
+from pathlib import Path
 
 import numpy as np
 import pycolmap
-from scipy.spatial.transform import Rotation
 
 from gs_densify.errors import SceneError
-from gs_densify.scene.formats.base import PosedImage, SceneModel
-from gs_densify.scene.formats.colmap.binary import check_binary_model, count_binary_images
-from gs_densify.scene.formats.colmap.text import check_text_model, read_image_names
+from gs_densify.scene.formats.base import Observations, PosedImage, SceneModel
+from gs_densify.scene.formats.colmap.binary import read_binary_model
+from gs_densify.scene.formats.colmap.find import extension_of, find_model, has_model
+from gs_densify.scene.formats.colmap.poses import image_poses
+from gs_densify.scene.formats.colmap.records import CameraRecord, ColmapFiles, ImageRecord
+from gs_densify.scene.formats.colmap.text import read_text_model
 from gs_densify.scene.normalize import LARGEST_COORDINATE
 from gs_densify.scene.photos.lens import lens_of
-
-_log = logging.getLogger(__name__)
+from gs_densify.scene.photos.names import inner_path
+from gs_densify.scene.scene import Lens
 
 if threading.current_thread() is threading.main_thread():
     # Importing pycolmap sets a handler that prints a stack trace where a job that is stopped by its
     # scheduler should just end: put back the one that Python knows of.
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
-_FILES = ("cameras", "images", "points3D")
-
-
-def find_model(root: Path) -> Path:
-    """Returns the folder of the model of a data set.
-
-    ``sparse/0`` if it holds one, else ``sparse``, else the folder of ``sparse`` with the most
-    images. A larger model beside ``sparse/0`` is worth a warning, since COLMAP numbers models in
-    the order in which it began them.
-
-    Raises:
-        SceneError: no such folder holds a model.
-    """
-    sparse = root / "sparse"
-    children = sorted(p for p in sparse.iterdir() if p.is_dir()) if sparse.is_dir() else []
-    models = [p for p in children if _extension(p)]
-    if sparse / "0" not in models and _extension(sparse):
-        return sparse
-    if not models:
-        raise _no_model(root, children)
-    if len(models) == 1:
-        return models[0]
-    sizes = {p: _count_images(p) for p in models}
-    largest = max(models, key=lambda p: sizes[p])
-    if sparse / "0" not in models:
-        return largest
-    if sizes[largest] > sizes[sparse / "0"]:
-        message = "%s: using sparse/0 (%d images); sparse/%s has %d; remove sparse/0 to use it"
-        _log.warning(message, root, sizes[sparse / "0"], largest.name, sizes[largest])
-    return sparse / "0"
-
 
 class ColmapFormat:
     """COLMAP as a format of a scene."""
 
     def detects(self, root: Path) -> bool:
-        """Returns whether there is a folder `sparse`."""
-        return (root / "sparse").is_dir()
+        """Returns whether there is a model, or a folder `sparse` that should hold one."""
+        return (root / "sparse").is_dir() or has_model(root)
 
     def read(self, root: Path) -> SceneModel:
         """Reads the model of a data set; see `find_model` and `read_model`."""
@@ -76,104 +44,88 @@ def read_model(folder: Path) -> SceneModel:
     """Reads a model folder.
 
     Raises:
-        SceneError: damaged or contradictory files, no registered image, no point, a repeated or
-            outward name, a camera model without a pinhole image, a pose or intrinsics that are
+        SceneError: damaged or contradictory files, no registered image, a repeated
+            name, a camera model without a pinhole image, a pose or intrinsics that are
             not finite.
     """
-    reconstruction, names = read_checked(folder)
-    registered = sorted(names, key=lambda i: names[i])
-    if not registered or not reconstruction.num_points3D():
+    files = read_files(folder)
+    if not files.images:
         raise SceneError(
-            f"{folder} holds {len(registered)} registered images and"
-            f" {reconstruction.num_points3D()} points",
-            expected="expected some of each",
+            f"{folder} holds 0 registered images",
+            expected="expected some",
             action="run colmap mapper again, or train on another model of this data set",
         )
-    _check_names(folder, [names[i] for i in registered])
-    _check_cameras(folder, reconstruction, registered)
-    images = tuple(_image(folder, reconstruction, i, names[i]) for i in registered)
-    points = list(reconstruction.points3D.values())
-    by_id = np.argsort(np.fromiter(reconstruction.points3D, np.uint64, len(points)))
-    return SceneModel(
-        folder,
-        images,
-        np.concatenate([p.xyz for p in points]).reshape(-1, 3)[by_id],
-        np.concatenate([p.color for p in points]).reshape(-1, 3)[by_id],
-    )
+    registered = sorted(files.images, key=lambda i: files.images[i].name)
+    _check_names(folder, [files.images[i].name for i in registered])
+    _check_cameras(files)
+    used = {image.camera_id for image in files.images.values()}
+    intrinsics = {i: _intrinsics(folder, i, files.cameras[i]) for i in sorted(used)}
+    poses = image_poses(files, {i: K for i, (K, _) in intrinsics.items()})
+    images = []
+    for i in registered:
+        record = files.images[i]
+        camera = files.cameras[record.camera_id]
+        K, lens = intrinsics[record.camera_id]
+        images.append(
+            PosedImage(
+                name=record.name,
+                camera_id=record.camera_id,
+                cam_from_world=poses[i],
+                K=K,
+                width=camera.width,
+                height=camera.height,
+                lens=lens,
+                observations=observations_of(files, record),
+            )
+        )
+    return SceneModel(folder, tuple(images), files.points.xyz, files.points.rgb)
 
 
-@contextmanager
-def quiet_pycolmap() -> Iterator[None]:
-    """Keeps COLMAP's log lines off stderr; what it raises says the same."""
-    level = pycolmap.logging.minloglevel
-    pycolmap.logging.minloglevel = int(pycolmap.logging.FATAL) + 1
-    try:
-        yield
-    finally:
-        pycolmap.logging.minloglevel = level
-
-
-def _extension(folder: Path) -> str | None:
-    """Returns ``.bin`` or ``.txt``, whichever the folder has all three files of; binary first."""
-    for extension in (".bin", ".txt"):
-        if all((folder / (name + extension)).is_file() for name in _FILES):
-            return extension
-    return None
-
-
-def _count_images(folder: Path) -> int:
-    if _extension(folder) == ".bin":
-        return count_binary_images(folder / "images.bin")
-    return len(read_image_names(folder / "images.txt"))
-
-
-def _no_model(root: Path, children: list[Path]) -> SceneError:
-    tried = [root / "sparse" / "0", root / "sparse", *(c for c in children if c.name != "0")]
-    partial = {f.name for d in tried if d.is_dir() for f in d.iterdir() if f.stem in _FILES}
-    found = f"found only {', '.join(sorted(partial))}" if partial else "found none of them"
-    return SceneError(
-        f"no COLMAP model in {', '.join(map(str, tried))}: {found}",
-        expected="expected cameras, images and points3D as .bin or .txt",
-        action="give the folder that holds images/ and sparse/",
-    )
-
-
-def read_checked(folder: Path) -> tuple["pycolmap.Reconstruction", dict[int, str]]:
-    """pycolmap's reconstruction of checked files, and the names of registered images by id.
+def read_files(folder: Path) -> ColmapFiles:
+    """Reads the files of a model, and checks that cameras are there for all of its images.
 
     Raises:
-        SceneError: files that cannot be read, are damaged, or contradict each other.
+        SceneError: files that cannot be read, are damaged, or lack a camera.
     """
+    models = pycolmap.CameraModelId.__members__
+    num_params = {name: _num_params(name) for name in models if name != "INVALID"}
     try:
-        names = _checked_names(folder)
+        if extension_of(folder) == ".bin":
+            by_id = {int(models[name].value): (name, n) for name, n in num_params.items()}
+            files = read_binary_model(folder, by_id)
+        else:
+            files = read_text_model(folder, num_params)
     except OSError as error:
         raise SceneError(
             f"{error.filename} cannot be read ({error.strerror})",
             expected="expected a readable COLMAP file",
             action="check its permissions and the disk it is on",
         ) from None
-    try:
-        with quiet_pycolmap():
-            reconstruction = pycolmap.Reconstruction(folder)
-            registered = list(reconstruction.reg_image_ids())
-    except Exception as error:  # pycolmap raises whatever C++ threw
-        reason = " ".join(str(error).split())
+    for image in files.images.values():
+        if image.camera_id not in files.cameras:
+            raise SceneError(
+                f"{files.path('images')} gives {image.name!r} the camera {image.camera_id}, which"
+                f" {files.path('cameras').name} does not hold",
+                expected="expected files of one model",
+                action="copy the model again or export it anew with colmap model_converter",
+            )
+    return replace(files, images=_with_paths(files))
+
+
+def _with_paths(files: ColmapFiles) -> dict[int, ImageRecord]:
+    """Returns the images with the paths that their names mean below the folder of photos."""
+    images = {
+        image_id: replace(image, name=inner_path(image.name))
+        for image_id, image in files.images.items()
+    }
+    nowhere = [files.images[image_id].name for image_id, one in images.items() if not one.name]
+    if nowhere:
         raise SceneError(
-            f"{folder}: pycolmap cannot read this model ({reason})",
-            expected="expected a consistent COLMAP model",
-            action="copy the model again or export it anew with colmap model_converter",
-        ) from None
-    return reconstruction, {i: names[i] for i in registered}
-
-
-def _checked_names(folder: Path) -> dict[int, str]:
-    """Returns image names by id, once the files have passed a check that does not trust them."""
-    models = pycolmap.CameraModelId.__members__
-    num_params = {name: _num_params(name) for name in models if name != "INVALID"}
-    if _extension(folder) == ".bin":
-        by_id = {int(models[name].value): n for name, n in num_params.items()}
-        return check_binary_model(folder, by_id)
-    return check_text_model(folder, num_params)
+            f"{files.folder} names the photo {nowhere[0]!r}",
+            expected="expected a path",
+            action="rename the images of the model",
+        )
+    return images
 
 
 @cache
@@ -190,68 +142,58 @@ def _check_names(folder: Path, names: list[str]) -> None:
             expected="expected every name once",
             action="remove the repeated images from the model",
         )
-    outward = [n for n in names if PurePosixPath(n).is_absolute() or ".." in n.split("/")]
-    if outward:
-        raise SceneError(
-            f"{folder} names the photo {outward[0]!r}",
-            expected="expected a path within the image folder",
-            action="rename the images of the model",
-        )
 
 
-def _check_cameras(
-    folder: Path, reconstruction: "pycolmap.Reconstruction", registered: list[int]
-) -> None:
-    used = Counter(reconstruction.images[i].camera_id for i in registered)
-    num_cameras: Counter[str] = Counter()
-    num_images: Counter[str] = Counter()
-    for camera_id, count in used.items():
-        camera = reconstruction.cameras[camera_id]
-        if camera.is_perspective():
-            continue
-        num_cameras[camera.model.name] += 1
-        num_images[camera.model.name] += count
+def pycolmap_camera(record: CameraRecord) -> "pycolmap.Camera":
+    """Returns a camera as pycolmap has it."""
+    return pycolmap.Camera(
+        model=record.model, width=record.width, height=record.height, params=record.params
+    )
+
+
+def observations_of(files: ColmapFiles, image: ImageRecord) -> Observations:
+    """Returns those 2D points of an image whose 3D points the model has; others may be removed."""
+    ids = files.points.ids
+    rows = np.searchsorted(ids, image.point_ids).clip(max=max(len(ids) - 1, 0))
+    known = ids[rows] == image.point_ids if len(ids) else np.zeros(len(rows), bool)
+    return Observations(rows[known], image.xy[known])
+
+
+def _check_cameras(files: ColmapFiles) -> None:
+    num_images = Counter(image.camera_id for image in files.images.values())
+    cameras: dict[str, list[int]] = {}
+    for camera_id in num_images:
+        record = files.cameras[camera_id]
+        if not pycolmap_camera(record).is_perspective():
+            cameras.setdefault(record.model, []).append(camera_id)
     found = [
-        f"{model} ({num_cameras[model]} camera{'s' * (num_cameras[model] != 1)},"
-        f" {num_images[model]} image{'s' * (num_images[model] != 1)})"
-        for model in sorted(num_cameras)
+        f"{model} ({_count(len(ids), 'camera')},"
+        f" {_count(sum(num_images[i] for i in ids), 'image')})"
+        for model, ids in sorted(cameras.items())
     ]
     if found:
         raise SceneError(
-            f"{folder} uses the camera model {', '.join(found)}, which has no pinhole image",
+            f"{files.folder} uses the camera model {', '.join(found)}, which has no pinhole image",
             expected="expected a perspective model, such as PINHOLE, OPENCV or OPENCV_FISHEYE",
             action="cut the photos into perspective ones and run COLMAP on those",
         )
 
 
-def _image(
-    folder: Path, reconstruction: "pycolmap.Reconstruction", image_id: int, name: str
-) -> PosedImage:
-    image = reconstruction.images[image_id]
-    camera = reconstruction.cameras[image.camera_id]
-    rigid = image.cam_from_world()
-    quaternion, translation = np.array(rigid.rotation.quat), np.array(rigid.translation)
-    values = np.concatenate([quaternion, translation])
-    if not ((np.abs(values) < LARGEST_COORDINATE).all() and np.linalg.norm(quaternion) > 1e-6):
-        _refuse_number(
-            folder, f"the pose {values.tolist()} of image {name!r}", "a rotation and finite numbers"
-        )
-    pose = np.eye(4)
-    # COLMAP uses quaternions as they stand in the file; text files round theirs.
-    pose[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
-    pose[:3, 3] = translation
-    params = np.array(camera.params, dtype=np.float64)
+def _intrinsics(
+    folder: Path, camera_id: int, record: CameraRecord
+) -> tuple[np.ndarray, Lens | None]:
+    """Returns the matrix [3, 3] of a camera as a pinhole, and its lens."""
+    camera = pycolmap_camera(record)
     K = np.array(camera.calibration_matrix(), dtype=np.float64)
-    if not ((np.abs(params) < LARGEST_COORDINATE).all() and K[0, 0] > 0 and K[1, 1] > 0):
-        what = f"the intrinsics {params.tolist()} of camera {image.camera_id}"
-        _refuse_number(folder, what, "finite numbers and positive focal lengths")
-    lens = lens_of(camera)
-    return PosedImage(name, image.camera_id, pose, K, camera.width, camera.height, lens)
+    is_finite = (np.abs(np.array(record.params)) < LARGEST_COORDINATE).all()
+    if not (is_finite and K[0, 0] > 0 and K[1, 1] > 0):
+        raise SceneError(
+            f"{folder} holds the intrinsics {list(record.params)} of camera {camera_id}",
+            expected="expected finite numbers and positive focal lengths",
+            action="run colmap mapper again, or remove what is damaged from the model",
+        )
+    return K, lens_of(camera)
 
 
-def _refuse_number(folder: Path, what: str, expected: str) -> NoReturn:
-    raise SceneError(
-        f"{folder} holds {what}",
-        expected=f"expected {expected}",
-        action="run colmap mapper again, or remove what is damaged from the model",
-    )
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -1,0 +1,60 @@
+"""Views of which no pixel counts, because masks leave all of them out."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from gs_densify.errors import SceneError
+from gs_densify.scene.photos.decode import Photo
+from gs_densify.scene.scene import Scene, View
+
+_log = logging.getLogger(__name__)
+
+
+def without_blank(scene: Scene, photos: Mapping[str, Photo], *, known: Iterable[str] = ()) -> Scene:
+    """Returns the scene with the views left out of which no pixel counts, which is said.
+
+    Args:
+        scene: the scene.
+        photos: photos of some of its views, by name.
+        known: names of views that were blank before; counts for those that are not in `photos`.
+
+    Raises:
+        SceneError: no view is left to train on, or of those that are held out none.
+    """
+    blank = frozenset(name for name, photo in photos.items() if _is_blank(photo))
+    rest = replace(scene, blank=blank | (frozenset(known) - photos.keys()))
+    if not blank:
+        return rest
+    _require_some(scene, scene.train_views, rest.train_views, "to train on")
+    _require_some(scene, scene.test_views, rest.test_views, "held out")
+    message = "%s: %s left out, of which the masks let no pixel count"
+    _log.warning(message, scene.root, _listed(sorted(blank)))
+    return rest
+
+
+def _is_blank(photo: Photo) -> bool:
+    return photo.mask is not None and not photo.mask.any()
+
+
+def _require_some(scene: Scene, views: Sequence[View], left: Sequence[View], what: str) -> None:
+    if left or not views:
+        return
+    is_inverted = any(view.mask is not None and view.mask.invert for view in views)
+    expected, other = ("white (255) or opaque", "invert")
+    if is_inverted:
+        expected, other = ("black (0) or transparent", "auto")
+    raise SceneError(
+        f"{scene.root}: masks let no pixel of the {len(views)} photos count that are {what}, first"
+        f" {views[0].name!r}",
+        expected=f"expected masks that are {expected} where photos count",
+        action=f"give --data.masks {other} or none, or mend the masks",
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:_SHOWN]))
+    return shown + (f" and {len(names) - _SHOWN} more photos" if len(names) > _SHOWN else "")
+
+
+_SHOWN = 8

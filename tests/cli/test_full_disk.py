@@ -1,0 +1,56 @@
+"""A disk that is full while a run saves a checkpoint."""
+
+import resource
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import SMOKE
+
+from gs_densify.cli.train import command as train
+from gs_densify.errors import ResultError
+from gs_densify.results import load_results
+from gs_densify.runs import session
+
+
+@contextmanager
+def no_file_above(size: int) -> Iterator[None]:
+    """As on a full disk, bytes beyond a file's `size` are refused by the system."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("good", [0, 1])
+def test_it_is_said_in_words_with_how_to_go_on(
+    good: int, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, saved = session.save_checkpoint, []
+
+    def save_on_a_full_disk(path: Path, contents: Mapping[str, Any]) -> None:
+        saved.append(path)
+        if len(saved) <= good:
+            return save(path, contents)
+        with no_file_above(100_000):
+            return save(path, contents)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(session, "save_checkpoint", save_on_a_full_disk)
+    options = ["--evaluation.steps", "1", "2", "--steps", "3"]
+    with pytest.raises(ResultError) as caught:
+        train(["--scene", str(tiny), "--out", "my run", *SMOKE, *options])
+    step = good + 1
+    message = f"my run/checkpoints/step_00000{step}.pt: cannot be written (File too large)"
+    advice = "; mend that, and go on with gs-train --resume 'my run'" if good else ""
+    assert str(caught.value) == f"{message}{advice}"
+    assert len(list(Path("my run/checkpoints").iterdir())) == good, "no half of a file"
+    if good:
+        monkeypatch.undo()
+        monkeypatch.chdir(tmp_path)
+        train(["--resume", "my run"])
+        assert load_results(Path("my run/results.json")).steps == 3
