@@ -289,5 +289,7 @@ def test_without_sparse_0_the_largest_model_is_taken(tmp_path: Path, kind: str) 
 def test_a_folder_without_a_model_is_refused_with_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "sparse" / "0").mkdir(parents=True)
     (tmp_path / "sparse" / "0" / "cameras.bin").write_bytes(bytes(8))
-    with pytest.raises(SceneError, match=r"sparse/0, .*sparse or another folder there: found only cameras\.bin;"):
+    with pytest.raises(
+        SceneError, match=r"sparse/0, .*sparse or another folder there: found only cameras\.bin;"
+    ):
         find_model(tmp_path)
