@@ -12,7 +12,7 @@ import numpy as np
 from gs_densify.errors import SceneError
 from gs_densify.scene.consistency.model import check_model
 from gs_densify.scene.consistency.sizes import check_sizes
-from gs_densify.scene.digest import model_digest
+from gs_densify.scene.digest import cameras_digest, model_digest
 from gs_densify.scene.formats.base import PosedImage, read_scene_model
 from gs_densify.scene.layout import Layout
 from gs_densify.scene.normalize import (
@@ -152,6 +152,7 @@ def load_scene(
         masks=any(map(_has_mask, views)),
         model_digest=model_digest(model),
         doubts=tuple(doubts),
+        cameras_digest=cameras_digest(model),
     )
 
 
