@@ -94,7 +94,7 @@ def find_scene(
         normalized_from_colmap=None if world is None else np.array(world),
         photos=photo_options(source, config.data),
         model_folder=source.model,
-        needs_points=config.init.source == SFM,
+        needs_points=needs_training and config.init.source == SFM,
         needs_training=needs_training,
         test_list=found.test_names or config.data.test_list,
     )

@@ -214,8 +214,8 @@ def _no_points(folder: Path, dropped: int) -> SceneError:
     return SceneError(
         f"{folder}: {found if dropped else 'holds 0 points'}",
         expected="expected a point cloud of the scene",
-        action="run colmap mapper again, or train without: --init random, or --init FILE.ply with"
-        " points of another program",
+        action="run colmap mapper again, or train without: gs-train --init random, or gs-train"
+        " --init FILE.ply with points of another program",
     )
 
 
