@@ -99,7 +99,7 @@ def load_scene(
     """
     root, photos = Path(root), photos or PhotoOptions()
     model = read_scene_model(model_folder or root)
-    doubts = check_model(model)
+    doubts = check_model(model, needs_points=needs_points)
     names = [image.name for image in model.images]
     layout = Layout(root, model.folder, names)
     source = choose_photos(layout, downscale, photos)

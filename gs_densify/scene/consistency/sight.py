@@ -6,6 +6,7 @@ import numpy as np
 
 from gs_densify.errors import SceneError
 from gs_densify.scene.consistency.readings import READINGS, fitting, misread
+from gs_densify.scene.consistency.samples import spread
 from gs_densify.scene.doubt import Doubt
 from gs_densify.scene.formats.base import PosedImage, SceneModel
 from gs_densify.scene.in_view import pixels_in_view, points_in_view
@@ -32,7 +33,7 @@ def check_sight(model: SceneModel, points: np.ndarray) -> list[Doubt]:
             the poses would fit.
     """
     some = points[:: -(-len(points) // _SAMPLED_POINTS)]
-    images = model.images[:: -(-len(model.images) // _LOOKED_AT)]
+    images = spread(model.images, _LOOKED_AT)
     poses = np.stack([image.cam_from_world for image in images])
     share = float(np.median(_count(images, poses, some))) / len(some)
     if share >= _FEW_SHARE or share * len(points) >= _FEW:
@@ -45,7 +46,9 @@ def check_sight(model: SceneModel, points: np.ndarray) -> list[Doubt]:
     raise SceneError(
         found,
         expected="expected cameras that look at the points",
-        action="take cameras, images and points3D from one reconstruction, in one world and unit",
+        action="take cameras, images and points3D from one reconstruction, in one world and unit,"
+        " with focal lengths in pixels of the photos; where the points alone are wrong, gs-train"
+        " --init random starts without them",
     )
 
 
