@@ -192,6 +192,13 @@ def test_points_elsewhere_are_refused(model: SceneModel) -> None:
     assert "one reconstruction" in error.action
 
 
+def test_cameras_that_see_few_points_are_doubted(model: SceneModel) -> None:
+    K = np.array([[800, 0, 48], [0, 800, 32], [0, 0, 1]], dtype=np.float64)
+    first = check_model(with_images(model, lambda i: {"K": K}))[0]
+    assert "of the 640 points before it" in first.found
+    assert "focal lengths in pixels" in first.action
+
+
 def test_points_that_no_run_starts_from_are_doubted_only(model: SceneModel) -> None:
     far = replace(model, points=model.points + np.array([500.0, 0, 0]))
     assert "--init random" in refusal(far).action
