@@ -17,7 +17,7 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.strategies.registry import BUILTIN, load_strategy_class
 
 PACKAGE = Path(gs_densify.__file__).parent
-RAISED = re.compile(r"(Error|Finding|unreadable|_refuse\w*)$")
+RAISED = re.compile(r"(Error|Finding|unreadable|_refuse\w*|remark|warning|print)$")
 OPTION = re.compile(r"(?<![\w-])--([a-zA-Z][\w.-]*\w)")
 NAMED = re.compile(r"\b(gs-(?:train|eval|scene|report|strategies|view|bench))(?: ([a-z-]+)\b)?")
 OTHER_PROGRAM = re.compile(r"colmap|gdal_translate|mogrify|git lfs|pip |wandb ")
@@ -129,7 +129,7 @@ def _messages() -> Iterator[Message]:
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
-            name = node.func.id if isinstance(node.func, ast.Name) else ""
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             if not RAISED.search(name):
                 continue
             given = {one.arg: one.value for one in node.keywords}
