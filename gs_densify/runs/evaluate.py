@@ -112,7 +112,8 @@ def _require_held_out(model: OpenedModel) -> None:
     raise ConfigError(
         f"{model.run} was trained on all photos (data.test_every 0): no view is held out to score"
         " it",
-        action="train with --data.test-every 8 to have scores",
+        action="score its PLY on the photos that it was trained on, with --scene and"
+        " --data.test-every 1; or train again with photos held out",
     )
 
 
