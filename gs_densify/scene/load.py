@@ -15,6 +15,7 @@ from gs_densify.scene.consistency.sizes import check_sizes
 from gs_densify.scene.digest import cameras_digest, model_digest
 from gs_densify.scene.formats.base import PosedImage, read_scene_model
 from gs_densify.scene.layout import Layout
+from gs_densify.scene.misplaced import doubts_of_places
 from gs_densify.scene.normalize import (
     World,
     camera_centers,
@@ -119,6 +120,8 @@ def load_scene(
     points, colors, dropped = _usable_points(model.points, model.colors, poses)
     if needs_points and not len(points):
         raise _no_points(model.folder, dropped)
+    found_names = [image.name for image in images]
+    doubts = [*doubts_of_places(found_names, camera_centers(poses), points, dropped), *doubts]
     similarity = normalized_from_colmap
     if similarity is None:
         similarity = normalizing_transform(poses, points, normalize)
