@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gs_densify.check.miniature import load_miniature
+from gs_densify.check.miniature import Miniature, load_miniature
 from gs_densify.check.rules import changes_off_schedule, first_difference, loss_that_stays
 from gs_densify.check.subject import HALF, SHORT, STEPS, Subject, described, stored
 from gs_densify.config.file import with_overrides
@@ -31,6 +31,11 @@ from gs_densify.strategies.schedule import can_be_scaled
 
 _FACTOR = 1 / 300
 """Steps 20 and 40 refine under gsplat's options, and 15 000 and 20 000 fall into the main run."""
+
+
+_SHARE_KEPT = 0.1
+_EARLY_RESET = {"reset_every": 150, "pause_refine_after_reset": 0, "prune_scale3d_start_iter": 0}
+"""Options of gsplat's, and of those who follow it, with which sizes are limited at step 40."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,28 @@ def _survives_pruning(subject: Subject) -> str | None:
     return None
 
 
+def _keeps_two_photos(subject: Subject) -> str | None:
+    return _scene_lost(subject, subject.scene.of_two_photos())
+
+
+def _keeps_short_baseline(subject: Subject) -> str | None:
+    return _scene_lost(subject, subject.scene.of_a_short_baseline())
+
+
+def _scene_lost(subject: Subject, scene: Miniature) -> str | None:
+    """Returns a complaint where limits of size, which bind after a reset, delete the scene."""
+    known = options_of(strategy_defaults("tiny", load_strategy_class(subject.name)))
+    early = {name: value for name, value in _EARLY_RESET.items() if name in known}
+    options = {**subject.config.strategy_options, **early}
+    config = dataclasses.replace(subject.config, strategy_options=options)
+    trainer, adapter = subject.start(config, scene)
+    subject.advance(trainer, SHORT)
+    first, last = len(scene.points), adapter.records[-1].after
+    if last < _SHARE_KEPT * first:
+        return f"{first} Gaussians became {last} in {SHORT} steps"
+    return None
+
+
 def _loss_falls(subject: Subject) -> str | None:
     return loss_that_stays(subject.losses)
 
@@ -200,6 +227,8 @@ _CHECKS: tuple[tuple[str, Callable[[Subject], str | None]], ...] = (
     ("one Gaussian is survived", _survives_one),
     ("no Gaussian in view is survived", _survives_blindness),
     ("nearly all pruned is survived", _survives_pruning),
+    ("two photos keep the scene", _keeps_two_photos),
+    ("photos from one place keep the scene", _keeps_short_baseline),
     ("the loss falls", _loss_falls),
     ("only training views are seen", _sees_training_views_only),
     ("nothing is printed to stdout", _prints_nothing),

@@ -8,6 +8,9 @@ import torch
 
 from gs_densify.config.options import TrainConfig
 from gs_densify.runs.loaded_scene import load
+from gs_densify.scene.extent import cameras_radius, extent_of
+from gs_densify.scene.in_view import typical_depth
+from gs_densify.scene.normalize import camera_centers
 from gs_densify.scene.scene import View
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.create import build_trainer
@@ -27,6 +30,7 @@ class Miniature:
     points: np.ndarray
     colors: np.ndarray
     scene_scale: float
+    extent: float
     near_plane: float
 
     def with_points(self, points: np.ndarray) -> "Miniature":
@@ -37,6 +41,25 @@ class Miniature:
         """Returns the scene with its points behind every camera."""
         forward = np.mean([view.cam_from_world[2, :3] for view in self.views], axis=0)
         return self.with_points(self.points - 100.0 * self.scene_scale * forward)
+
+    def of_two_photos(self) -> "Miniature":
+        """Returns the scene with its first two views alone."""
+        return self._seen_by(self.views[:2], self.photos[:2])
+
+    def of_a_short_baseline(self) -> "Miniature":
+        """Returns the scene with copies of its first view, a thousandth of its depth apart."""
+        first = self.views[0]
+        step = 1e-3 * typical_depth([first.camera], self.points)
+        views = [_aside(first, step * i) for i in range(len(self.views))]
+        return self._seen_by(views, [self.photos[0]] * len(views))
+
+    def _seen_by(self, views: list[View], photos: list[np.ndarray]) -> "Miniature":
+        centers = camera_centers(np.stack([view.cam_from_world for view in views]))
+        radius = cameras_radius(centers, self.points)
+        extent = extent_of(radius, typical_depth([view.camera for view in views], self.points))
+        return dataclasses.replace(
+            self, views=views, photos=photos, scene_scale=radius, extent=extent
+        )
 
 
 def load_miniature() -> Miniature:
@@ -49,6 +72,7 @@ def load_miniature() -> Miniature:
         points=scene.points[::_POINT_EVERY],
         colors=scene.colors[::_POINT_EVERY],
         scene_scale=scene.scene_scale,
+        extent=scene.extent,
         near_plane=loaded.near_plane,
     )
 
@@ -63,9 +87,16 @@ def make_trainer(config: TrainConfig, scene: Miniature, adapter: StrategyAdapter
         views=scene.views,
         photos=scene.photos,
         scene_scale=scene.scene_scale,
+        extent=scene.extent,
         near_plane=scene.near_plane,
         device=torch.device("cpu"),
     )
+
+
+def _aside(view: View, by: float) -> View:
+    pose = view.cam_from_world.copy()
+    pose[0, 3] -= by
+    return dataclasses.replace(view, cam_from_world=pose)
 
 
 def _shrunk_view(view: View) -> View:

@@ -177,7 +177,7 @@ class LpipsWeights:
         folder = self.out or default_folder()
         fetch_backbones(folder, self.source)
         if folder != default_folder():
-            print(f"use them with --lpips-weights {folder} or {WEIGHTS_VARIABLE}={folder}")
+            print(f"use them with gs-train --lpips-weights {folder} or {WEIGHTS_VARIABLE}={folder}")
 
 
 def command(argv: Sequence[str]) -> None:

@@ -183,7 +183,17 @@ def _with_request(config: TrainConfig, request: Request) -> TrainConfig:
         downscale = request.options.get("downscale", config.downscale)
         settings = evaluation_settings(request.protocol, config.scene, downscale)
         config = with_overrides(config, {"protocol": request.protocol, **settings})
-    return with_overrides(config, request.options)
+    config = with_overrides(config, request.options)
+    return with_overrides(config, _left_open(config, request))
+
+
+def _left_open(config: TrainConfig, request: Request) -> dict[str, Any]:
+    """Returns what of the run's own way to make photos smaller has no effect on those asked for."""
+    is_full_size = request.options.get("downscale") == 1
+    found: dict[str, Any] = {"data.image_source": "auto"} if is_full_size else {}
+    if is_full_size or config.data.image_source == "found":
+        found |= {"data.resize_filter": None}
+    return {name: value for name, value in found.items() if name not in request.options}
 
 
 def _refuse(request: Request, path: Path, reason: str, **given: Any) -> None:

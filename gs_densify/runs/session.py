@@ -89,6 +89,7 @@ class RunProcess:
                 photos=_taken(self.loaded.train_photos),
                 masks=self.loaded.train_masks,
                 scene_scale=scene.scene_scale,
+                extent=scene.extent,
                 near_plane=self.loaded.near_plane,
                 device=self.device,
                 model=start.splats,

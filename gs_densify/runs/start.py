@@ -17,7 +17,9 @@ from gs_densify.model.transform import transform_splats
 from gs_densify.results import load_results
 from gs_densify.runs.layout import RESULTS
 from gs_densify.runs.open_model import OpenedModel, Request, open_model
-from gs_densify.scene.normalize import camera_centers, is_usable_point, transform_points
+from gs_densify.scene.extent import cameras_middle
+from gs_densify.scene.in_view import pixels_in_view
+from gs_densify.scene.normalize import is_usable_point, transform_points
 from gs_densify.scene.scene import Scene, View
 
 RANDOM_POINTS = 100_000
@@ -79,9 +81,10 @@ def _random(scene: Scene, count: int, seed: int) -> Start:
     """Returns points of random colours in a cube about the cameras."""
     draw = np.random.default_rng(seed)
     half = RANDOM_EXTENT * scene.scene_scale
-    points = _centers(scene).mean(axis=0) + draw.uniform(-half, half, (count, 3))
+    middle = cameras_middle(scene.camera_centers, scene.points)
+    points = middle + draw.uniform(-half, half, (count, 3))
     colors = draw.integers(0, 256, (count, 3), dtype=np.uint8)
-    usable = is_usable_point(points, _centers(scene))
+    usable = is_usable_point(points, scene.camera_centers)
     return Start(points[usable].astype(np.float32), colors[usable])
 
 
@@ -100,7 +103,7 @@ def _is_points(path: Path) -> bool:
 def _of_points(path: Path, scene: Scene) -> Start:
     points, colors, has_colors = read_points(path)
     points = transform_points(scene.normalized_from_colmap, points)
-    usable = is_usable_point(points, _centers(scene))
+    usable = is_usable_point(points, scene.camera_centers)
     _require_in_sight(path, points[usable], scene)
     said = [f"{usable.sum():,} points"]
     if not usable.all():
@@ -176,11 +179,5 @@ def _require_in_sight(path: Path, points: np.ndarray, scene: Scene) -> None:
 
 
 def _shows(view: View, points: np.ndarray) -> bool:
-    positions = transform_points(view.cam_from_world, points)
-    positions = positions[positions[:, 2] > 0]
-    pixels = (positions @ view.K.T)[:, :2] / positions[:, 2:]
-    return bool(((pixels >= 0) & (pixels < (view.width, view.height))).all(axis=1).any())
-
-
-def _centers(scene: Scene) -> np.ndarray:
-    return camera_centers(np.stack([view.cam_from_world for view in scene.views]))
+    size = np.array([view.width, view.height])
+    return len(pixels_in_view(view.cam_from_world, view.K, size, points)) > 0

@@ -1,6 +1,13 @@
 """Which points pinhole cameras have in their pictures."""
 
+from collections.abc import Sequence
+
 import numpy as np
+
+_MOST_POINTS = 2000
+
+Camera = tuple[np.ndarray, np.ndarray, tuple[int, int]]
+"""[4, 4] from world to camera, [3, 3] in pixels, width and height."""
 
 
 def points_in_view(
@@ -42,3 +49,26 @@ def project_pinhole(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         pixels = positions[:, :2] / depths[:, None] * [K[0, 0], K[1, 1]] + K[:2, 2]
     return pixels, depths
+
+
+def some_of(points: np.ndarray) -> np.ndarray:
+    """Returns at most 2,000 of the points [P, 3], evenly spaced in their order."""
+    return points[:: -(-len(points) // _MOST_POINTS) or 1]
+
+
+def typical_depth(cameras: Sequence[Camera], points: np.ndarray) -> float:
+    """Returns the median over the cameras of the median depth of points [P, 3] in the picture.
+
+    Of more than 2,000 points evenly spaced ones are looked at. It is NaN where no camera has any.
+    """
+    some = some_of(points)
+    seen = [depths for camera in cameras if len(depths := depths_in_view(camera, some))]
+    return float(np.median([np.median(depths) for depths in seen])) if seen else float("nan")
+
+
+def depths_in_view(camera: Camera, points: np.ndarray) -> np.ndarray:
+    """Returns the depths of those points [P, 3] that a camera has in its picture."""
+    pose, K, size = camera
+    pixels, depths = project_pinhole(pose, K, points)
+    inside = ((pixels >= 0) & (pixels < size)).all(axis=1)
+    return np.asarray(depths[inside & (depths > 0)])

@@ -9,21 +9,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gs_densify.scene.normalize import camera_centers, camera_distance, transform_points
+from gs_densify.scene.extent import camera_distance
+from gs_densify.scene.in_view import depths_in_view, some_of
+from gs_densify.scene.normalize import camera_centers
 from gs_densify.scene.scene import View
 
 WRONG_SHARE = 0.01
 """Share of the points in a view that may lie nearer than the nearest that counts: SfM errs."""
 
 _LEAST, _MOST = 0.01, 0.05
-_MOST_POINTS = 2000
 
 
 def near_plane(views: Sequence[View], points: np.ndarray) -> float:
     """Returns half the depth of the nearest points of any view, and 0.01 to 0.05 camera distances.
 
-    Those are the mean distance of the cameras to their centre. 3DGS's own renderer stops at 0.2 in
-    COLMAP's units, which is 0.054 of them in bonsai; gsplat at 0.01 in a world of about that unit.
+    Those are the mean distance of the cameras to their centre, odd ones left out. 3DGS's own
+    renderer stops at 0.2 in COLMAP's units, which is 0.054 of them in bonsai; gsplat at 0.01 in a
+    world of about that unit.
 
     Args:
         views: the cameras to look from.
@@ -34,7 +36,7 @@ def near_plane(views: Sequence[View], points: np.ndarray) -> float:
     """
     centers = camera_centers(np.stack([view.cam_from_world for view in views]))
     distance = camera_distance(centers, points)
-    some = points[:: -(-len(points) // _MOST_POINTS) or 1]
+    some = some_of(points)
     nearest = min(_nearest_depth(view, some) for view in views)
     found = min(max(0.5 * nearest, _LEAST * distance), _MOST * distance)
     return float(f"{found:.3g}")
@@ -45,9 +47,5 @@ def _nearest_depth(view: View, points: np.ndarray) -> float:
 
     It is infinite without any.
     """
-    positions = transform_points(view.cam_from_world, points)
-    in_front = positions[positions[:, 2] > 0]
-    pixels = (in_front @ view.K.T)[:, :2] / in_front[:, 2:]
-    inside = ((pixels >= 0) & (pixels < (view.width, view.height))).all(axis=1)
-    depths = in_front[inside, 2]
+    depths = depths_in_view(view.camera, points)
     return float(np.quantile(depths, WRONG_SHARE)) if len(depths) else np.inf

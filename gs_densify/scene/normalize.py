@@ -10,6 +10,8 @@ viewers want a known one. The world ``cameras`` is derived from what every model
   distance r from the origin (in camera units) weighs 1 / (1 + r^2), so that far background adds
   a bounded amount. The sign is the one that gives the first camera a positive x.
 
+Cameras far away from all others, which SfM or GPS misplaced, are left out (see ``extent``).
+
 Each item follows the model through any similarity, so the result does not depend on the world
 that COLMAP chose. Where an item is undefined (one camera, no up on average, points without a
 preferred direction) the functions below name what stands in.
@@ -30,22 +32,22 @@ It depends on the world that COLMAP chose: on its origin, and a little on its ax
 are taken by coordinate. Far points can turn it; its scale does not depend on the points.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from gs_densify.scene.extent import camera_distance, cameras_radius, length_of, odd_cameras
+
 World = Literal["cameras", "focus", "none"]
 """The worlds described above, and COLMAP's own."""
 
-_Reduce = Callable[[np.ndarray], Any]
-
 _NEGLIGIBLE = 1e-6
-"""Relative size below which a length or a difference of variances is taken as zero."""
+"""Relative size below which a difference of variances is taken as zero."""
 
 MIN_CAMERA_DISTANCE = 1e-3
-"""Points nearer to a camera centre than this fraction of the scene extent are no surface."""
+"""Points nearer to a camera centre than this fraction of the cameras' radius are no surface."""
 
 LARGEST_COORDINATE = 1e18
 """Numbers up to here have squares that single precision holds; beyond they count as infinite."""
@@ -54,24 +56,6 @@ LARGEST_COORDINATE = 1e18
 def camera_centers(cam_from_world: np.ndarray) -> np.ndarray:
     """Centres ``-R^T t`` [N, 3] of the rigid poses [N, 4, 4]."""
     return -np.einsum("nji,nj->ni", cam_from_world[:, :3, :3], cam_from_world[:, :3, 3])
-
-
-def scene_extent(centers: np.ndarray, points: np.ndarray) -> float:
-    """Returns the largest distance of the camera centres [N, 3] to their mean.
-
-    Where the centres coincide: the median distance of ``points`` [P, 3] to them, or else 1.
-    """
-    origin = centers.mean(axis=0)
-    return _length(_distances(centers, origin), _distances(points, origin), np.max)
-
-
-def camera_distance(centers: np.ndarray, points: np.ndarray) -> float:
-    """Returns the mean distance of the camera centres [N, 3] to their mean.
-
-    Where the centres coincide it is as for `scene_extent`.
-    """
-    origin = centers.mean(axis=0)
-    return _length(_distances(centers, origin), _distances(points, origin), np.mean)
 
 
 def normalizing_transform(
@@ -127,26 +111,13 @@ def is_usable_point(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     usable = (np.abs(points) < LARGEST_COORDINATE).all(axis=1)  # False for NaN
     finite = points[usable]
     nearest, _ = cKDTree(centers).query(finite, workers=-1)
-    usable[usable] = nearest > MIN_CAMERA_DISTANCE * scene_extent(centers, finite)
+    usable[usable] = nearest > MIN_CAMERA_DISTANCE * cameras_radius(centers, finite)
     return usable
 
 
-def _distances(points: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    return np.asarray(np.linalg.norm(points - origin, axis=1))
-
-
-def _length(cameras: np.ndarray, points: np.ndarray, reduce: _Reduce) -> float:
-    """Returns a length scale from distances of cameras; from those of points where cameras
-    coincide.
-    """
-    by_points = float(np.median(points)) if len(points) else 0.0
-    by_cameras = float(reduce(cameras))
-    if by_cameras > _NEGLIGIBLE * by_points:
-        return by_cameras
-    return by_points or 1.0
-
-
 def _to_cameras(cam_from_world: np.ndarray, points: np.ndarray) -> np.ndarray:
+    is_odd = odd_cameras(camera_centers(cam_from_world), points)
+    cam_from_world = cam_from_world[~is_odd]
     centers = camera_centers(cam_from_world)
     origin = centers.mean(axis=0)
     scale = 1.0 / camera_distance(centers, points)
@@ -162,7 +133,9 @@ def _to_focus(cam_from_world: np.ndarray, points: np.ndarray) -> np.ndarray:
     points = points @ upright.T
     along = np.einsum("ni,ni->n", centers, forward)
     focus = np.median(centers - along[:, None] * forward, axis=0)
-    unit = _length(_distances(centers, focus), _distances(points, focus), np.median)
+    unit = length_of(
+        np.linalg.norm(centers - focus, axis=1), np.linalg.norm(points - focus, axis=1), np.median
+    )
     middle = np.median(points, axis=0) if len(points) else focus
     axes = _principal_axes(points - middle, (centers - middle) / unit)
     return _similarity(1.0 / unit, axes @ upright, middle @ upright)

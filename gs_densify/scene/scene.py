@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from gs_densify.scene.doubt import Doubt
-from gs_densify.scene.normalize import camera_centers, scene_extent
+from gs_densify.scene.extent import cameras_radius, extent_of
+from gs_densify.scene.in_view import Camera, typical_depth
+from gs_densify.scene.normalize import camera_centers
 from gs_densify.scene.split import is_test_index
 
 Size = tuple[int, int]
@@ -74,6 +76,11 @@ class View:
     mask: MaskSource | None = None
     """None where every pixel counts."""
 
+    @property
+    def camera(self) -> Camera:
+        """Returns what decides which points are in the picture, in the normalised world."""
+        return self.cam_from_world, self.K, (self.width, self.height)
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
@@ -112,6 +119,8 @@ class Scene:
     model_digest: str = ""
     """Of the model's files as they were read, see `digest.model_digest`; empty where a scene was
     made without any."""
+    cameras_digest: str = ""
+    """Of its images alone, see `digest.cameras_digest`."""
     blank: frozenset[str] = frozenset()
     """Names of views of which no pixel counts: they are in neither part of the split, and leave the
     other views where they were. Which these are is known when the masks are decoded."""
@@ -139,13 +148,24 @@ class Scene:
         return view.name in self.test_names or is_test_index(index, self.test_every)
 
     @property
+    def camera_centers(self) -> np.ndarray:
+        """Returns [N, 3], of the views, in the normalised world."""
+        return camera_centers(np.stack([view.cam_from_world for view in self.views]))
+
+    @property
     def scene_scale(self) -> float:
         """Returns the largest distance of a camera centre to their mean, in the normalised world.
 
-        Where all cameras share one centre, the median distance of the points to it instead.
+        Cameras far away from all others do not count. Where all share one centre, it is the median
+        distance of the points to it instead.
         """
-        poses = np.stack([v.cam_from_world for v in self.views])
-        return scene_extent(camera_centers(poses), self.points)
+        return cameras_radius(self.camera_centers, self.points)
+
+    @property
+    def extent(self) -> float:
+        """Returns ``scene_scale``, or half the depth of what the cameras see where that is more."""
+        depth = typical_depth([view.camera for view in self.views], self.points)
+        return extent_of(self.scene_scale, depth)
 
     @property
     def image_sizes(self) -> tuple[Size, ...]:

@@ -212,7 +212,11 @@ class Strategy:
         return scheduled
 
     def initialize_state(self, scene_scale: float = 1.0) -> dict[str, Any]:
-        """Returns the running statistics; `scene_scale` is the scene's radius in world units."""
+        """Returns the running statistics.
+
+        `scene_scale` is what sizes are measured by, in world units: 1.1 times the cameras' radius,
+        or half the depth of what they see where that is more than their radius.
+        """
         return {"scene_scale": scene_scale}
 
     def check_sanity(self, params: Params, optimizers: Optimizers) -> None:

@@ -30,6 +30,7 @@ def build_trainer(
     scene_scale: float,
     near_plane: float,
     device: torch.device,
+    extent: float | None = None,
     masks: Sequence[np.ndarray | None] = (),
     model: Splats | None = None,
 ) -> Trainer:
@@ -45,6 +46,7 @@ def build_trainer(
         scene_scale: the scene's radius, without margin.
         near_plane: depth below which nothing is drawn, in the scene's world.
         device: where to train.
+        extent: what the strategy measures sizes by, without margin; None: the radius.
         masks: for each view bool [H,W], True where a pixel counts, or None; none for no masks.
         model: the first Gaussians themselves, in the scene's world; None: they are made.
     """
@@ -76,5 +78,6 @@ def build_trainer(
         renderer,
         adapter,
         scene_scale=scene_scale * SCENE_SCALE_MARGIN,
+        extent=None if extent is None else extent * SCENE_SCALE_MARGIN,
         first_sh_degree=0 if model is None else sh_degree_of(model),
     )

@@ -64,9 +64,13 @@ class Trainer:
         adapter: StrategyAdapter,
         *,
         scene_scale: float,
+        extent: float | None = None,
         first_sh_degree: int = 0,
     ) -> None:
-        """Takes Gaussians that are trained with `first_sh_degree` or more from the first step."""
+        """Takes Gaussians that are trained with `first_sh_degree` or more from the first step.
+
+        Their means move by `scene_scale`; the strategy measures sizes by `extent`, if it differs.
+        """
         self.config = config
         self._first_sh_degree = first_sh_degree
         self.views = views
@@ -116,7 +120,7 @@ class Trainer:
             renderer,
             sh_degree=lambda: self._sh_degree(self.progress.step),
         )
-        self.gaussians = adapter.start(splats, optimizers, scene_scale=scene_scale)
+        self.gaussians = adapter.start(splats, optimizers, scene_scale=extent or scene_scale)
         self.progress = Progress(peak_gaussians=self.gaussians.num)
 
     @property

@@ -126,7 +126,7 @@ FAULTS = {
 @pytest.mark.parametrize("name", ON_A_CPU)
 def test_a_built_in_strategy_keeps_the_contract(name):
     outcomes = list(check_strategy(name))
-    assert len(outcomes) == 12
+    assert len(outcomes) == 14
     assert [one for one in outcomes if not one.passed] == []
 
 
@@ -146,7 +146,7 @@ def test_after_a_stop_the_other_checks_are_not_run(tmp_path):
     path = tmp_path / "faulty.py"
     path.write_text(FAULTY.replace("{fault}", FAULTS["raises"][0]))
     outcomes = list(check_strategy(str(path)))
-    assert [one.passed for one in outcomes] == [False] + [None] * 11
+    assert [one.passed for one in outcomes] == [False] + [None] * 13
 
 
 def test_the_strategy_of_the_manual_keeps_the_contract(tmp_path):

@@ -17,7 +17,7 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.strategies.registry import BUILTIN, load_strategy_class
 
 PACKAGE = Path(gs_densify.__file__).parent
-RAISED = re.compile(r"(Error|Finding|unreadable|_refuse\w*)$")
+RAISED = re.compile(r"(Error|Finding|unreadable|_refuse\w*|remark|warning|print)$")
 OPTION = re.compile(r"(?<![\w-])--([a-zA-Z][\w.-]*\w)")
 NAMED = re.compile(r"\b(gs-(?:train|eval|scene|report|strategies|view|bench))(?: ([a-z-]+)\b)?")
 OTHER_PROGRAM = re.compile(r"colmap|gdal_translate|mogrify|git lfs|pip |wandb ")
@@ -42,7 +42,7 @@ PRINTED_BY = {
     "results/compare.py": ("gs-eval",),
     "runs/claim.py": ("gs-train", "gs-eval"),
     "runs/evaluate.py": ("gs-eval",),
-    "runs/layout.py": ("gs-train", "gs-eval"),
+    "runs/layout.py": ("gs-train",),
     "runs/loaded_scene.py": ("gs-train", "gs-eval"),
     "runs/open_model.py": ("gs-eval",),
     "scene": ("gs-train", "gs-eval", "gs-scene info", "gs-scene check"),
@@ -129,7 +129,7 @@ def _messages() -> Iterator[Message]:
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
-            name = node.func.id if isinstance(node.func, ast.Name) else ""
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             if not RAISED.search(name):
                 continue
             given = {one.arg: one.value for one in node.keywords}
@@ -146,7 +146,7 @@ def _named_options(message: Message) -> Iterator[tuple[str, str]]:
     """Each option of a message, with each of the commands that it is said to belong to."""
     for command in message.commands if message.option else ():
         yield message.option, command
-    for clause in re.split(r"[;()]", message.text):
+    for clause in re.split(r"[;()]|, or ", message.text):
         named = NAMED.search(clause)
         commands = message.commands
         if named is not None:

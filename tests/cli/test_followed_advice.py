@@ -19,6 +19,7 @@ from gs_densify.cli import scene as gs_scene
 from gs_densify.cli import train as gs_train
 from gs_densify.errors import GsDensifyError
 from gs_densify.results import load_results
+from gs_densify.runs.open_model import Request, open_model
 
 COMMANDS = {
     "gs-train": gs_train.command,
@@ -177,5 +178,42 @@ def test_a_run_without_scores_says_so_and_is_reported(
     COMMANDS["gs-train"]([*TRAIN[1:], "--data.test-every", "0"])
     assert "not computed: PSNR, SSIM: no view is held out" in capsys.readouterr().out
     assert load_results(Path("run/results.json")).protocol.n_train == 1
+    with pytest.raises(GsDensifyError, match="score its PLY on the photos that it was trained on"):
+        COMMANDS["gs-eval"](["run", *SCORE[4:6]])
+    ply = ["run/point_cloud.ply", "--scene", "scene", "--data.test-every", "1"]
+    COMMANDS["gs-eval"]([*ply, "--out", "scores", *SCORE[4:-2]])
     COMMANDS["gs-report"](["run"])
     assert "Gaussians" in capsys.readouterr().out
+
+
+def test_a_model_is_scored_on_a_scene_without_points(
+    tiny: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny, "scene")
+    shutil.copy(models / "model.ply", "model.ply")
+    model = pycolmap.Reconstruction("scene/sparse/0")
+    for identifier in list(model.points3D):
+        model.delete_point3D(identifier)
+    model.write_binary("scene/sparse/0")
+    with pytest.raises(GsDensifyError, match="gs-train --init random"):
+        COMMANDS["gs-train"](TRAIN[1:])
+    COMMANDS["gs-eval"](SCORE[1:])
+    assert Path("run/evaluation.json").is_file()
+
+
+@pytest.mark.parametrize("asked", [{"downscale": 1}, {"data.image_source": "found"}])
+def test_the_run_s_own_resizing_is_not_held_against_other_photos(
+    asked: dict[str, object], finished_run: Path, tmp_path: Path
+) -> None:
+    """Nobody could leave out the option that they did not give."""
+    shutil.copytree(finished_run, tmp_path / "run")
+    config = tmp_path / "run/config.yml"
+    text = config.read_text().replace("downscale: null", "downscale: 2")
+    text = text.replace("image_source: auto", "image_source: resized")
+    config.write_text(text.replace("resize_filter: null", "resize_filter: area"))
+    model = open_model(tmp_path / "run", Request(options={"downscale": 4}))
+    assert model.config.data.resize_filter == "area"
+    model = open_model(tmp_path / "run", Request(options=asked))
+    assert model.config.data.resize_filter is None
+    assert model.config.data.image_source != "resized"

@@ -121,6 +121,16 @@ def test_masks_of_every_kind_of_file_are_read(tmp_path: Path, mode: str) -> None
     np.testing.assert_array_equal(photos(load(root))[0].mask, COUNTS)
 
 
+def test_masks_in_a_linked_folder_are_found_under_every_name(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "set", ["cam/a.jpg", "cam/b.jpg"])
+    for name in ("a.png", "b.jpg.mask.png"):
+        save_mask(tmp_path / "store" / name)
+    (root / "masks").mkdir()
+    (root / "masks/cam").symlink_to(tmp_path / "store")
+    for photo in photos(load(root)):
+        np.testing.assert_array_equal(photo.mask, COUNTS)
+
+
 def test_an_alpha_channel_is_a_mask(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = write_dataset(tmp_path)
     rgba = np.dstack([np.full((HEIGHT, WIDTH, 3), 40, np.uint8), np.where(COUNTS, 255, 0)])

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_normalize import make_world, random_similarity
 
+from gs_densify.scene.extent import camera_distance
 from gs_densify.scene.near_plane import near_plane
 from gs_densify.scene.normalize import (
     camera_centers,
-    camera_distance,
     normalizing_transform,
     transform_points,
     transform_poses,

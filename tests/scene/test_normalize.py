@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from gs_densify.scene.extent import cameras_radius
 from gs_densify.scene.load import load_scene
 from gs_densify.scene.normalize import (
     World,
     camera_centers,
     is_usable_point,
     normalizing_transform,
-    scene_extent,
     transform_points,
     transform_poses,
 )
@@ -160,7 +160,7 @@ def test_collinear_cameras_and_opposite_ups_get_a_similarity() -> None:
     line = np.tile(np.eye(4), (5, 1, 1))
     line[:, 0, 3] = np.arange(5)
     assert_similarity(normalizing_transform(line, make_world(4)[1]))
-    assert scene_extent(camera_centers(line), np.zeros((0, 3))) == 2
+    assert cameras_radius(camera_centers(line), np.zeros((0, 3))) == 2
     flipped = line.copy()[:4]
     flipped[::2, :2, :2] *= -1
     transform = normalizing_transform(flipped, make_world(4)[1])
@@ -173,7 +173,7 @@ def test_one_camera_is_scaled_by_its_points() -> None:
     poses, _ = make_world(5, 1)
     center = camera_centers(poses)
     points = center + np.array([[0.0, 0, 8], [8, 0, 0], [0, -8, 0]])
-    assert scene_extent(center, points) == pytest.approx(8)
+    assert cameras_radius(center, points) == pytest.approx(8)
     moved = transform_points(normalizing_transform(poses, points), points)
     np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 1)
 
@@ -181,7 +181,7 @@ def test_one_camera_is_scaled_by_its_points() -> None:
 def test_points_on_cameras_and_points_at_infinity_are_not_usable() -> None:
     poses, points = make_world(6)
     centers = camera_centers(poses)
-    extent = scene_extent(centers, points)
+    extent = cameras_radius(centers, points)
     direction = np.array([0.0, 0, 1])
     bad = [
         centers[4],

@@ -11,9 +11,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from gs_densify.errors import SceneError
+from gs_densify.scene.extent import cameras_radius
 from gs_densify.scene.formats.colmap.records import ColmapFiles, FrameRecord
 from gs_densify.scene.in_view import points_in_view
-from gs_densify.scene.normalize import LARGEST_COORDINATE, camera_centers, scene_extent
+from gs_densify.scene.normalize import LARGEST_COORDINATE, camera_centers
 
 Poses = dict[int, np.ndarray]
 """[4, 4] from world to camera by image id."""
@@ -139,7 +140,7 @@ def _moved(files: ColmapFiles, own: Poses, by_frame: Poses) -> list[int]:
     ids = list(own)
     one, other = np.stack([by_frame[i] for i in ids]), np.stack([own[i] for i in ids])
     centers = camera_centers(one)
-    extent = scene_extent(centers, _finite_points(files))
+    extent = cameras_radius(centers, _finite_points(files))
     turns = np.abs(one - other)[:, :3, :3].max(axis=(1, 2))
     shifts = np.linalg.norm(centers - camera_centers(other), axis=1)
     is_same = (turns < _LARGEST_TURN) & (shifts < _LARGEST_SHIFT * extent)  # False for NaN
