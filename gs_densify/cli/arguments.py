@@ -26,6 +26,7 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import TARGET_OPTIONS, check_budget
 from gs_densify.errors import ConfigError
 from gs_densify.runs import layout as run_folder
+from gs_densify.runs.paths import with_absolute_paths
 from gs_densify.scene.presets import PRESETS
 from gs_densify.strategies.registry import BUILTIN, build_strategy, load_strategy_class, options_of
 
@@ -77,9 +78,11 @@ _Targets = dataclasses.make_dataclass(
 
 @dataclasses.dataclass(frozen=True)
 class _Resume:
-    """The argument beside which no other has an effect but --quiet."""
+    """The argument beside which few others have an effect, and these."""
 
     resume: Path | None = None
+    scene: _Given = ()
+    data_root: _Given = ()
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
 
@@ -126,8 +129,12 @@ def parse_resumed(argv: Sequence[str]) -> TrainConfig | None:
             option="resume",
         )
     saved = ConfigFile(path, config_file.read_mapping(path), config_file.FORMAT)
-    config = _parse([], _Early(), saved)
-    return dataclasses.replace(config, out=run)
+    config = dataclasses.replace(_parse([], _Early(), saved), out=run)
+    if known.data_root:
+        config = dataclasses.replace(config, data_root=Path(known.data_root[-1]))
+    if known.scene:
+        config = dataclasses.replace(config, scene=known.scene[-1])
+    return with_absolute_paths(config)
 
 
 def wants_dry_run(argv: Sequence[str]) -> bool:
@@ -214,7 +221,7 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
     )
     help_resume = (
         "Folder of a run that was interrupted: finish it from its last checkpoint, with the options"
-        " that it has."
+        " that it has. Of a scene that has moved since, --scene or --data-root says where it is."
     )
     help_config = (
         "YAML file with options, as saved in a run's folder; flags count for more. With another"

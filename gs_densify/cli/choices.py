@@ -14,6 +14,7 @@ from gs_densify.config.layers import full_length, strategy_defaults, trainer_def
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ConfigError
 from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
+from gs_densify.scene.presets import whole_name
 from gs_densify.strategies.plugin import parse_reference
 from gs_densify.strategies.registry import load_strategy_class, options_of, recipe_of
 
@@ -123,8 +124,10 @@ def _without_options(
 
 def _is_same(choice: str, own: str | None, given: str) -> bool:
     """Returns whether a choice is the file's own; a strategy's file may be the original of a
-    copy.
+    copy, and a scene's folder be named in two ways.
     """
+    if choice == "scene" and own is not None:
+        return whole_name(own) == whole_name(given)
     if choice != "strategy" or own is None:
         return str(own) == given
     first, second = parse_reference(own), parse_reference(given)

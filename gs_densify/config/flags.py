@@ -3,15 +3,41 @@
 import contextlib
 import io
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from gs_densify.errors import ConfigError
 
 T = TypeVar("T")
 
 _BOX = "│╭╮╰╯─"
+
+
+_TYPES = ConstructorRegistry()
+
+
+@_TYPES.primitive_rule
+def _path(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """Reads ~ in paths, which shells leave in --out=~/x, and files have."""
+    if kind.type is not Path:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: _expanded(Path(words[0])),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    )
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # ~somebody, who is not known here
+        return path
 
 
 def one_line(text: str) -> str:
@@ -24,7 +50,7 @@ def parse(form: Callable[..., T] | Any, argv: Sequence[str], *, program: str, **
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(form, args=list(argv), prog=program, **options)
+            return tyro.cli(form, args=list(argv), prog=program, registry=_TYPES, **options)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from gs_densify.config.file import to_mapping
+from gs_densify.config.options import TrainConfig
 from gs_densify.config.renderer import renderer_for
 from gs_densify.errors import ConfigError
+from gs_densify.messages import remark
 from gs_densify.model.init import to_parameters
 from gs_densify.model.transform import transform_splats
 from gs_densify.rendering.device import memory_shortage, pick_device, suit_threads
@@ -27,6 +29,7 @@ from gs_densify.runs import layout as run_folder
 from gs_densify.runs.claim import claimed
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.runs.open_model import OpenedModel
+from gs_densify.runs.paths import check_scene_is_there, with_absolute_paths
 from gs_densify.runs.score import check_lpips, protocol_of, score
 
 _SCORING_OPTIONS = ("scene", "data_root", "downscale", "protocol", "render", "data", "evaluation")
@@ -45,7 +48,9 @@ def evaluate_model(
     """
     run_folder.check_free(out)
     _require_held_out(model)
-    config, run = model.config, model.run
+    config, run = with_absolute_paths(model.config), model.run
+    if run is not None:
+        check_scene_is_there(run, config)
     device = pick_device(config.device)
     rasterizer_for(device, config.render.rasterizer)  # an error now, not after loading
     check_lpips(config)
@@ -66,7 +71,7 @@ def evaluate_model(
             strategy=None if run is None else config.strategy,
             seed=seed,
             step=model.step,
-            config=_recorded_options(model),
+            config=_recorded_options(config, run),
             protocol=protocol_of(
                 config, loaded, renderer, device, evaluation, seed=seed, steps=model.step
             ),
@@ -88,6 +93,8 @@ def evaluate_model(
         )
         save_json(folder / run_folder.PER_VIEW, per_view)
         save_json(folder / run_folder.EVALUATION, results)
+        if run is not None:
+            remark(f"scored on the scene in {loaded.scene.root}")
         return results, folder
 
 
@@ -148,10 +155,10 @@ def _in_scene(
     return to_parameters(values, device)
 
 
-def _recorded_options(model: OpenedModel) -> dict[str, Any]:
+def _recorded_options(config: TrainConfig, run: Path | None) -> dict[str, Any]:
     """Returns all options of a run; of another model only those that took part."""
-    options = to_mapping(model.config)
-    if model.run is not None:
+    options = to_mapping(config)
+    if run is not None:
         return options
     return {name: options[name] for name in _SCORING_OPTIONS}
 

@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from gs_densify.config.options import SFM, ReadingOptions, TrainConfig
+from gs_densify.errors import SceneError
 from gs_densify.results import DataRecord
 from gs_densify.scene import near_plane as near
 from gs_densify.scene.blank import without_blank
@@ -34,6 +35,10 @@ class Found:
     """Names of the views of which masks let no pixel count."""
     test_names: list[str] | None = None
     """The held-out views, where a list says which."""
+    scene: str | None = None
+    """Name of the scene, be its folder called otherwise later."""
+    cameras: str | None = None
+    """The scene's `cameras_digest`, by which it is known in another place."""
 
 
 NOTHING_FOUND = Found()
@@ -64,6 +69,8 @@ class LoadedScene:
             normalized_from_colmap=world,
             blank=sorted(self.scene.blank),
             test_names=sorted(self.scene.test_names) or None,
+            scene=self.scene.name,
+            cameras=self.scene.cameras_digest,
         )
 
 
@@ -72,22 +79,33 @@ def find_scene(
 ) -> Scene:
     """Returns the scene of a configuration: poses and points, no pixels; in the world and with the
     list of held-out views that were found.
+
+    Raises:
+        SceneError: it is not there, damaged, or another scene than was found.
     """
     world = found.normalized_from_colmap
     source = resolve_scene(config.scene, data_root=config.data_root, downscale=config.downscale)
-    return load_scene(
+    scene = load_scene(
         source.root,
-        name=source.name,
+        name=found.scene or source.name,
         downscale=source.downscale,
         test_every=config.data.test_every,
         normalize=config.data.normalize,
         normalized_from_colmap=None if world is None else np.array(world),
         photos=photo_options(source, config.data),
         model_folder=source.model,
-        needs_points=config.init.source == SFM,
+        needs_points=needs_training and config.init.source == SFM,
         needs_training=needs_training,
         test_list=found.test_names or config.data.test_list,
     )
+    if found.cameras is not None and scene.cameras_digest != found.cameras:
+        raise SceneError(
+            f"{source.root} has another COLMAP model than the run was trained on: other photos,"
+            " cameras or poses",
+            expected="expected the data of the run",
+            action="name the folder where they are now with --scene; other data are for its PLY",
+        )
+    return scene
 
 
 def photo_options(source: SceneSource, asked: ReadingOptions) -> PhotoOptions:

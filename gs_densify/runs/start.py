@@ -17,6 +17,7 @@ from gs_densify.model.transform import transform_splats
 from gs_densify.results import load_results
 from gs_densify.runs.layout import RESULTS
 from gs_densify.runs.open_model import OpenedModel, Request, open_model
+from gs_densify.scene.in_view import pixels_in_view
 from gs_densify.scene.normalize import camera_centers, is_usable_point, transform_points
 from gs_densify.scene.scene import Scene, View
 
@@ -176,10 +177,8 @@ def _require_in_sight(path: Path, points: np.ndarray, scene: Scene) -> None:
 
 
 def _shows(view: View, points: np.ndarray) -> bool:
-    positions = transform_points(view.cam_from_world, points)
-    positions = positions[positions[:, 2] > 0]
-    pixels = (positions @ view.K.T)[:, :2] / positions[:, 2:]
-    return bool(((pixels >= 0) & (pixels < (view.width, view.height))).all(axis=1).any())
+    size = np.array([view.width, view.height])
+    return len(pixels_in_view(view.cam_from_world, view.K, size, points)) > 0
 
 
 def _centers(scene: Scene) -> np.ndarray:

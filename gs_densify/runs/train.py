@@ -26,7 +26,7 @@ from gs_densify.runs.claim import claimed
 from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
 from gs_densify.runs.outputs.all import check_outputs
-from gs_densify.runs.paths import with_absolute_paths
+from gs_densify.runs.paths import check_scene_is_there, with_absolute_paths
 from gs_densify.runs.run_state import (
     RunState,
     differences,
@@ -103,6 +103,7 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
     assert folder is not None
     with run_folder.locked(folder):
         run_folder.check_unfinished(folder)
+        check_scene_is_there(folder, config)
         remove_unfinished(run_folder.written_folders(folder))
         device = device_for(config)
         record.forget_peak_memory(device)
@@ -127,7 +128,10 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
             trainer.load_state_dict(contents)
         restore_random_state(contents["random"], device)
         contents.clear()
-        messages.remark(f"{folder}: goes on after step {trainer.progress.step}")
+        messages.remark(
+            f"{folder}: goes on after step {trainer.progress.step}, with the scene in"
+            f" {loaded.scene.root}"
+        )
         return run.finish(trainer), folder
 
 

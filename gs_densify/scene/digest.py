@@ -12,6 +12,18 @@ from gs_densify.scene.scene import View
 
 def model_digest(model: SceneModel) -> str:
     """Returns a digest of cameras, poses, points and colours, in the world of the model's files."""
+    found = _of_images(model)
+    found.update(_bytes(model.points))
+    found.update(_bytes(model.colors))
+    return found.hexdigest()[:16]
+
+
+def cameras_digest(model: SceneModel) -> str:
+    """Returns a digest of the photos' names, cameras and poses: the same for other points."""
+    return _of_images(model).hexdigest()[:16]
+
+
+def _of_images(model: SceneModel) -> "hashlib._Hash":
     found = hashlib.sha256()
     for image in model.images:
         found.update(repr((image.name, image.width, image.height)).encode())
@@ -20,9 +32,7 @@ def model_digest(model: SceneModel) -> str:
         if image.lens is not None:
             found.update(image.lens.model.encode())
             found.update(_bytes(np.array(image.lens.params)))
-    found.update(_bytes(model.points))
-    found.update(_bytes(model.colors))
-    return found.hexdigest()[:16]
+    return found
 
 
 def photo_digest(view: View, photo: Photo) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 from gs_densify.errors import SceneError
 from gs_densify.scene.consistency.model import check_model
 from gs_densify.scene.consistency.sizes import check_sizes
-from gs_densify.scene.digest import model_digest
+from gs_densify.scene.digest import cameras_digest, model_digest
 from gs_densify.scene.formats.base import PosedImage, read_scene_model
 from gs_densify.scene.layout import Layout
 from gs_densify.scene.normalize import (
@@ -99,7 +99,7 @@ def load_scene(
     """
     root, photos = Path(root), photos or PhotoOptions()
     model = read_scene_model(model_folder or root)
-    doubts = check_model(model)
+    doubts = check_model(model, needs_points=needs_points)
     names = [image.name for image in model.images]
     layout = Layout(root, model.folder, names)
     source = choose_photos(layout, downscale, photos)
@@ -152,6 +152,7 @@ def load_scene(
         masks=any(map(_has_mask, views)),
         model_digest=model_digest(model),
         doubts=tuple(doubts),
+        cameras_digest=cameras_digest(model),
     )
 
 
@@ -213,8 +214,8 @@ def _no_points(folder: Path, dropped: int) -> SceneError:
     return SceneError(
         f"{folder}: {found if dropped else 'holds 0 points'}",
         expected="expected a point cloud of the scene",
-        action="run colmap mapper again, or train without: --init random, or --init FILE.ply with"
-        " points of another program",
+        action="run colmap mapper again, or train without: gs-train --init random, or gs-train"
+        " --init FILE.ply with points of another program",
     )
 
 

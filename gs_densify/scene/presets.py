@@ -90,6 +90,17 @@ def resolve_scene(
     )
 
 
+def whole_name(scene: str, data_root: Path | None = None) -> str:
+    """Returns a scene's name that means the same from every folder: a preset's or a whole path.
+
+    Where nothing is there, it stays as it is.
+    """
+    if not scene or scene in PRESETS:
+        return scene
+    there = (path for path in _candidates(scene, find_data_root(data_root)) if path.is_dir())
+    return str(next((path.absolute() for path in there), scene))
+
+
 def _known() -> str:
     return f"one of {', '.join(PRESETS)}, or the folder of a COLMAP data set"
 

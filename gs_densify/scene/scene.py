@@ -112,6 +112,8 @@ class Scene:
     model_digest: str = ""
     """Of the model's files as they were read, see `digest.model_digest`; empty where a scene was
     made without any."""
+    cameras_digest: str = ""
+    """Of its images alone, see `digest.cameras_digest`."""
     blank: frozenset[str] = frozenset()
     """Names of views of which no pixel counts: they are in neither part of the split, and leave the
     other views where they were. Which these are is known when the masks are decoded."""

@@ -42,7 +42,7 @@ PRINTED_BY = {
     "results/compare.py": ("gs-eval",),
     "runs/claim.py": ("gs-train", "gs-eval"),
     "runs/evaluate.py": ("gs-eval",),
-    "runs/layout.py": ("gs-train", "gs-eval"),
+    "runs/layout.py": ("gs-train",),
     "runs/loaded_scene.py": ("gs-train", "gs-eval"),
     "runs/open_model.py": ("gs-eval",),
     "scene": ("gs-train", "gs-eval", "gs-scene info", "gs-scene check"),
@@ -146,7 +146,7 @@ def _named_options(message: Message) -> Iterator[tuple[str, str]]:
     """Each option of a message, with each of the commands that it is said to belong to."""
     for command in message.commands if message.option else ():
         yield message.option, command
-    for clause in re.split(r"[;()]", message.text):
+    for clause in re.split(r"[;()]|, or ", message.text):
         named = NAMED.search(clause)
         commands = message.commands
         if named is not None:

@@ -127,7 +127,7 @@ def test_what_is_no_spelling_of_dry_run_is_refused(flag: str) -> None:
 
 @pytest.mark.parametrize("flag", ["--resume {}", "--resume={}"])
 @pytest.mark.parametrize(
-    "other", ["--dry_run", "--dry-run", "--data_root=x", "--scene tiny", "--config=x.yml"]
+    "other", ["--dry_run", "--dry-run", "--init.sh_degree=1", "--strategy mcmc", "--config=x.yml"]
 )
 def test_beside_resume_no_spelling_of_another_option_goes_unseen(
     flag: str, other: str, tmp_path: Path
@@ -139,6 +139,16 @@ def test_beside_resume_no_spelling_of_another_option_goes_unseen(
     for line in ([*argv, *other.split()], [*other.split(), *argv]):
         with pytest.raises(ConfigError, match=f"leave out {other.split()[0]}"):
             parse_resumed(line)
+
+
+def test_beside_resume_the_place_of_the_scene_can_be_named_anew(tmp_path: Path) -> None:
+    save_config(TrainConfig(scene="garden", strategy="default"), tmp_path / "config.yml")
+    (tmp_path / "moved").mkdir()
+    argv = ["--resume", str(tmp_path)]
+    resumed = parse_resumed([*argv, "--data_root=x"])
+    assert resumed is not None and resumed.data_root == Path("x").absolute()
+    resumed = parse_resumed(["--scene", str(tmp_path / "moved"), *argv])
+    assert resumed is not None and resumed.scene == str(tmp_path / "moved")
 
 
 @pytest.mark.parametrize("flag", ["--config", "--config="])

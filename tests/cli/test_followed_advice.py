@@ -179,3 +179,19 @@ def test_a_run_without_scores_says_so_and_is_reported(
     assert load_results(Path("run/results.json")).protocol.n_train == 1
     COMMANDS["gs-report"](["run"])
     assert "Gaussians" in capsys.readouterr().out
+
+
+def test_a_model_is_scored_on_a_scene_without_points(
+    tiny: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny, "scene")
+    shutil.copy(models / "model.ply", "model.ply")
+    model = pycolmap.Reconstruction("scene/sparse/0")
+    for identifier in list(model.points3D):
+        model.delete_point3D(identifier)
+    model.write_binary("scene/sparse/0")
+    with pytest.raises(GsDensifyError, match="gs-train --init random"):
+        COMMANDS["gs-train"](TRAIN[1:])
+    COMMANDS["gs-eval"](SCORE[1:])
+    assert Path("run/evaluation.json").is_file()

@@ -17,7 +17,7 @@ from PIL import Image
 
 from gs_densify.cli.train import command
 from gs_densify.config.options import TrainConfig
-from gs_densify.errors import ConfigError
+from gs_densify.errors import GsDensifyError
 from gs_densify.results import load_results
 from gs_densify.results.encode import encode
 from gs_densify.runs.loaded_scene import load
@@ -376,7 +376,7 @@ def test_a_run_does_not_go_on_with_other_data(what: str, unfinished: Path, tiny:
     config.write_text(config.read_text().replace(f"scene: {tiny}", f"scene: {scene}"))
     before = (unfinished / "metrics.jsonl").read_bytes()
     change(scene)
-    with pytest.raises(ConfigError, match=f"has {said}"):
+    with pytest.raises(GsDensifyError, match=f"has {said}"):
         command(["--resume", str(unfinished)])
     assert (unfinished / "metrics.jsonl").read_bytes() == before
 

@@ -192,6 +192,20 @@ def test_points_elsewhere_are_refused(model: SceneModel) -> None:
     assert "one reconstruction" in error.action
 
 
+def test_cameras_that_see_few_points_are_doubted(model: SceneModel) -> None:
+    K = np.array([[800, 0, 48], [0, 800, 32], [0, 0, 1]], dtype=np.float64)
+    first = check_model(with_images(model, lambda i: {"K": K}))[0]
+    assert "of the 640 points before it" in first.found
+    assert "focal lengths in pixels" in first.action
+
+
+def test_points_that_no_run_starts_from_are_doubted_only(model: SceneModel) -> None:
+    far = replace(model, points=model.points + np.array([500.0, 0, 0]))
+    assert "--init random" in refusal(far).action
+    (doubt,) = check_model(far, needs_points=False)
+    assert "0.0% of the 640 points before it" in doubt.found
+
+
 def test_a_photo_that_sees_no_point_is_named(model: SceneModel) -> None:
     poses = poses_of(model)
     poses[5] = OPENGL @ poses[5]
@@ -411,3 +425,22 @@ def test_what_concerns_all_photos_comes_first(scene: Scene, photos: dict[str, Ph
     one = Doubt("one", "do", ("000.png",))
     found = doubts(replace(scene, doubts=(one,), points=2.0 * scene.points), photos)
     assert [doubt.photos for doubt in found] == [(), ("000.png",)]
+
+
+@pytest.mark.parametrize("chosen", [slice(1, None, 2), slice(22, None)], ids=["second", "last"])
+def test_photos_with_poses_of_another_reconstruction_are_counted(
+    scene: Scene, photos: dict[str, Photo], chosen: slice
+) -> None:
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler("z", 30, degrees=True).as_matrix()
+    turn[0, 3] = 0.3
+
+    def move(poses: np.ndarray) -> np.ndarray:
+        found = poses.copy()
+        found[chosen] = poses[chosen] @ turn
+        return found
+
+    (doubt,) = doubts(moved(scene, move), photos)
+    others = {view.name for view in scene.views[chosen]}
+    assert "of 24 photos that were looked at do not show" in doubt.found
+    assert doubt.photos and set(doubt.photos) <= others

@@ -1,7 +1,7 @@
 """Do photos show the colours of the points where these project to? If not, what else would fit?"""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from gs_densify.errors import SceneError
 from gs_densify.scene.consistency.agreement import Agreement, Comparison, joint
 from gs_densify.scene.consistency.readings import READINGS, fitting, misread
+from gs_densify.scene.consistency.samples import spread
 from gs_densify.scene.consistency.turns import TURNS
 from gs_densify.scene.doubt import Doubt
 from gs_densify.scene.normalize import transform_points, transform_poses
@@ -29,7 +30,7 @@ _DISAGREE, _AGREE = 0.57, 0.6
 _PHOTO_DISAGREES = 0.53
 _FEWEST, _FEWEST_IN_PHOTO = 1600, 800
 """Places, eight a point, of which anything is said."""
-_MANY = 0.3
+_MANY = 0.2
 """Share of photos that disagree without a reason, of which more is no accident."""
 _TRIED = 3
 """Photos for which poses of all others are tried."""
@@ -41,8 +42,8 @@ median photo does by 0.08 or more against these neighbours."""
 
 
 def looked_at(scene: Scene) -> tuple[View, ...]:
-    """Returns the views whose photos `check_colors` wants."""
-    return scene.views[:: -(-len(scene.views) // _LOOKED_AT)]
+    """Returns the views whose photos `check_colors` wants in any case."""
+    return tuple(spread(scene.views, _LOOKED_AT))
 
 
 def all_doubts(scene: Scene, photo_of: Callable[[View], Photo]) -> list[Doubt]:
@@ -59,7 +60,7 @@ def check_colors(scene: Scene, photo_of: Callable[[View], Photo]) -> list[Doubt]
 
     Args:
         scene: in any world.
-        photo_of: gives the photos of the views `looked_at`, as they are trained on.
+        photo_of: gives a photo as it is trained on, of the views `looked_at` and a few others.
 
     Raises:
         SceneError: they disagree, and would not with photos turned or under other names, or poses
@@ -83,7 +84,7 @@ def check_colors(scene: Scene, photo_of: Callable[[View], Photo]) -> list[Doubt]
     poses = transform_poses(
         from_normalized, np.stack([view.cam_from_world for view in scene.views])
     )
-    return _Verdict(scene, comparison, poses).doubts()
+    return _Verdict(scene, comparison, poses, photo_of).doubts()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,7 @@ class _Verdict:
     comparison: Comparison
     every_pose: np.ndarray
     """[V, 4, 4] of all views, in COLMAP's world."""
+    photo_of: Callable[[View], Photo]
 
     @cached_property
     def rows(self) -> list[int]:
@@ -157,7 +159,7 @@ class _Verdict:
 
     def _check_order(self) -> None:
         """Refuses photos that fit better where neighbours by name were taken."""
-        some = range(0, len(self.rows), -(-len(self.rows) // _COMPARED))
+        some = spread(range(len(self.rows)), _COMPARED)
         others = []
         for index in some:
             first = max(0, self.rows[index] - _NEIGHBOURS)
@@ -189,7 +191,7 @@ class _Verdict:
             yield Doubt(
                 f"{len(unexplained)} of {len(self.rows)} photos that were looked at do not show the"
                 f" colours of the points where these project to, first {unexplained[0]!r}",
-                "check that they have the names that COLMAP saw them under",
+                "check that they have the names that COLMAP saw them under, and its poses",
                 tuple(unexplained),
             )
         for index in mistaken[:_TRIED]:
@@ -213,7 +215,17 @@ class _Verdict:
             return _Elsewhere("", 0.0, 0.0)
         name = max(shares, key=lambda name: shares[name])
         best = shares.pop(name)
-        return _Elsewhere(name, best, best - max(self.own[index].share, *shares.values(), 0.0))
+        rivals = [self.own[index].share, *shares.values(), self._own_share(name)]
+        return _Elsewhere(name, best, best - max(rivals))
+
+    def _own_share(self, name: str) -> float:
+        """Returns how well the photo that has a name fits where that was taken."""
+        row = next(i for i, view in enumerate(self.scene.views) if view.name == name)
+        if row in self.rows:
+            return self.own[self.rows.index(row)].share
+        view = self.scene.views[row]
+        alone = replace(self.comparison, views=(view,), photos=[self.photo_of(view)])
+        return alone.of_photo(0, self.every_pose[row]).share
 
     def _renamed(self, where: str, index: int, other: "_Elsewhere") -> SceneError:
         return SceneError(
@@ -234,7 +246,8 @@ class _Elsewhere:
     name: str
     share: float
     lead: float
-    """By how much it fits better there than at all other poses that were tried, its own too."""
+    """By how much it fits better there than at all other poses that were tried, its own too, and
+    than the photo that has that name."""
 
     @property
     def is_sure(self) -> bool:

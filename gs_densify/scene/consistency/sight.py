@@ -6,6 +6,7 @@ import numpy as np
 
 from gs_densify.errors import SceneError
 from gs_densify.scene.consistency.readings import READINGS, fitting, misread
+from gs_densify.scene.consistency.samples import spread
 from gs_densify.scene.doubt import Doubt
 from gs_densify.scene.formats.base import PosedImage, SceneModel
 from gs_densify.scene.in_view import pixels_in_view, points_in_view
@@ -15,37 +16,46 @@ _LOOKED_AT = 24
 _SAMPLED_POINTS = 5000
 """Evenly chosen, for photos in which many are in view."""
 _MOST_PAIRS = 500_000
-_FEW, _FEW_SHARE = 50, 0.05
-"""Points in view of the typical photo, and over all points, below which it sees next to nothing. In
-nine ordinary captures it sees 2,000 or more, and a quarter or more of all."""
-_SOUND_SHARE = 0.1
-"""Of all points; poses in a convention that brings so many into view may be in that."""
+_FEW, _FEW_SHARE, _NONE = 50, 0.05, 4
+"""Points in view of the typical photo, and over all points, below which it sees few; and points
+below which it sees nothing. In nine ordinary captures it sees 2,000, and a quarter of all."""
+_SOUND_SHARE, _MANY_MORE = 0.25, 20
+"""Of all points, and times those of COLMAP's convention: poses in a convention that brings so many
+into view are in that."""
 _NARROW = 0.04
 """Of the diagonal: the spread of points in the typical photo; nine ordinary captures have 0.16."""
 
 
 def check_sight(model: SceneModel, points: np.ndarray) -> list[Doubt]:
-    """Looks for points [P, 3] before the cameras; doubts what is all in one spot, or in no photo.
+    """Looks for points [P, 3] before the cameras; doubts few, and what is in one spot, or nowhere.
 
     Raises:
-        SceneError: the typical photo has next to no points in view; it says in which convention
-            the poses would fit.
+        SceneError: the typical photo has no points in view, or few where poses in another
+            convention would bring many.
     """
     some = points[:: -(-len(points) // _SAMPLED_POINTS)]
-    images = model.images[:: -(-len(model.images) // _LOOKED_AT)]
+    images = spread(model.images, _LOOKED_AT)
     poses = np.stack([image.cam_from_world for image in images])
     share = float(np.median(_count(images, poses, some))) / len(some)
     if share >= _FEW_SHARE or share * len(points) >= _FEW:
         return [*_narrow(model, images, some), *_blind(model, some, points)]
     found = f"{model.folder}: a photo has {share:.1%} of the {len(points):,} points before it"
     by_reading = [float(np.median(_count(images, r.correct(poses), some))) for r in READINGS]
-    readings = fitting([count / len(some) for count in by_reading], _SOUND_SHARE)
+    least = max(_SOUND_SHARE, _MANY_MORE * share)
+    readings = fitting([count / len(some) for count in by_reading], least)
     if readings:
         raise misread(found, readings)
+    action = (
+        "take cameras, images and points3D from one reconstruction, in one world and unit, with"
+        " focal lengths in pixels of the photos"
+    )
+    if share * len(points) >= _NONE:
+        return [Doubt(found, action), *_blind(model, some, points)]
     raise SceneError(
         found,
         expected="expected cameras that look at the points",
-        action="take cameras, images and points3D from one reconstruction, in one world and unit",
+        action=f"{action}; where the points alone are wrong, gs-train --init random starts without"
+        " them",
     )
 
 
