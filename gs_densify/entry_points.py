@@ -1,11 +1,13 @@
 """What installed packages offer by name in entry-point groups of ours. Imports no torch."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
-from gs_densify.errors import ConfigError
+from gs_densify.errors import ConfigError, GsDensifyError
 
 
 def entry_points(group: str) -> list[metadata.EntryPoint]:
@@ -42,12 +44,8 @@ def load_offered(group: str, kind: str, name: str) -> tuple[Any, metadata.EntryP
             expected="names must differ",
             action="uninstall one of them",
         )
-    try:
+    with refusing(f"{kind} '{name}' ({origin(offers[0])}): cannot be imported"):
         return offers[0].load(), offers[0]
-    except Exception as error:
-        raise ConfigError(
-            f"{kind} '{name}' ({origin(offers[0])}): cannot be imported: {described(error)}"
-        ) from error
 
 
 def refuse_clash(group: str, kind: str, name: str) -> None:
@@ -67,5 +65,27 @@ def origin(entry: metadata.EntryPoint) -> str:
 
 def described(error: BaseException) -> str:
     """Returns an exception in one line."""
-    text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+    except Exception:  # of another's class, whose text is code, too
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Makes whatever the code of others raises inside a ConfigError that begins with `what`.
+
+    That is so for SystemExit, too, which would end the command as if it were done; it is not for
+    Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except GsDensifyError as error:
+        raise ConfigError(
+            f"{what}: {error.found_where}", expected=error.expected, action=error.action
+        ) from error
+    except BaseException as error:
+        raise ConfigError(f"{what}: {described(error)}") from error

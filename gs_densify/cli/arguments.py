@@ -28,6 +28,7 @@ from gs_densify.errors import ConfigError
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.paths import with_absolute_paths
 from gs_densify.scene.presets import PRESETS
+from gs_densify.strategies.plugin import parse_reference
 from gs_densify.strategies.registry import BUILTIN, build_strategy, load_strategy_class, options_of
 
 PROGRAM = "gs-train"
@@ -89,7 +90,8 @@ class _Resume:
 def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
     """Returns the configuration of a command line; exits after `--help`.
 
-    What becomes of a --config file that is meant for something else is said on stderr.
+    Help runs no strategy's file that a --config file names. What becomes of a --config file that is
+    meant for something else is said on stderr.
     """
     early = _read_early(argv)
     if not early.config:
@@ -97,6 +99,9 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
     saved = config_file.read_config(Path(early.config[-1]))
     for key in saved.values.keys() & {"config", "resume", "dry_run", "dry-run", "quiet"}:
         raise ConfigError(f"{saved.path}: '{key}' is for the command line alone", option="config")
+    strategy = choices_in(saved.values)["strategy"]
+    if early.asks_for_help and parse_reference(strategy) is not None:
+        return _parse(argv, early, None)
     file, remarks = for_choices(saved, early.choices)
     config = _parse(argv, early, file)
     for remark in remarks + near_plane_remarks(saved, config):

@@ -1,9 +1,12 @@
 """Configurations as YAML: save, load, and overrides by dotted name. Imports no torch."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -50,8 +53,8 @@ class ConfigFile:
 
 
 def to_mapping(config: TrainConfig) -> dict[str, Any]:
-    """Returns plain, nested values; paths as text, `strategy` holding name and options together."""
-    values = _plain(dataclasses.asdict(config))
+    """Returns plain, nested values, `strategy` holding name and options together; see `plain`."""
+    values = plain(dataclasses.asdict(config))
     options = values.pop("strategy_options")
     values["strategy"] = {"name": values["strategy"], **options}
     return values
@@ -194,24 +197,65 @@ def by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any
 
 
 def with_overrides(config: TrainConfig, overrides: Mapping[str, Any]) -> TrainConfig:
-    """Returns `config` with values replaced by dotted name, e.g. {"init.opacity": 0.5}."""
+    """Returns `config` with values replaced by dotted name, e.g. {"init.opacity": 0.5}.
+
+    Raises:
+        ConfigError: there is no such option, or it does not take such a value.
+    """
     for dotted, value in overrides.items():
-        config = _replaced(config, dotted.split("."), value)
+        config = _replaced(config, str(dotted).split("."), value)
     return config
 
 
 def _replaced(part: Any, path: list[str], value: Any) -> Any:
     head, *rest = path
-    if not any(field.name == head for field in dataclasses.fields(part)):
+    hints = _hints(part.__class__)
+    if head not in hints:
         raise ConfigError(f"there is no option '{head}' in {type(part).__name__}")
     if rest:
         value = _replaced(getattr(part, head), rest, value)
+    elif not _fits(value, hints[head]):
+        raise ConfigError(
+            f"option '{head}' of {type(part).__name__} cannot be {value!r}, a"
+            f" {type(value).__name__}",
+            expected=f"it takes {getattr(hints[head], '__name__', hints[head])}",
+        )
     return dataclasses.replace(part, **{head: value})
 
 
-def _plain(value: Any) -> Any:
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Returns whether an option of a type takes a value; whole numbers pass for floats."""
+    kinds = get_args(hint)
+    origin = get_origin(hint)
+    if origin is Literal:
+        return any(value == one and type(value) is type(one) for one in kinds)
+    if origin in (Union, UnionType):
+        return any(_fits(value, kind) for kind in kinds)
+    if origin is tuple:
+        is_open = kinds[-1] is Ellipsis
+        items = (kinds[0],) * len(value) if is_open and isinstance(value, tuple | list) else kinds
+        return (
+            isinstance(value, tuple | list)
+            and len(value) == len(items)
+            and all(map(_fits, value, items))
+        )
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, int | float if hint is float else origin or hint)
+
+
+def plain(value: Any) -> Any:
+    """Returns options as JSON and YAML both have them: lists for tuples, and as text paths and what
+    is infinite, which a flag takes as text, too.
+    """
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+        return [plain(item) for item in value]
+    is_infinite = isinstance(value, float) and value in (math.inf, -math.inf)
+    return str(value) if is_infinite or isinstance(value, Path) else value

@@ -7,6 +7,7 @@ from typing import Any, cast, get_args
 
 from gs_densify.config.file import with_overrides
 from gs_densify.config.options import PresetName, ProtocolName, TrainConfig
+from gs_densify.entry_points import refusing
 from gs_densify.errors import ConfigError
 from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
 from gs_densify.scene.presets import PRESETS
@@ -150,12 +151,13 @@ def trainer_defaults(
     --budget, a preset brings no limit of its own.
 
     Raises:
-        ConfigError: a preset where the protocol fixes the training, or for a strategy whose
-            schedule cannot be scaled.
+        ConfigError: a recipe that no configuration can hold; a preset where the protocol fixes the
+            training, or for a strategy whose schedule cannot be scaled.
     """
     config = TrainConfig(scene=scene)
     if protocol not in _FROZEN_LOOPS:
-        config = with_overrides(config, recipe)
+        with refusing(f"the recipe of {strategy_class.__name__} cannot be used"):
+            config = with_overrides(config, recipe)
     config = with_overrides(config, SCENE_DEFAULTS.get(scene, {}))
     if preset in get_args(PresetName):
         chosen = cast(PresetName, preset)
@@ -213,4 +215,5 @@ def strategy_defaults(scene: str, strategy_class: type) -> Any:
     """Returns the strategy with its defaults, and with what the scene's preset changes of them."""
     names = {field.name for field in dataclasses.fields(strategy_class) if field.init}
     preset = STRATEGY_DEFAULTS.get(scene, {})
-    return strategy_class(**{name: value for name, value in preset.items() if name in names})
+    with refusing(f"{strategy_class.__name__} refuses options of the scene '{scene}'"):
+        return strategy_class(**{name: value for name, value in preset.items() if name in names})

@@ -234,11 +234,7 @@ class TrainConfig:
     strategy_options: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, value, least, most in self._ranges():
-            if not least <= value <= most:
-                name = name.replace("_", "-")
-                limit = f"at least {least}" if most == _ANY else f"between {least} and {most}"
-                raise ConfigError(f"is {value}", expected=f"it must be {limit}", option=name)
+        self._check_ranges()
         if self.data.test_list is not None and not self.data.test_every:
             raise ConfigError(
                 "does not go with --data.test-every 0, which holds no photo out",
@@ -281,6 +277,18 @@ class TrainConfig:
             )
         if self.profile is not None:
             self._check_profile(*self.profile)
+
+    def _check_ranges(self) -> None:
+        for name, value, least, most in self._ranges():
+            is_finite = value < _ANY or name in _MAY_BE_INFINITE
+            if least <= value <= most and is_finite:
+                continue
+            limit = f"at least {least}" if most == _ANY else f"between {least} and {most}"
+            raise ConfigError(
+                f"is {value}",
+                expected=f"it must be {limit}" if is_finite else "it must be finite",
+                option=name.replace("_", "-"),
+            )
 
     def _check_profile(self, first: int, last: int) -> None:
         if not 0 <= first < last <= self.steps:
@@ -360,4 +368,5 @@ def _or(default: float, value: float | Literal["auto"] | None) -> float:
 
 
 _ANY = float("inf")
+_MAY_BE_INFINITE = ("data.image-budget",)
 _MOST_VIEWS = 9  # a step: beyond, Adam's first moment would have no memory (see create_optimizers)

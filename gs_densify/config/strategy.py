@@ -6,6 +6,7 @@ from typing import Any
 
 from gs_densify.config.layers import full_length, strategy_defaults, trainer_defaults
 from gs_densify.config.options import TrainConfig
+from gs_densify.entry_points import refusing
 from gs_densify.errors import ConfigError
 from gs_densify.strategies.registry import build_strategy, load_strategy_class, recipe_of
 from gs_densify.strategies.schedule import can_be_scaled, scaled_steps
@@ -70,18 +71,24 @@ def strategy_for(config: TrainConfig) -> Any:
     check_budget(config)
     config = with_fitted_schedule(config)
     factor = config.schedule_factor
-    strategy = build_strategy(config.strategy, config.strategy_options)
-    strategy = _within_limit(_with_budget(strategy, config.budget), config.max_gaussians)
+    strategy, name = build_strategy(config.strategy, config.strategy_options), config.strategy
+    with refusing(f"strategy '{name}' cannot be told its number of Gaussians"):
+        strategy = _within_limit(_with_budget(strategy, config.budget), config.max_gaussians)
     if factor is None or factor == 1.0:
         return strategy
-    if hasattr(strategy, "scaled"):
-        return strategy.scaled(factor)
-    scaled = scaled_steps(strategy, factor)
-    if scaled is None:
+    with refusing(f"strategy '{name}': its schedule cannot be scaled by {factor:g}"):
+        has_own_way = hasattr(strategy, "scaled")
+        scaled = strategy.scaled(factor) if has_own_way else scaled_steps(strategy, factor)
+    if scaled is None and not has_own_way:
         raise ConfigError(
-            f"{factor}: strategy '{config.strategy}' has neither scaled(factor) nor refine_every",
+            f"{factor}: strategy '{name}' has neither scaled(factor) nor refine_every",
             action="use factor 1 and set its own step options",
             option="schedule-factor",
+        )
+    if not isinstance(scaled, type(strategy)):
+        raise ConfigError(
+            f"strategy '{name}': scaled({factor:g}) gave a {type(scaled).__name__}",
+            expected=f"a {type(strategy).__name__} is needed",
         )
     return scaled
 

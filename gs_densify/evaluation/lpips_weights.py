@@ -213,9 +213,18 @@ def load_weights(backbone: str, path: Path) -> dict[str, Tensor]:
     require_shapes(backbone, weights, str(path))
     if not all(bool(value.isfinite().all()) for value in weights.values()):
         raise LpipsUnavailable(f"{path} is damaged: it has weights that are not finite")
-    if path.name == BACKBONES[backbone].torchvision_file and not is_published(backbone, weights):
+    is_known = is_published(backbone, weights) or path.name != BACKBONES[backbone].torchvision_file
+    if not is_known and not _has_named_sum(backbone, path):
         raise LpipsUnavailable(f"{path} is damaged: its weights are not those that its name says")
     return weights
+
+
+def _has_named_sum(backbone: str, path: Path) -> bool:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest().startswith(BACKBONES[backbone].hash_prefix)
 
 
 def check_local(backbones: Iterable[str], weights_dir: str | Path | None) -> list[str]:

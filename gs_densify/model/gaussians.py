@@ -148,10 +148,11 @@ class Gaussians(NamedTuple):
 
         `before` is the number of rows before the model was changed.
         """
+        num = self.num
         for name, value in self.params.items():
-            if len(value) != self.num:
-                return f"'{name}' has {len(value)} rows, 'means' has {self.num}"
-            problem = self._problem_of_optimizer(name) if name in self.optimizers else None
+            if len(value) != num:
+                return f"'{name}' has {len(value)} rows, 'means' has {num}"
+            problem = self._problem_of_optimizer(name, value) if name in self.optimizers else None
             if problem:
                 return problem
         return self._problem_of_state(before)
@@ -211,8 +212,8 @@ class Gaussians(NamedTuple):
         if entries:
             optimizer.state[new] = entries
 
-    def _problem_of_optimizer(self, name: str) -> str | None:
-        parameter, optimizer = self.params[name], self.optimizers[name]
+    def _problem_of_optimizer(self, name: str, parameter: Tensor) -> str | None:
+        optimizer = self.optimizers[name]
         trained = optimizer.param_groups[0]["params"][0]
         if trained is not parameter:
             return f"the optimiser of '{name}' trains another tensor (of {len(trained)} rows)"
@@ -227,6 +228,8 @@ class Gaussians(NamedTuple):
 
     def _problem_of_state(self, before: int) -> str | None:
         for key, value in self.state.items():
+            if not isinstance(key, str):
+                return f"`state` has the key {key!r}, which is no text"
             has_rows = isinstance(value, Tensor) and value.dim() > 0
             is_forgotten = has_rows and self.num != before == len(value)
             if is_forgotten and may_have_rows(self.state, key):

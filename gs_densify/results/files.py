@@ -8,8 +8,9 @@ JSON spelling: a number that could not be measured is null, and writing one is a
 
 import json
 import os
+import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -19,6 +20,9 @@ from gs_densify.results.decode import decode
 from gs_densify.results.encode import encode
 from gs_densify.results.migrate import to_current
 from gs_densify.results.schema import SCHEMA_VERSION, EvaluationResults, PerView, Results
+
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}")
+"""Names of the temporary files of `atomic_write`."""
 
 T = TypeVar("T", Results, PerView, EvaluationResults)
 
@@ -39,7 +43,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         # mkstemp would give the owner alone access, and the umask that it leaves out can only be
         # asked for by setting it, which other threads would see.
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # see _UNFINISHED
         file = temporary.open("xb")
     except OSError as error:
         raise ResultError(f"{path}: cannot be written ({error.strerror})") from error
@@ -53,6 +57,16 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         raise ResultError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folders: Iterable[Path]) -> None:
+    """Removes what processes that were killed in `atomic_write` have left right in folders, into
+    which nobody writes now.
+    """
+    for folder in folders:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if _UNFINISHED.fullmatch(path.name) and path.is_file():
+                path.unlink()
 
 
 def save_json(path: str | Path, value: Any) -> None:

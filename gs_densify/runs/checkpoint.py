@@ -4,7 +4,7 @@ import io
 import pickle
 import random
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -26,6 +26,10 @@ _DAMAGED = (
 )
 
 
+class DamagedCheckpointError(ResultError):
+    """A checkpoint that is not what was written, and can be so by itself."""
+
+
 def latest_checkpoint(run: Path) -> Path:
     """Returns the checkpoint of the most steps; ResultError where there is none."""
     found = checkpoints(run)
@@ -37,10 +41,28 @@ def latest_checkpoint(run: Path) -> Path:
     return found[-1]
 
 
-def remove_unfinished(run: Path) -> None:
-    """Removes what a process left that was killed while it wrote a checkpoint."""
-    for path in (run / "checkpoints").glob(".step_*.pt.*"):
-        path.unlink()
+def load_newest(
+    run: Path, device: torch.device | str | None, say: Callable[[str], None]
+) -> tuple[Path, dict[str, Any]]:
+    """Returns the checkpoint of the most steps that is whole, and what `load_checkpoint` gives.
+
+    Args:
+        run: the folder of the run.
+        device: see `load_checkpoint`.
+        say: is told of each that is damaged.
+
+    Raises:
+        ResultError: there is none, all are damaged, or one is of another version.
+    """
+    path, older = latest_checkpoint(run), checkpoints(run)[:-1]
+    while True:
+        try:
+            return path, load_checkpoint(path, device)
+        except DamagedCheckpointError as error:
+            if not older:
+                raise
+            path = older.pop()
+            say(f"{error.found}; {path.name}, the checkpoint before, is taken")
 
 
 def save_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
@@ -99,19 +121,21 @@ def load_checkpoint(path: Path, device: torch.device | str | None) -> dict[str, 
     except torch.cuda.OutOfMemoryError:
         raise
     except pickle.UnpicklingError:
-        raise ResultError(
+        raise DamagedCheckpointError(
             f"{path}: damaged, or it holds something besides tensors, numbers, texts, lists and"
             " dicts, which is not read"
         ) from None
     except _DAMAGED as error:
-        raise ResultError(f"{path}: damaged, or no checkpoint ({_first_line(error)})") from None
+        raise DamagedCheckpointError(
+            f"{path}: damaged, or no checkpoint ({_first_line(error)})"
+        ) from None
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise ResultError(f"{path}: not a checkpoint of format {FORMAT}")
     fault = fault_of(contents.get("splats"))
     if fault is None and type(contents.get("step")) is not int:
         fault = "it does not say of which step it is"
     if fault is not None:
-        raise ResultError(
+        raise DamagedCheckpointError(
             f"{path}: {fault}", action="take another checkpoint of the run, or train again"
         )
     return contents

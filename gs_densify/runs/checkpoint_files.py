@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+CHECKPOINTS = "checkpoints"
+
 
 def checkpoint_path(run: Path, step: int) -> Path:
     """Returns the file of the model after `step` steps."""
-    return run / "checkpoints" / f"step_{step:06d}.pt"
+    return run / CHECKPOINTS / f"step_{step:06d}.pt"
 
 
 def step_of(path: Path) -> int:
@@ -15,5 +17,5 @@ def step_of(path: Path) -> int:
 
 def checkpoints(run: Path) -> list[Path]:
     """Returns the checkpoints of a run, by their steps."""
-    found = (run / "checkpoints").glob("step_*.pt")
+    found = (run / CHECKPOINTS).glob("step_*.pt")
     return sorted((path for path in found if path.stem[5:].isdecimal()), key=step_of)

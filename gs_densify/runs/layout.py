@@ -25,6 +25,7 @@ from gs_densify.results.names import (
     TENSORBOARD,
     WANDB,
 )
+from gs_densify.runs.checkpoint_files import CHECKPOINTS
 from gs_densify.strategies.plugin import parse_reference
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "locked",
     "time_stamp",
     "with_kept_strategy_file",
+    "written_folders",
 ]
 
 
@@ -70,6 +72,12 @@ def check_unfinished(run: Path) -> None:
             f"{run}: this run is complete",
             action="score it again with gs-eval, or train on from it in another folder with --init",
         )
+
+
+def written_folders(run: Path) -> list[Path]:
+    """Returns the run's folder, and those in it into which its training writes."""
+    inner = [run / CHECKPOINTS, run / RENDERS, run / COMPAT]
+    return [run, *inner, *(path for path in (run / COMPAT).rglob("*") if path.is_dir())]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from gs_densify.config.file import plain
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import most_gaussians
@@ -320,7 +321,7 @@ class RunProcess:
         config, state = self.config, self.state
         return Results(
             scene=self.loaded.scene.name,
-            strategy=StrategyRecord(name=config.strategy, options=config.strategy_options),
+            strategy=StrategyRecord(name=config.strategy, options=plain(config.strategy_options)),
             seed=config.seed,
             steps=config.steps,
             config=state.config,

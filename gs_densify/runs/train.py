@@ -14,12 +14,11 @@ from gs_densify.config.strategy import schedule_remark, strategy_for, with_fitte
 from gs_densify.rendering.device import memory_shortage, suit_threads
 from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.results import CodeRecord, Results
+from gs_densify.results.files import remove_unfinished
 from gs_densify.runs import environment as record
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.checkpoint import (
-    latest_checkpoint,
-    load_checkpoint,
-    remove_unfinished,
+    load_newest,
     restore_random_state,
 )
 from gs_densify.runs.checkpoint_files import checkpoints
@@ -105,13 +104,12 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
     with run_folder.locked(folder):
         run_folder.check_unfinished(folder)
         check_scene_is_there(folder, config)
-        remove_unfinished(folder)
-        path = latest_checkpoint(folder)
+        remove_unfinished(run_folder.written_folders(folder))
         device = device_for(config)
         record.forget_peak_memory(device)
         strategy = strategy_for(config)
         with memory_shortage(lambda: _FREE):
-            contents = load_checkpoint(path, None)
+            path, contents = load_newest(folder, None, messages.remark)
         state = state_in(contents, path)
         require_same(state, folder, config=to_mapping(config), device=device.type)
         check_outputs(config)

@@ -18,8 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gs_densify.entry_points import described, load_offered, origin
-from gs_densify.errors import ConfigError, GsDensifyError
+from gs_densify.entry_points import described, load_offered, origin, refusing
+from gs_densify.errors import ConfigError
 from gs_densify.source import module_digest
 
 GROUP = "gs_densify.strategies"
@@ -93,16 +93,8 @@ def check_class(cls: type, where: str) -> None:
             action="put @dataclass above the class",
         )
     _check_options(cls, where)
-    try:
+    with refusing(f"{where}: {name}() fails"):
         cls()
-    except GsDensifyError as error:
-        raise ConfigError(
-            f"{where}: {name}() is refused: {error.found_where}",
-            expected=error.expected,
-            action=error.action,
-        ) from error
-    except Exception as error:
-        raise ConfigError(f"{where}: {name}() fails: {described(error)}") from error
 
 
 def _is_dataclass_itself(cls: type) -> bool:
@@ -116,19 +108,22 @@ def _is_dataclass_itself(cls: type) -> bool:
 
 
 def _check_options(cls: type, where: str) -> None:
-    try:
+    with refusing(f"{where}: the types of {cls.__name__}'s fields are not known"):
         hints = typing.get_type_hints(cls)
-    except Exception as error:
-        raise ConfigError(
-            f"{where}: the types of {cls.__name__}'s fields are not known: {described(error)}"
-        ) from error
     for field in dataclasses.fields(cls):
         if not field.init:
             continue
         option = f"{where}: option '{field.name}' of {cls.__name__}"
-        if _default(field) is dataclasses.MISSING:
+        if field.name == "name":
+            raise ConfigError(
+                f"{option} cannot be told from the strategy's name in a configuration",
+                action="call it something else",
+            )
+        with refusing(f"{option}: its default fails"):
+            default = _default(field)
+        if default is dataclasses.MISSING:
             raise ConfigError(f"{option} has no default", action="give it one")
-        if not (_is_plain_type(hints[field.name]) and _is_plain(_default(field))):
+        if not (_is_plain_type(hints[field.name]) and is_plain(default)):
             raise ConfigError(
                 f"{option} is no number, text, flag, path, or tuple of them",
                 action="make it one, or declare it with field(init=False) and set it in"
@@ -142,11 +137,16 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
     """Returns whether a value survives the way into a YAML file and back through a flag."""
-    if isinstance(value, tuple | list):
-        return all(isinstance(item, _PLAIN) for item in value)
-    return isinstance(value, _PLAIN)
+    if type(value) in (tuple, list):
+        return all(map(_is_single, value))
+    return _is_single(value)
+
+
+def _is_single(value: Any) -> bool:
+    # Of no class derived from these, such as NumPy's numbers and enumerations: YAML has none.
+    return type(value) in _PLAIN or isinstance(value, Path)
 
 
 def _is_plain_type(hint: Any) -> bool:
@@ -176,7 +176,9 @@ def _loaded(path: Path) -> _Loaded:
     status, full = path.stat(), path.resolve()
     try:
         return _execute(full, (status.st_mtime_ns, status.st_size))
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ConfigError(
             f"strategy file {path}, line {_line_of(error, full)}: cannot be imported:"
             f" {described(error)}"

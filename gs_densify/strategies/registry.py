@@ -8,7 +8,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from gs_densify.errors import BackendError, ConfigError, GsDensifyError
+from gs_densify.entry_points import refusing
+from gs_densify.errors import BackendError, ConfigError
 from gs_densify.registry import Entry, Registry
 from gs_densify.strategies import plugin
 
@@ -100,7 +101,8 @@ def known_names() -> list[str]:
 
 def recipe_of(name: str, cls: type) -> Mapping[str, Any]:
     """Returns the trainer settings that the strategy brings, by dotted option name."""
-    own = getattr(cls, "recipe", None)
+    with refusing(f"strategy '{name}': recipe cannot be read"):
+        own = getattr(cls, "recipe", None)
     if own is None:
         return BUILTIN[name].recipe if name in BUILTIN else {}
     if not isinstance(own, Mapping):
@@ -124,21 +126,31 @@ def build_strategy(name: str, options: dict[str, Any]) -> Any:
             f"strategy '{name}' has no option '{unknown[0]}'",
             expected=f"it has: {', '.join(known)}",
         )
-    try:
+    with refusing(f"strategy '{name}' refuses its options"):
         return cls(**options)
-    except GsDensifyError:
-        raise
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise ConfigError(
-            f"strategy '{name}' refuses its options: {type(error).__name__}: {text}"
-        ) from error
 
 
 def options_of(strategy: Any) -> dict[str, Any]:
-    """Returns what `build_strategy` needs to build an equal strategy."""
-    fields = dataclasses.fields(strategy)
-    return {field.name: getattr(strategy, field.name) for field in fields if field.init}
+    """Returns what `build_strategy` needs to build an equal strategy.
+
+    Raises:
+        ConfigError: one of them has become what no configuration can hold, or is not a number.
+    """
+    options = {}
+    for field in dataclasses.fields(strategy):
+        if not field.init:
+            continue
+        where = f"option '{field.name}' of {type(strategy).__name__}"
+        with refusing(f"{where} cannot be read"):
+            value = options[field.name] = getattr(strategy, field.name)
+        if not plugin.is_plain(value):
+            raise ConfigError(
+                f"{where} is a {type(value).__name__}",
+                expected="a number, text, flag, path, or tuple of them is needed",
+            )
+        if any(item != item for item in (value if isinstance(value, tuple | list) else (value,))):
+            raise ConfigError(f"{where} is {value}", expected="a number is needed")
+    return options
 
 
 def require_device(name: str, device_type: str) -> None:

@@ -24,17 +24,23 @@ def can_be_scaled(cls: type) -> bool:
 def scaled_steps(strategy: Any, factor: float) -> Any:
     """Returns `strategy`, with gsplat's step options, on a schedule `factor` times as long.
 
-    As many refinements as before lie between two opacity resets. None where it has no such options.
+    As many refinements as before lie between two opacity resets. What is infinite stays so. None
+    where it has no such options.
     """
     names = {field.name for field in dataclasses.fields(strategy) if field.init}
     if "refine_every" not in names:
         return None
-    values = {n: round(getattr(strategy, n) * factor) for n in _SCALED if n in names}
+    values = {n: _times(getattr(strategy, n), factor) for n in _SCALED if n in names}
     before = strategy.refine_every
-    every = max(min(MIN_WINDOW, before), round(before * factor))
+    every = max(min(MIN_WINDOW, before), _times(before, factor))
     for name in {"reset_every", "pause_refine_after_reset"} & names:
-        values[name] = round(getattr(strategy, name) * every / before)
+        values[name] = _times(getattr(strategy, name), every, before)
     return dataclasses.replace(strategy, refine_every=every, **values)
+
+
+def _times(steps: float, factor: float, divisor: float = 1) -> float:
+    """Returns `steps * factor / divisor` as a whole number; an infinite one stays."""
+    return steps if math.isinf(steps) else round(steps * factor / divisor)
 
 
 def refinement_steps(strategy: Any) -> range:

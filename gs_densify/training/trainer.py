@@ -1,7 +1,7 @@
 """The training loop. It names no method: densification is known by its contract alone."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
@@ -155,7 +155,8 @@ class Trainer:
         mark, mark_step = time.perf_counter(), self.progress.step
         while self.progress.step < until:
             room = self._room(until)
-            terms, done = self._step(self.progress.step, room, is_checked=True)
+            with self.adapter.answering(self.progress.step):
+                terms, done = self._step(self.progress.step, room, is_checked=True)
             self.progress.step += done
             step = self.progress.step
             if self.progress.first_step_at is None:
@@ -229,13 +230,15 @@ class Trainer:
             assert aux.grad is not None
             info["attributed"] = aux.grad
         with section("optimizer"):
-            self._update(is_update, count, info)
+            self._update(is_update, count, output.info)
         is_checked = is_checked and count == room
         if is_checked:
             self._check_divergence(step)
         with section("strategy"):
             if count > 1:
-                _scale_gradients(info, batch.gradient_scales(), packed=self.config.render.packed)
+                _scale_gradients(
+                    output.info, batch.gradient_scales(), packed=self.config.render.packed
+                )
             self._call_post_backward(step, info, means_lr)
         if is_checked:
             self._check_strategy(step)
@@ -282,7 +285,7 @@ class Trainer:
         wanted = self.adapter.update_every(last)
         return self._summed + count >= wanted or last + 1 == self.config.steps
 
-    def _update(self, is_update: bool, count: int, info: StepInfo) -> None:
+    def _update(self, is_update: bool, count: int, info: Mapping[str, Any]) -> None:
         """Steps the optimisers, or leaves the gradients to be summed with those of later steps."""
         if self.config.lr.visible_only:
             drawn = (info["radii"] > 0).all(-1).any(0)
@@ -463,7 +466,7 @@ def _means(sums: dict[str, Tensor], count: int) -> dict[str, Tensor]:
     return values if count == 1 else {name: value / count for name, value in values.items()}
 
 
-def _scale_gradients(info: StepInfo, scales: list[float], *, packed: bool) -> None:
+def _scale_gradients(info: Mapping[str, Any], scales: list[float], *, packed: bool) -> None:
     """Multiplies the image-plane gradients of each view by its scale, in place."""
     means2d = info["means2d"]
     kept = means2d.grad if means2d.retains_grad else None

@@ -56,6 +56,11 @@ FAULTS = {
         "rows, moments and statistics stay in step",
         r"step 5, step_post_backward: RuntimeError: two lines$",
     ),
+    "exits": (
+        "if step == 5: raise SystemExit(0)",
+        "rows, moments and statistics stay in step",
+        r"step 5, step_post_backward: SystemExit: 0$",
+    ),
     "rows": (
         "if step == 5: params['quats'] = torch.nn.Parameter(params['quats'][:7].detach())",
         "rows, moments and statistics stay in step",

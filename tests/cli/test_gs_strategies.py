@@ -33,6 +33,7 @@ class CustomStrategy(Strategy):
     some are doubled."""
     names: tuple[str, ...] = ("a", "b")
     share: float = 0.5
+    limit: float = 1.0
     seen: list = field(init=False, default_factory=list)
 
     def initialize_state(self, scene_scale: float = 1.0):
@@ -63,6 +64,8 @@ class Breaking(Strategy):
         means = params["means"]
         if self.fault == "raise":
             raise ValueError("no\\nidea")
+        if self.fault == "exit":
+            raise SystemExit(0)
         if self.fault == "parameter":
             params["scales"] = torch.nn.Parameter(params["scales"][:9].detach())
         if self.fault == "moment":
@@ -80,6 +83,7 @@ class Breaking(Strategy):
 # What the one line says after "strategy '...', step 12, ".
 SAID = {
     "raise": r"step_post_backward: ValueError: no idea$",
+    "exit": r"step_post_backward: SystemExit: 0$",
     "parameter": r"step_post_backward: 'scales' has 9 rows, 'means' has 640$",
     "moment": r"step_post_backward: 'exp_avg' of the optimiser of 'quats' has shape \(9, 4\), the"
     r" parameter \(640, 4\)$",
@@ -162,13 +166,16 @@ def test_a_strategy_file_trains_and_its_run_is_repeated_from_the_copy(
     tiny: Path, custom: Path, tmp_path: Path
 ) -> None:
     options = ["--strategy.names", "x", "y", "--strategy.share", "0.25", "--log-every", "10"]
+    options += ["--strategy.limit", "inf", "--data.image-budget", "inf"]
     smoke = "--steps 20 --evaluation.lpips --device cpu".split()
     arguments = ["--scene", tiny, "--strategy", custom, *options, *smoke]
     done = run("gs-train", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "runs" / tiny.name / "custom_strategy").iterdir()
     first = load_results(folder / "results.json")
-    assert first.strategy.options == {"at": 10, "names": ["x", "y"], "share": 0.25}
+    expected = {"at": 10, "names": ["x", "y"], "share": 0.25, "limit": "inf"}
+    assert first.strategy.options == expected
+    assert first.config["data"]["image_budget"] == "inf"
     assert first.counts.final == 640 + 160
     assert (folder / "custom_strategy.py").read_text() == CUSTOM
     saved = yaml.safe_load((folder / "config.yml").read_text())
@@ -178,7 +185,8 @@ def test_a_strategy_file_trains_and_its_run_is_repeated_from_the_copy(
     assert done.returncode == 0, done.stderr
     again = tmp_path / "again"
     assert (again / "point_cloud.ply").read_bytes() == (folder / "point_cloud.ply").read_bytes()
-    assert load_results(again / "results.json").scores == first.scores
+    repeated = load_results(again / "results.json")
+    assert (repeated.scores, repeated.strategy.options) == (first.scores, expected)
 
 
 def test_refusals_before_a_run(tiny: Path, custom: Path, tmp_path: Path) -> None:
@@ -199,6 +207,16 @@ def test_help_with_a_file_shows_its_options_only(custom: Path, tmp_path: Path) -
     assert "Step at which" in done.stdout
     assert "--strategy.share" in done.stdout
     assert "--strategy.seen" not in done.stdout
+
+
+def test_help_runs_no_file_that_a_configuration_names(tmp_path: Path) -> None:
+    strategy = "open('was-run', 'w').close()\n" + CUSTOM
+    (tmp_path / "mine.py").write_text(strategy)
+    (tmp_path / "run.yml").write_text("scene: tiny\nstrategy: mine.py\nsteps: 20\n")
+    for further in ([], ["--strategy", "default"], ["--scene", "garden"]):
+        done = run("gs-train", "--config", "run.yml", *further, "--help", cwd=tmp_path)
+        assert done.returncode == 0 and "--config" in done.stdout, done.stderr
+        assert not (tmp_path / "was-run").exists()
 
 
 def test_list_needs_no_torch_and_names_every_strategy() -> None:

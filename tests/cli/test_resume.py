@@ -264,10 +264,33 @@ def test_a_checkpoint_from_which_no_run_can_go_on_is_refused(unfinished: Path) -
     ):
         torch.save(changed, last)
         assert said in refused(folder, "--resume", "run")
-    last.write_bytes(last.read_bytes()[:1000])
-    assert "step_000060.pt: damaged" in refused(folder, "--resume", "run")
+    for path in last.parent.iterdir():
+        path.write_bytes(path.read_bytes()[:1000])
+    done = run("gs-train", "--resume", "run", cwd=folder)
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert "step_000060.pt: damaged" in first and "step_000020.pt: damaged" in second
     shutil.rmtree(last.parent)
     assert "a run that has saved one?" in refused(folder, "--resume", "run")
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
+    whole: Path, unfinished: Path
+) -> None:
+    left = [unfinished / "checkpoints/.step_000060.pt.0123abcd", unfinished / "renders"]
+    left += [left.pop() / ".000.png.png.0123abcd", unfinished / ".results.json.0123abcd"]
+    for path in left:
+        path.write_bytes(b"of a process that was killed")
+    last = unfinished / "checkpoints" / "step_000060.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    done = run("gs-train", "--resume", "run", cwd=unfinished.parent)
+    assert done.returncode == 0, done.stderr
+    assert "step_000060.pt: damaged" in done.stderr
+    assert "step_000020.pt, the checkpoint before, is taken" in done.stderr
+    assert "goes on after step 20" in done.stderr
+    assert figures(unfinished) == figures(whole)
+    assert steps_of(unfinished) == ["step_000020.pt", "step_000060.pt"]
+    assert not any(path.exists() for path in left)
 
 
 def change_pixel(scene: Path) -> None:

@@ -1,5 +1,6 @@
 """The ends of what options may be, and which photos a protocol takes."""
 
+import math
 from itertools import islice
 from typing import Any
 
@@ -8,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gs_densify.config.layers import evaluation_settings
-from gs_densify.config.options import EvaluationOptions, InitOptions, LossOptions, TrainConfig
+from gs_densify.config.options import (
+    DataOptions,
+    EvaluationOptions,
+    InitOptions,
+    LearningRates,
+    LossOptions,
+    TrainConfig,
+)
 from gs_densify.errors import ConfigError
 
 
@@ -20,6 +28,7 @@ from gs_densify.errors import ConfigError
         {"init": InitOptions(scale=1e-6, sh_degree=0)},
         {"batch_size": 9, "steps": 1},
         {"evaluation": EvaluationOptions(steps=(1, 100)), "steps": 100},
+        {"data": DataOptions(image_budget=math.inf)},
     ],
 )
 def test_options_may_be_at_their_ends(options: dict[str, Any]) -> None:
@@ -33,6 +42,10 @@ def test_options_may_be_at_their_ends(options: dict[str, Any]) -> None:
         ({"loss": LossOptions(ssim=1.01)}, r"--loss.ssim is 1.01; .* between 0.0 and 1.0"),
         ({"init": InitOptions(scale=0.0)}, "--init.scale is 0.0"),
         ({"init": InitOptions(sh_degree=4)}, "--init.sh-degree is 4; .* between 0 and 3"),
+        ({"lr": LearningRates(means=math.inf)}, "--lr.means is inf; it must be finite"),
+        ({"init": InitOptions(scale=math.inf)}, "--init.scale is inf; it must be finite"),
+        ({"schedule_factor": math.nan}, "--schedule-factor is nan; it must be finite"),
+        ({"data": DataOptions(image_budget=math.nan)}, "--data.image-budget is nan; .* at least 0"),
         ({"batch_size": 10}, "--batch-size is 10; .* between 1 and 9"),
         (
             {"evaluation": EvaluationOptions(steps=(50, 101, 102)), "steps": 100},

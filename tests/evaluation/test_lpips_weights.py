@@ -1,6 +1,7 @@
 """Where the LPIPS backbones are looked for, and what is refused."""
 
 import dataclasses
+import hashlib
 import urllib.error
 from pathlib import Path
 
@@ -163,6 +164,13 @@ def test_weights_that_are_not_the_published_ones_are_named(
     (tmp_path / spec.features_file).unlink()
     with pytest.raises(LpipsUnavailable, match=r"alexnet-owt.*not those that its name says"):
         Lpips.load("alexnet", tmp_path, CPU)
+
+    whole = (tmp_path / spec.torchvision_file).read_bytes()
+    right = f"alexnet-owt-{hashlib.sha256(whole).hexdigest()[:8]}.pth"
+    with monkeypatch.context() as renamed:
+        renamed.setitem(BACKBONES, "alexnet", dataclasses.replace(spec, torchvision_file=right))
+        (tmp_path / right).write_bytes(whole)
+        assert len(check_local(["alexnet"], tmp_path)) == 1  # the file that its name says
 
     called_published(monkeypatch, "alexnet", weights)
     assert check_local(["alexnet"], tmp_path) == []

@@ -1,12 +1,13 @@
 """Which classes have a schedule that can be stretched."""
 
+import math
 from dataclasses import dataclass, field
 
 import gsplat.strategy
 import pytest
 
 from gs_densify.strategies.methods.adaptive import AdaptiveStrategy
-from gs_densify.strategies.schedule import can_be_scaled
+from gs_densify.strategies.schedule import can_be_scaled, scaled_steps
 
 
 class Own:
@@ -31,3 +32,8 @@ def test_gsplats_steps_or_a_method_of_its_own_can_be_scaled(kind: type) -> None:
 @pytest.mark.parametrize("kind", [Derived, Bare])
 def test_without_both_a_class_cannot(kind: type) -> None:
     assert not can_be_scaled(kind)
+
+
+def test_a_schedule_without_an_end_keeps_none() -> None:
+    scaled = scaled_steps(AdaptiveStrategy(refine_every=100, refine_stop_iter=math.inf), 0.5)
+    assert (scaled.refine_every, scaled.refine_stop_iter) == (50, math.inf)
