@@ -80,7 +80,7 @@ def test_gs_train_takes_it_and_gs_eval_repeats_it(
     again = run("gs-eval", tmp_path / "run", cwd=tmp_path, **with_package)
     assert "equal to the stored scores to the last digit" in again.stdout, again.stderr
     without = run("gs-eval", tmp_path / "run", cwd=tmp_path)
-    assert "--metrics has 'mae'; known: none; install the package" in refusal(without)
+    assert "--evaluation.metrics has 'mae'; known: none; install the package" in refusal(without)
     assert run("gs-eval", tmp_path / "run", "--metrics", cwd=tmp_path).returncode == 0
 
 
