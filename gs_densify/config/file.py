@@ -25,7 +25,7 @@ Files of before have no number. They hold the near plane that their run found, t
 been asked for.
 """
 
-_GROUPS = ("init", "lr", "loss", "render", "data", "evaluation")
+GROUPS = ("init", "lr", "loss", "render", "data", "evaluation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ConfigFile:
     @property
     def is_old(self) -> bool:
         """Returns whether a run saved it before formats had a number."""
-        groups = [self.values.get(name) for name in _GROUPS]
+        groups = [self.values.get(name) for name in GROUPS]
         return self.format is None and all(isinstance(group, dict) for group in groups)
 
 

@@ -35,7 +35,8 @@ def fault_of(splats: Any) -> str | None:
 
 
 def _fault(name: str, value: Any, shape: tuple[int | None, ...]) -> str | None:
-    if not isinstance(value, Tensor) or value.dtype != torch.float32:
+    is_dense = isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
+    if not is_dense or value.dtype != torch.float32:
         return f"its '{name}' is no float32 tensor"
     row = tuple(value.shape[1:])
     fits = len(row) == len(shape) and all(b in (None, a) for a, b in zip(row, shape, strict=True))

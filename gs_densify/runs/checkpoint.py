@@ -4,7 +4,8 @@ import io
 import pickle
 import random
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -15,10 +16,9 @@ from gs_densify.errors import ResultError, StrategyError
 from gs_densify.model.checks import fault_of
 from gs_densify.results import atomic_write
 from gs_densify.runs.checkpoint_files import checkpoints
+from gs_densify.runs.checkpoint_form import check_contents, shares_memory, tensors_in
 
 FORMAT = 1
-
-_NOT_STORABLE = (pickle.PicklingError, pickle.UnpicklingError, AttributeError, TypeError)
 
 _DAMAGED = (
     *(zipfile.BadZipFile, RuntimeError, EOFError, ValueError, LookupError, OSError),
@@ -138,6 +138,12 @@ def load_checkpoint(path: Path, device: torch.device | str | None) -> dict[str, 
         raise DamagedCheckpointError(
             f"{path}: {fault}", action="take another checkpoint of the run, or train again"
         )
+    try:
+        check_contents(contents, path)
+    except ResultError as error:
+        raise DamagedCheckpointError(
+            error.found, expected=error.expected, action=error.action
+        ) from None
     return contents
 
 
@@ -148,31 +154,40 @@ def _where_it_was(storage: Any, location: str) -> Any:
 
 def to_bytes(contents: Mapping[str, Any]) -> bytes:
     """Returns `contents` as a checkpoint holds them; StrategyError where it cannot."""
+    for place, tensor in tensors_in(dict(contents), "state"):
+        if shares_memory(tensor):
+            raise _not_storable(f"{place} is a tensor whose elements share memory")
     buffer = io.BytesIO()
-    try:
+    with _storing():
         torch.save(dict(contents), buffer)
-    except _NOT_STORABLE as error:
-        raise _not_storable(error) from error
     return buffer.getvalue()
 
 
 def from_bytes(contents: bytes) -> dict[str, Any]:
     """Returns what `to_bytes` took, read as a checkpoint is: without running code."""
-    try:
+    with _storing():
         return torch.load(io.BytesIO(contents), weights_only=True)
-    except _NOT_STORABLE as error:
-        raise _not_storable(error) from error
 
 
-def _not_storable(error: Exception) -> StrategyError:
+@contextmanager
+def _storing() -> Iterator[None]:
+    """Makes any error inside a StrategyError: what is stored says how, and may be of any class."""
+    try:
+        yield
+    except (torch.cuda.OutOfMemoryError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise _not_storable(_first_line(error)) from error
+
+
+def _not_storable(reason: str) -> StrategyError:
     return StrategyError(
         "a checkpoint cannot hold what is in `state`",
-        action="keep tensors, numbers, texts, and lists or dicts of them there"
-        f" ({_first_line(error)})",
+        action=f"keep tensors, numbers, texts, and lists or dicts of them there ({reason})",
     )
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

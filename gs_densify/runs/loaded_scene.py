@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import time
 
 import numpy as np
@@ -39,6 +40,17 @@ class Found:
     """Name of the scene, be its folder called otherwise later."""
     cameras: str | None = None
     """The scene's `cameras_digest`, by which it is known in another place."""
+
+    def __post_init__(self) -> None:
+        if self.near_plane is not None and not 0 < self.near_plane < math.inf:
+            raise ValueError(f"near_plane is {self.near_plane}")
+        if self.normalized_from_colmap is None:
+            return
+        world = [row for row in self.normalized_from_colmap if len(row) == 4]
+        if len(world) != 4 or len(self.normalized_from_colmap) != 4:
+            raise ValueError("normalized_from_colmap has other than 4 rows of 4 numbers")
+        if not np.isfinite(world).all() or not np.linalg.det(world):
+            raise ValueError("normalized_from_colmap is no change of frames")
 
 
 NOTHING_FOUND = Found()

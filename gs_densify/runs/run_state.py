@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gs_densify.config.file import by_dotted_name
+from gs_densify.config.file import GROUPS, by_dotted_name, plain
 from gs_densify.config.former_options import complete_saved, translate_retired
 from gs_densify.errors import ConfigError, ResultError
 from gs_densify.results import CodeRecord, DataRecord, EvaluationRecord, MetricsRow, PeakMemory
 from gs_densify.results.decode import decode
+from gs_densify.results.files import to_json
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene
 from gs_densify.scene.scene import Scene
 
@@ -88,12 +89,20 @@ def state_in(checkpoint: Mapping[str, Any], path: Path) -> RunState:
             f"{path}: written by a version whose runs cannot be resumed",
             action="train again, or score it with gs-eval",
         )
-    if checkpoint["strategy_state"] is None:
+    if checkpoint.get("strategy_state", {}) is None:
         raise ResultError(
             f"{path}: saved without the strategy's state, which holds what a checkpoint cannot",
             action="gs-strategies check says what",
         )
-    state = decode(RunState, checkpoint["run"], f"{path}: run")
+    kept, where = plain(checkpoint["run"]), f"{path}: run"
+    try:
+        to_json(kept, where=where)  # as the results will
+    except (TypeError, RecursionError) as error:
+        raise ResultError(f"{where}: holds what results cannot ({error})") from None
+    state = decode(RunState, kept, where)
+    for name in (set(GROUPS) & state.config.keys()) | {"strategy"}:
+        if not isinstance(state.config.get(name), dict):
+            raise ResultError(f"{where}: config: {name} is no object; the file is damaged.")
     translate_retired(state.config, f"{path}: run: config")
     complete_saved(state.config)
     return state

@@ -19,9 +19,11 @@ from gs_densify.runs import environment as record
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.checkpoint import (
     load_newest,
+    random_state,
     restore_random_state,
 )
 from gs_densify.runs.checkpoint_files import checkpoints
+from gs_densify.runs.checkpoint_form import check_training, refusing_unfit
 from gs_densify.runs.claim import claimed
 from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
@@ -124,9 +126,16 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
         config = dataclasses.replace(config, strategy=state.config["strategy"]["name"])
         run = RunProcess(config, folder, loaded, device, state, clock)
         trainer = run.make_trainer(strategy, start)
-        with memory_shortage(lambda: _FREE):
+        check_training(
+            contents,
+            {**trainer.state_dict(), "random": random_state(device)},
+            path,
+            num_views=len(trainer.views),
+            steps=config.steps,
+        )
+        with memory_shortage(lambda: _FREE), refusing_unfit(path):
             trainer.load_state_dict(contents)
-        restore_random_state(contents["random"], device)
+            restore_random_state(contents["random"], device)
         contents.clear()
         messages.remark(
             f"{folder}: goes on after step {trainer.progress.step}, with the scene in"

@@ -11,7 +11,7 @@ from gs_densify.model.checks import SHAPES
 from gs_densify.runs.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from gs_densify.runs.checkpoint_files import checkpoint_path
 
-ROWS = {name: [2 if size is None else size for size in shape] for name, shape in SHAPES.items()}
+ROWS = {name: [3 if size is None else size for size in shape] for name, shape in SHAPES.items()}
 SPLATS = {
     name: torch.arange(900.0).view(900, *[1] * len(row)).expand(900, *row).clone()
     for name, row in ROWS.items()
