@@ -148,6 +148,9 @@ class DataRecord:
     """Of cameras, poses, points and colours, before they are taken to the run's world."""
     photos: str
     """Of the names, pixels and masks of all photos, as they are trained on and scored with."""
+    offset: list[float] | None = field(default=None, compare=False)
+    """[3], what was taken from positions in the model's files; null where they are in COLMAP's
+    frame. It follows from the model and the run's world, and so is not compared."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.runs.open_model import OpenedModel
 from gs_densify.runs.paths import check_scene_is_there, with_absolute_paths
 from gs_densify.runs.score import check_lpips, protocol_of, score
+from gs_densify.scene.georeference import from_local
 
 _SCORING_OPTIONS = ("scene", "data_root", "downscale", "protocol", "render", "data", "evaluation")
 
@@ -151,7 +152,9 @@ def _in_scene(
     """
     splats: Any = model.splats
     if model.in_colmap_frame:
-        splats = transform_splats(splats, loaded.scene.normalized_from_colmap)
+        splats = transform_splats(
+            splats, from_local(loaded.scene.normalized_from_colmap, model.offset)
+        )
     values: dict[str, Tensor] = dict(splats)
     return to_parameters(values, device)
 

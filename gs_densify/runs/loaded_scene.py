@@ -13,6 +13,7 @@ from gs_densify.results import DataRecord
 from gs_densify.scene import near_plane as near
 from gs_densify.scene.blank import without_blank
 from gs_densify.scene.consistency.colors import all_doubts
+from gs_densify.scene.georeference import offset_of
 from gs_densify.scene.load import PhotoOptions, load_scene
 from gs_densify.scene.photos.load import load_photos_and_digest
 from gs_densify.scene.presets import SceneSource, resolve_scene
@@ -170,5 +171,14 @@ def load(
         [photo.mask for photo in test],
         near_plane_of(config, scene, found),
         time.perf_counter() - started,
-        None if test_only else DataRecord(model=scene.model_digest, photos=digest),
+        None if test_only else _record(scene, digest),
+    )
+
+
+def _record(scene: Scene, photos: str) -> DataRecord:
+    offset = offset_of(np.linalg.inv(scene.normalized_from_colmap))
+    return DataRecord(
+        model=scene.model_digest,
+        photos=photos,
+        offset=None if offset is None else offset.tolist(),
     )

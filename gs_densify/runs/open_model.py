@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from gs_densify.config.file import from_mapping, read_mapping, with_overrides
@@ -48,6 +49,8 @@ class OpenedModel:
     """Optimiser steps taken; None where the file does not say."""
     in_colmap_frame: bool
     """Else in the normalised world of the run."""
+    offset: np.ndarray | None = None
+    """[3], what was taken from the means of a file; None for nothing."""
     found: Found = NOTHING_FOUND
     """What its run found in the scene."""
     says_nothing_of_antialiasing: bool = False
@@ -171,6 +174,7 @@ def _from_file(path: Path, model_format: ModelFormat, request: Request) -> Opene
         splats=contents.splats,
         step=None,
         in_colmap_frame=True,
+        offset=contents.offset,
         says_nothing_of_antialiasing=contents.antialiased is None,
     )
 

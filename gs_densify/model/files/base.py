@@ -20,6 +20,8 @@ class ModelFile:
     splats: dict[str, Tensor]
     antialiased: bool | None
     """None where the file does not say whether the model is rendered antialiased."""
+    offset: np.ndarray | None = None
+    """[3] float64, what was taken from the means; None for nothing."""
 
 
 class ModelFormat(Protocol):

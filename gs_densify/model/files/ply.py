@@ -3,13 +3,15 @@
 One little-endian float32 vertex a Gaussian, in this order: `x y z nx ny nz f_dc_0..2 f_rest_*
 opacity scale_0..2 rot_0..3`. Normals are zero, f_rest is channel-major (all coefficients of red
 first), opacity is a logit, scales are logarithms, rot is wxyz. A header comment `SplatRenderMode:
-mip` or `default` says whether the model was trained antialiased.
+mip` or `default` says whether the model was trained antialiased, and `Offset: X Y Z` what was taken
+from all positions, where float32 cannot hold them.
 
 A value that is not finite is refused on both ways, with the count: dropping it would give another
 model than the one that was measured. Only an infinite opacity is read, which other programs write
 for the logits of 1 and 0: it becomes a logit so large that float32 shows no difference.
 """
 
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,6 +28,9 @@ from gs_densify.model.files.ply_table import BINARY, PlyHeader
 from gs_densify.model.transform import transform_splats
 from gs_densify.model.types import Splats
 from gs_densify.results import atomic_write
+from gs_densify.scene.georeference import offset_of, shifted
+
+_log = logging.getLogger(__name__)
 
 CHUNK = 1 << 16  # Gaussians written at a time
 _LARGEST_LOGIT = 20.0
@@ -52,6 +57,8 @@ class PlySplats:
     """None where the file does not say."""
     comments: tuple[str, ...]
     """The header's other comments."""
+    offset: np.ndarray | None = None
+    """[3] float64, what was taken from the means; None for nothing."""
 
 
 def save_ply(
@@ -78,7 +85,17 @@ def save_ply(
         ConfigError: where `world_transform` is no similarity.
     """
     if world_transform is not None:
-        splats = transform_splats(splats, world_transform)
+        transform = np.asarray(world_transform, dtype=np.float64)
+        offset = offset_of(transform)
+        if offset is not None:
+            text = " ".join(map(repr, offset.tolist()))
+            message = (
+                "%s: positions are without the offset %s, which float32 does not hold; it is a"
+                " comment of the file"
+            )
+            _log.warning(message, path, text)
+            transform, comments = shifted(transform, offset), [*comments, f"Offset: {text}"]
+        splats = transform_splats(splats, transform)
     rest = splats["shN"].shape[1] * 3
     if rest not in REST_COUNTS:
         raise ValueError(f"shN has {rest // 3} coefficients; expected 0, 3, 8 or 15")
@@ -111,7 +128,7 @@ class PlyFormat:
     def load(self, path: Path) -> ModelFile:
         """Reads a model; see `load_ply`."""
         contents = load_ply(path)
-        return ModelFile(contents.splats, contents.antialiased)
+        return ModelFile(contents.splats, contents.antialiased, contents.offset)
 
 
 def _columns(splats: Splats) -> list[Tensor]:
@@ -186,7 +203,27 @@ def load_ply(path: str | Path) -> PlySplats:
             action="name a PLY file of Gaussians",
         ) from error
     antialiased, others = _read_comments(header.comments)
-    return PlySplats(_to_splats(str(path), rows, rest), REST_COUNTS[rest], antialiased, others)
+    splats = _to_splats(str(path), rows, rest)
+    offset = _read_offset(str(path), others)
+    return PlySplats(splats, REST_COUNTS[rest], antialiased, others, offset)
+
+
+def _read_offset(where: str, comments: tuple[str, ...]) -> np.ndarray | None:
+    """Returns what the comment `Offset: X Y Z` says; None without one."""
+    said = [comment.removeprefix("Offset:") for comment in comments if comment[:7] == "Offset:"]
+    if not said:
+        return None
+    try:
+        offset = np.array([float(word) for word in said[-1].split()])
+    except ValueError:
+        offset = np.array([])
+    if offset.shape != (3,) or not np.isfinite(offset).all():
+        raise ResultError(
+            f"{where}: its comment is 'Offset:{said[-1]}'",
+            expected="expected three numbers",
+            action="mend the comment, or take it out where positions are complete",
+        )
+    return offset
 
 
 def _check_format(where: str, header: PlyHeader) -> None:
