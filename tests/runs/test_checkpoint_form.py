@@ -154,6 +154,13 @@ def test_an_unchanged_one_goes_on(run: Run, tmp_path: Path) -> None:
     run.goes_on(path)
 
 
+def test_one_of_a_gpu_goes_on_without_a_gpu(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / f"step_{STEP:06d}.pt"
+    generators = {**run.contents["random"], "cuda": torch.zeros(16, dtype=torch.uint8)}
+    save_checkpoint(path, {**run.contents, "random": generators})
+    run.goes_on(path)
+
+
 def test_what_is_changed_anywhere_is_refused_or_goes_on(run: Run, tmp_path: Path) -> None:
     draw, path, refused = random.Random(5), tmp_path / f"step_{STEP:06d}.pt", 0
     for _ in range(MUTATIONS):
