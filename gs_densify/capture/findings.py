@@ -9,6 +9,8 @@ from gs_densify.scene.doubt import Doubt
 
 FEW_PHOTOS = 20
 LARGE_GAP = 45.0
+SHORT_BASELINE = 0.05
+"""Of the distance; a forward-facing capture of LLFF has twice that."""
 FAR_NEIGHBOUR = 15.0
 ONE_HEIGHT = 10.0
 LARGE_ERROR = 1.5
@@ -137,6 +139,13 @@ def _coverage(report: CaptureReport) -> Iterator[Finding]:
             "move the camera sideways between photos instead of turning it",
         )
         return
+    if coverage.extent < SHORT_BASELINE:
+        yield Finding(
+            "look",
+            f"all photos were taken within {coverage.extent:.0%} of the distance to what they show,"
+            " from which depth follows only roughly",
+            "move the camera further sideways between photos",
+        )
     is_around = coverage.looking != "in many directions" and coverage.arc > 180
     if is_around and coverage.gap > LARGE_GAP:
         yield Finding(

@@ -171,6 +171,13 @@ def test_one_spot_few_photos_few_points_and_far_neighbours(tmp_path: Path) -> No
     assert finding(report, "from one spot") and finding(report, "keeps no observations")
 
 
+def test_photos_close_together_for_what_they_show_are_the_first_finding(tmp_path: Path) -> None:
+    report = check(write_capture(tmp_path / "near", ring(np.linspace(0, 4, 24).tolist())))
+    assert report.findings[0].text.startswith("all photos were taken within 3% of the distance")
+    report = check(write_capture(tmp_path / "apart", ring(np.linspace(0, 8, 24).tolist())))
+    assert not [one for one in report.findings if "of the distance to what" in one.text]
+
+
 def test_every_camera_model_gets_a_report(tmp_path: Path) -> None:
     for kind in ("OPENCV", "OPENCV_FISHEYE", "FOV", "THIN_PRISM_FISHEYE"):
         camera = pycolmap.Camera.create_from_model_name(1, kind, FOCAL, WIDTH, HEIGHT)

@@ -1,1 +1,1 @@
-"""COLMAP models, binary and text, read through pycolmap."""
+"""COLMAP models, binary and text, as plain records."""
