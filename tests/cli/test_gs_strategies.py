@@ -253,9 +253,9 @@ def test_every_option_of_a_built_in_strategy_says_what_it_means(name: str) -> No
 def test_check_prints_each_outcome(custom: Path, capsys) -> None:
     assert command(["check", str(custom)]) == 0
     *lines, last = capsys.readouterr().out.splitlines()
-    assert len(lines) == 12
+    assert len(lines) == 14
     assert all(line.startswith("ok   ") for line in lines)
-    assert last == f"{custom}: 12 passed, 0 failed"
+    assert last == f"{custom}: 14 passed, 0 failed"
 
 
 def test_check_says_what_failed_where_and_exits_with_1(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_check_says_what_failed_where_and_exits_with_1(tmp_path: Path) -> None:
     assert first.startswith("FAIL rows, moments and statistics stay in step: strategy")
     assert first.endswith("'breaking.py', step 12, step_post_backward: ValueError: no idea")
     assert all(line.startswith("-    ") for line in lines)
-    assert last == "breaking.py: 0 passed, 1 failed, 11 not run"
+    assert last == "breaking.py: 0 passed, 1 failed, 13 not run"
 
 
 def test_what_cannot_be_checked_or_shown_is_refused() -> None:

@@ -160,8 +160,9 @@ def test_two_strategies_with_one_name_are_refused(tmp_path: Path) -> None:
     assert f"{one} and {two} are both called 'mine.py'" in refusal(tmp_path)
     made(tmp_path / "other", label="adc", at="1")
     made(tmp_path / "other", seed=1, at="2")
-    assert "both called 'adc', but differ in strategy, or in having a --label" in refusal(
-        tmp_path / "other"
+    assert (
+        "both called 'adc', but differ in strategy, or in having a label of their own"
+        in refusal(tmp_path / "other")
     )
 
 

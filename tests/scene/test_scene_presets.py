@@ -74,6 +74,7 @@ def test_other_scenes_of_the_data_root_have_names_too(tmp_path: Path) -> None:
 
 def test_a_link_keeps_its_own_name(tmp_path: Path) -> None:
     (tmp_path / "x123" / "sparse").mkdir(parents=True)
+    (tmp_path / "x123" / "images").mkdir()
     (tmp_path / "house").symlink_to(tmp_path / "x123")
     assert resolve_scene("house/sparse").name == "house"
 
