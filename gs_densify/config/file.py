@@ -181,10 +181,13 @@ def flags_of(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def _looks_like_a_flag(value: str) -> bool:
+    if not value.startswith("-"):
+        return False
     try:
-        return value.startswith("-") and float(value) is None
+        float(value)
     except ValueError:
         return True
+    return False
 
 
 def by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,7 +14,6 @@ from gs_densify.config.renderer import renderer_for
 from gs_densify.errors import ConfigError
 from gs_densify.messages import remark
 from gs_densify.model.init import to_parameters
-from gs_densify.model.transform import transform_splats
 from gs_densify.rendering.device import memory_shortage, pick_device, suit_threads
 from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.results import (
@@ -31,7 +30,6 @@ from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.runs.open_model import OpenedModel
 from gs_densify.runs.paths import check_scene_is_there, with_absolute_paths
 from gs_densify.runs.score import check_lpips, protocol_of, score
-from gs_densify.scene.georeference import from_local
 
 _SCORING_OPTIONS = ("scene", "data_root", "downscale", "protocol", "render", "data", "evaluation")
 
@@ -152,9 +150,7 @@ def _in_scene(
     """
     splats: Any = model.splats
     if model.in_colmap_frame:
-        splats = transform_splats(
-            splats, from_local(loaded.scene.normalized_from_colmap, model.offset)
-        )
+        splats = model.moved_from_colmap(loaded.scene.normalized_from_colmap)
     values: dict[str, Tensor] = dict(splats)
     return to_parameters(values, device)
 

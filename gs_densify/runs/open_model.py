@@ -13,12 +13,14 @@ from gs_densify.config.layers import PROTOCOL_TEST_EVERY, evaluation_settings
 from gs_densify.config.options import ProtocolName, TrainConfig
 from gs_densify.errors import ConfigError, ResultError
 from gs_densify.model.files.base import ModelFormat, format_of, load_as
+from gs_densify.model.transform import transform_splats
 from gs_densify.results import load_results
 from gs_densify.results.decode import decode
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.checkpoint import latest_checkpoint, load_checkpoint
 from gs_densify.runs.checkpoint_files import checkpoint_path
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found
+from gs_densify.scene.georeference import from_local
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,10 @@ class OpenedModel:
     found: Found = NOTHING_FOUND
     """What its run found in the scene."""
     says_nothing_of_antialiasing: bool = False
+
+    def moved_from_colmap(self, world: np.ndarray) -> dict[str, Tensor]:
+        """Returns the Gaussians, which are in COLMAP's frame, in a world [4, 4] made from it."""
+        return transform_splats(self.splats, from_local(world, self.offset))
 
 
 def open_model(path: Path, request: Request) -> OpenedModel:

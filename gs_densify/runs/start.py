@@ -18,7 +18,6 @@ from gs_densify.results import load_results
 from gs_densify.runs.layout import RESULTS
 from gs_densify.runs.open_model import OpenedModel, Request, open_model
 from gs_densify.scene.extent import cameras_middle
-from gs_densify.scene.georeference import from_local
 from gs_densify.scene.in_view import pixels_in_view
 from gs_densify.scene.normalize import is_usable_point, transform_points
 from gs_densify.scene.scene import Scene, View
@@ -155,9 +154,7 @@ def _say_what_differs(model: OpenedModel, scene: Scene, config: TrainConfig) -> 
 def _moved(model: OpenedModel, scene: Scene) -> Mapping[str, Tensor]:
     """Returns the Gaussians of a model in a scene's world."""
     if model.in_colmap_frame:
-        return transform_splats(
-            model.splats, from_local(scene.normalized_from_colmap, model.offset)
-        )
+        return model.moved_from_colmap(scene.normalized_from_colmap)
     world = model.found.normalized_from_colmap
     if world is None:
         raise ConfigError(

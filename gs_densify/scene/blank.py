@@ -10,6 +10,9 @@ from gs_densify.scene.scene import Scene, View
 
 _log = logging.getLogger(__name__)
 
+_SHOWN = 8
+"""Names in a message."""
+
 
 def without_blank(scene: Scene, photos: Mapping[str, Photo], *, known: Iterable[str] = ()) -> Scene:
     """Returns the scene with the views left out of which no pixel counts, which is said.
@@ -55,6 +58,3 @@ def _require_some(scene: Scene, views: Sequence[View], left: Sequence[View], wha
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(map(repr, names[:_SHOWN]))
     return shown + (f" and {len(names) - _SHOWN} more photos" if len(names) > _SHOWN else "")
-
-
-_SHOWN = 8

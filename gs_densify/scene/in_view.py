@@ -29,9 +29,20 @@ def pixels_in_view(
     pose: np.ndarray, K: np.ndarray, size: np.ndarray, points: np.ndarray
 ) -> np.ndarray:
     """Returns the pixels [n, 2] of those points [P, 3] that a camera has in its picture."""
+    return _in_view(pose, K, size, points)[0]
+
+
+def depths_in_view(camera: Camera, points: np.ndarray) -> np.ndarray:
+    """Returns the depths [n] of those points [P, 3] that a camera has in its picture."""
+    return _in_view(*camera, points)[1]
+
+
+def _in_view(
+    pose: np.ndarray, K: np.ndarray, size: np.ndarray | tuple[int, int], points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     pixels, depths = project_pinhole(pose, K, points)
-    inside = ((pixels >= 0) & (pixels < size)).all(axis=1)
-    return pixels[inside & (depths > 0)]
+    inside = ((pixels >= 0) & (pixels < size)).all(axis=1) & (depths > 0)
+    return pixels[inside], depths[inside]
 
 
 def project_pinhole(
@@ -64,11 +75,3 @@ def typical_depth(cameras: Sequence[Camera], points: np.ndarray) -> float:
     some = some_of(points)
     seen = [depths for camera in cameras if len(depths := depths_in_view(camera, some))]
     return float(np.median([np.median(depths) for depths in seen])) if seen else float("nan")
-
-
-def depths_in_view(camera: Camera, points: np.ndarray) -> np.ndarray:
-    """Returns the depths of those points [P, 3] that a camera has in its picture."""
-    pose, K, size = camera
-    pixels, depths = project_pinhole(pose, K, points)
-    inside = ((pixels >= 0) & (pixels < size)).all(axis=1)
-    return np.asarray(depths[inside & (depths > 0)])
