@@ -60,6 +60,12 @@ class PausedError(GsDensifyError):
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: it is to be tried again
 
 
+class InterruptedRunError(PausedError):
+    """A run that Ctrl-C has ended, and that has saved a checkpoint to go on from."""
+
+    exit_code = 130
+
+
 class StrategyError(GsDensifyError):
     """A densification strategy that broke its contract while training."""
 

@@ -14,12 +14,12 @@ from gs_densify.strategies.plugin import parse_reference
 from gs_densify.strategies.source import strategy_digest
 
 _NO_NUMBERS = (
-    *("out", "data_root", "device", "profile", "label", "log_to"),
+    *("out", "data_root", "device", "profile", "label", "log_to", "checkpoint_minutes"),
     *("data.workers", "data.image_budget"),
     *("evaluation.lpips_weights", "evaluation.pictures"),
 )
-"""Options that change no number of a run. --log-every is none of them: lines of figures, like
-checkpoints, end groups of steps that are rendered together."""
+"""Options that change no number of a run. --log-every and --checkpoint-every are none of them: they
+end groups of steps that are rendered together."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """What the commands share: errors become one line and an exit code.
 
 Exit codes: 0 done, 2 something that the user can mend, 3 a strategy that broke its contract,
-75 a run that was told to end (SIGTERM, SIGUSR2) and can be resumed, 130 interrupted, 141 the reader
-of the output has gone (as after `| head`); 1 of gs-bench: cells of a study have failed; anything
-else is a fault of ours and shows its traceback.
+75 a run that was told to end (see runs/pause.py) and can be resumed, 130 interrupted, 141 the
+reader of the output has gone (as after `| head`); 1 of gs-bench: cells of a study have failed;
+anything else is a fault of ours and shows its traceback.
 """
 
 import gc

@@ -209,9 +209,11 @@ class TrainConfig:
     (default: what the strategy comes to)."""
     log_every: int = 100
     """Steps between lines of metrics.jsonl."""
+    checkpoint_minutes: float = 5.0
+    """Minutes between checkpoints from which --resume can go on (0: none by time); the newest is
+    kept, beside those of --evaluation.steps and the last."""
     checkpoint_every: int | None = None
-    """Steps between checkpoints from which --resume can go on; the newest is kept, beside those of
-    --evaluation.steps and the last."""
+    """Steps between further checkpoints, which are kept likewise (default: none by steps)."""
     profile: tuple[int, int] | None = None
     """Trace the steps from the first number up to the second, for example 3000 3020, into
     profile/: a trace for Perfetto or chrome://tracing, and a table of the longest operations."""
@@ -339,6 +341,7 @@ class TrainConfig:
             ("budget", _or_one(self.budget), 1, _ANY),
             ("batch-size", self.batch_size, 1, _MOST_VIEWS),
             ("log-every", self.log_every, 1, _ANY),
+            ("checkpoint-minutes", self.checkpoint_minutes, 0.0, _ANY),
             ("checkpoint-every", _or_one(self.checkpoint_every), 1, self.steps),
             ("downscale", _or_one(self.downscale), 1, _ANY),
             ("init.num-points", _or_one(self.init.num_points), 1, _ANY),

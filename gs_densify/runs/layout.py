@@ -41,7 +41,6 @@ __all__ = [
     "TENSORBOARD",
     "WANDB",
     "check_free",
-    "check_unfinished",
     "create_folder",
     "default_folder",
     "is_in_use",
@@ -63,15 +62,6 @@ def check_free(out: Path | None) -> None:
         action="choose another folder, or remove it first",
         option="out",
     )
-
-
-def check_unfinished(run: Path) -> None:
-    """Raises ConfigError where a run is complete."""
-    if (run / RESULTS).exists():
-        raise ConfigError(
-            f"{run}: this run is complete",
-            action="score it again with gs-eval, or train on from it in another folder with --init",
-        )
 
 
 def written_folders(run: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """One process of a run: it trains to the last step and writes every file but the configuration."""
 
 import dataclasses
-import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +17,7 @@ from gs_densify.config.file import plain
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import most_gaussians
-from gs_densify.errors import PausedError, ResultError, StrategyError
+from gs_densify.errors import InterruptedRunError, PausedError, ResultError
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.messages import Progress, remark
 from gs_densify.rendering.device import memory_shortage
@@ -36,13 +36,13 @@ from gs_densify.results.encode import encode
 from gs_densify.runs import environment as record
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.background import Background
-from gs_densify.runs.checkpoint import from_bytes, random_state, save_checkpoint, to_bytes
-from gs_densify.runs.checkpoint_files import checkpoint_path, checkpoints, step_of
+from gs_densify.runs.checkpoint import random_state
+from gs_densify.runs.checkpoint_writer import CheckpointWriter
 from gs_densify.runs.loaded_scene import LoadedScene
 from gs_densify.runs.outputs.all import outputs_of
 from gs_densify.runs.outputs.base import RunFacts
 from gs_densify.runs.outputs.profile import profiled
-from gs_densify.runs.pause import PauseWish
+from gs_densify.runs.pause import BY_OTHERS, PauseWish
 from gs_densify.runs.run_state import RunState
 from gs_densify.runs.score import protocol_of, score
 from gs_densify.runs.start import Start
@@ -70,7 +70,8 @@ class RunProcess:
         self.config, self.folder, self.loaded, self.device = config, folder, loaded, device
         self.state, self.clock, self.writing = state, clock, Background()
         self.before = dataclasses.replace(state)
-        self.is_to_pause = PauseWish()
+        self.is_to_end = PauseWish()
+        self.checkpoints = CheckpointWriter(config, folder, self.writing)
         resumed_at = max(state.resumed_at, default=0)
         self.outputs = outputs_of(RunFacts(config, folder, loaded.scene, resumed_at))
 
@@ -108,9 +109,10 @@ class RunProcess:
             )
         )
         self.clock.lap("prepare")
-        trainer.is_to_pause = self.is_to_pause
+        trainer.is_to_pause = lambda: self.is_to_end() or self.checkpoints.until_next.is_over()
+        self.checkpoints.until_next.begin()
         with (
-            self.is_to_pause.listening(),
+            self.is_to_end.listening(*BY_OTHERS),
             shortage,
             self._saying_how_to_resume(),
             self._closing_outputs(),
@@ -121,19 +123,17 @@ class RunProcess:
 
     @contextmanager
     def _saying_how_to_resume(self) -> Iterator[None]:
-        command = f"gs-train --resume {shlex.quote(str(self.folder))}"
         try:
             yield
         except KeyboardInterrupt:
-            if checkpoints(self.folder):
-                print(f"to go on: {command}", file=sys.stderr)
+            if self.checkpoints.is_there:
+                print(f"to go on: {self.checkpoints.how_to_resume}", file=sys.stderr)
             raise
         except ResultError as error:  # a file that cannot be written
-            if error.action or not checkpoints(self.folder):
+            if error.action or not self.checkpoints.is_there:
                 raise
-            raise ResultError(
-                error.found, expected=error.expected, action=f"mend that, and go on with {command}"
-            ) from error
+            action = f"mend that, and go on with {self.checkpoints.how_to_resume}"
+            raise ResultError(error.found, expected=error.expected, action=action) from error
 
     @contextmanager
     def _closing_outputs(self) -> Iterator[None]:
@@ -143,7 +143,8 @@ class RunProcess:
             yield
 
     def _train_and_evaluate(self, trainer: Trainer) -> Evaluation:
-        """Trains to the last step, with a checkpoint at every stop; the last evaluation.
+        """Trains to the last step, with a checkpoint at every stop and by time; the last
+        evaluation.
 
         What is checkpointed and what is scored at a step is the same model: files are written while
         it is scored, and it is trained on when both are done. A run that goes on from a checkpoint
@@ -170,7 +171,7 @@ class RunProcess:
                 if stop > start:
                     self._train(trainer, stop, on_log, progress.bar)
                     self._save(trainer)
-                    self._pause_if_asked(trainer)
+                    self._end_if_asked(trainer)
                 if stop == config.steps:
                     for output in self.outputs:
                         self.writing.start(output.trained, trainer.splats)
@@ -184,67 +185,74 @@ class RunProcess:
         assert evaluation is not None  # the last stop is scored
         return evaluation
 
-    def _pause_if_asked(self, trainer: Trainer) -> None:
+    def _end_if_asked(self, trainer: Trainer) -> None:
         """Raises PausedError where the process was told to end, once the checkpoint is there.
 
-        A run whose last step is done is finished instead.
+        A run whose last step is done is finished instead, but not after Ctrl-C.
         """
-        step = trainer.progress.step
-        if not self.is_to_pause() or step == self.config.steps:
+        step, is_interrupt = trainer.progress.step, self.is_to_end.signal == signal.SIGINT
+        if not self.is_to_end() or (step == self.config.steps and not is_interrupt):
             return
         self.writing.wait()
-        raise PausedError(
-            f"{self.folder}: told to end, and saved after step {step}",
-            action=f"go on with gs-train --resume {shlex.quote(str(self.folder))}",
-        )
+        why_not = self.checkpoints.why_not_resumable
+        action = f"go on with {self.checkpoints.how_to_resume}"
+        action = action if why_not is None else f"it cannot be resumed: {why_not}"
+        if is_interrupt:
+            raise InterruptedRunError(
+                f"{self.folder}: interrupted, and saved after step {step}", action=action
+            )
+        raise PausedError(f"{self.folder}: told to end, and saved after step {step}", action=action)
 
     def _train(
         self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm
     ) -> None:
-        """Trains to step `until`, and traces the steps that --profile names among them."""
+        """Trains to step `until`, or until told to end, and traces the steps that --profile
+        names.
+        """
         first, last = self.config.profile or (until, until)
         first, last = max(first, trainer.progress.step), min(last, until)
-        if first < last:
-            trainer.run(first, on_log, bar)
-            if trainer.progress.step == first:  # else the run is to pause
-                with profiled(trainer, self.folder / run_folder.PROFILE):
-                    trainer.run(last, on_log, bar)
-        trainer.run(until, on_log, bar)
-        if "first_step" not in self.clock.parts:
-            self.clock.lap("first_step", until=trainer.progress.first_step_at)
-        self.clock.lap("train")
+        with self.is_to_end.listening(signal.SIGINT):
+            if first < last:
+                self._advance(trainer, first, on_log, bar)
+                if not self.is_to_end():
+                    with profiled(trainer, self.folder / run_folder.PROFILE):
+                        self._advance(trainer, last, on_log, bar)
+            self._advance(trainer, until, on_log, bar)
 
-    def _save(self, trainer: Trainer) -> None:
-        """Begins to write a checkpoint; those before that were not scored go when it is there."""
-        self._update_state(trainer)
-        contents = {
-            **self._storable(trainer.state_dict()),
-            "random": random_state(self.device),
-            "run": encode(self.state),
-        }
-        self.writing.start(self._write_checkpoint, trainer.progress.step, contents)
+    def _advance(
+        self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm
+    ) -> None:
+        """Trains to step `until`, or until told to end, with checkpoints by time."""
+        while trainer.progress.step < until and not self.is_to_end():
+            trainer.run(until, on_log, bar)
+            if "first_step" not in self.clock.parts:
+                self.clock.lap("first_step", until=trainer.progress.first_step_at)
+            self.clock.lap("train")
+            if trainer.progress.step < until and not self.is_to_end():
+                self._save_by_time(trainer)
+
+    def _save_by_time(self, trainer: Trainer) -> None:
+        """Writes a checkpoint for which nobody asked: what is in its way is said, and no more."""
+        step, saved = trainer.progress.step, self.checkpoints
+        is_first = not saved.is_there
+        try:
+            self._save(trainer)
+            self.writing.wait()
+        except ResultError as error:
+            remark(f"step {step}: there is no checkpoint, and training goes on: {error}")
+        else:
+            if is_first and saved.why_not_resumable is None:
+                remark(f"step {step}: saved; should the run be cut off: {saved.how_to_resume}")
         self.clock.lap("checkpoint")
 
-    def _write_checkpoint(self, step: int, contents: dict[str, Any]) -> None:
-        save_checkpoint(checkpoint_path(self.folder, step), contents)
-        for path in checkpoints(self.folder):
-            if step_of(path) < step and step_of(path) not in self.config.scored_steps:
-                path.unlink()
-
-    def _storable(self, state_dict: dict[str, Any]) -> dict[str, Any]:
-        """Returns the trainer's state; without the strategy's where that cannot be stored.
-
-        Raises:
-            StrategyError: it cannot be stored, and --checkpoint-every asks for runs to go on from.
-        """
-        try:
-            from_bytes(to_bytes(state_dict["strategy_state"]))
-        except StrategyError as error:
-            if self.config.checkpoint_every is not None:
-                raise
-            remark(f"checkpoints of this run cannot be resumed: {error}")
-            return {**state_dict, "strategy_state": None}
-        return state_dict
+    def _save(self, trainer: Trainer) -> None:
+        """Begins to write a checkpoint."""
+        self._update_state(trainer)
+        random = random_state(self.device)
+        self.checkpoints.start(
+            {**trainer.state_dict(), "random": random, "run": encode(self.state)}
+        )
+        self.clock.lap("checkpoint")
 
     def _update_state(self, trainer: Trainer) -> None:
         """Times and memory until now."""

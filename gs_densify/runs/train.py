@@ -1,6 +1,7 @@
 """A run from its configuration to its result files, in one process or in several."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +12,10 @@ from gs_densify import messages
 from gs_densify.config.file import save_config, to_mapping
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import schedule_remark, strategy_for, with_fitted_schedule
+from gs_densify.errors import ResultError
 from gs_densify.rendering.device import memory_shortage, suit_threads
 from gs_densify.rendering.rasterizers import rasterizer_for
-from gs_densify.results import CodeRecord, Results
+from gs_densify.results import CodeRecord, Results, load_results
 from gs_densify.results.files import remove_unfinished
 from gs_densify.runs import environment as record
 from gs_densify.runs import layout as run_folder
@@ -95,8 +97,10 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
 
     On a CPU its results are those of a run that was never interrupted.
 
+    Where it is complete, that is said, and its results are returned.
+
     Raises:
-        ConfigError: the run is complete or in use, or options, device or scene are not its own.
+        ConfigError: the run is in use, or options, device or scene are not its own.
         ResultError: there is no checkpoint from which it can go on.
     """
     clock = Stopwatch(started)
@@ -104,8 +108,18 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
     folder = config.out
     assert folder is not None
     with run_folder.locked(folder):
-        run_folder.check_unfinished(folder)
+        if (folder / run_folder.RESULTS).exists():
+            messages.remark(
+                f"{folder}: this run is complete; gs-eval scores it again, and gs-train --init"
+                " trains on from it"
+            )
+            return load_results(folder / run_folder.RESULTS), folder
         check_scene_is_there(folder, config)
+        if not checkpoints(folder):
+            raise ResultError(
+                f"{folder}: was cut off before its first checkpoint",
+                action=f"begin anew: gs-train --config {shlex.quote(str(folder))}/config.yml",
+            )
         remove_unfinished(run_folder.written_folders(folder))
         device = device_for(config)
         record.forget_peak_memory(device)

@@ -84,8 +84,7 @@ class Trainer:
         self.others_final = passes.others_final(config.lr.others_final, strain)
         """Share of the rates besides the means' that is left at the last step."""
         self.is_to_pause: Callable[[], bool] = lambda: False
-        """Asked after each line of figures, which no group of steps reaches over: `run` then
-        returns before its last step."""
+        """Asked after each group of steps; where it says so, `run` returns before its last step."""
         self._resolution = coarse_to_fine(
             views.sample(_SPECTRUM_VIEWS),
             views.sizes,
@@ -162,11 +161,15 @@ class Trainer:
             if self.progress.first_step_at is None:
                 wait_for(device)
                 self.progress.first_step_at = time.perf_counter()
-            if done < room:
+            bar.update(step - bar.n)
+            if done < room and not self.is_to_pause():
                 continue
             wait_for(device)
             now = time.perf_counter()
             self.progress.train_seconds += now - mark
+            if done < room:
+                self._check_strategy(step - 1)
+                return
             row = self._metrics_row(terms, 1e3 * (now - mark) / (step - mark_step))
             mark, mark_step = now, step
             on_log(row)
@@ -174,7 +177,6 @@ class Trainer:
                 f"loss {row.loss:.4f}, {row.num_gaussians:,} Gaussians,"
                 f" {row.step_milliseconds:.1f} ms/step"
             )
-            bar.update(step - bar.n)
             if self.is_to_pause():
                 return
 

@@ -12,7 +12,7 @@ from commands import SMOKE
 from gs_densify.cli.train import command as train
 from gs_densify.errors import ResultError
 from gs_densify.results import load_results
-from gs_densify.runs import session
+from gs_densify.runs import checkpoint_writer
 
 
 @contextmanager
@@ -26,11 +26,32 @@ def no_file_above(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+def test_a_checkpoint_that_nobody_asked_for_does_not_end_the_run(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save = checkpoint_writer.save_checkpoint
+
+    def save_at_the_end(path: Path, contents: Mapping[str, Any]) -> None:
+        with no_file_above(10**9 if contents["step"] == 3 else 100_000):
+            return save(path, contents)
+
+    monkeypatch.setattr(checkpoint_writer, "save_checkpoint", save_at_the_end)
+    options = ["--steps", "3", "--checkpoint-minutes", "1e-9", "--out", str(tmp_path / "run")]
+    train(["--scene", str(tiny), *SMOKE, *options])
+    said = capsys.readouterr().err
+    assert said.count("there is no checkpoint, and training goes on: ") == 2
+    assert "step_000001.pt: cannot be written (File too large)" in said
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["step_000003.pt"]
+
+
 @pytest.mark.parametrize("good", [0, 1])
 def test_it_is_said_in_words_with_how_to_go_on(
     good: int, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, saved = session.save_checkpoint, []
+    save, saved = checkpoint_writer.save_checkpoint, []
 
     def save_on_a_full_disk(path: Path, contents: Mapping[str, Any]) -> None:
         saved.append(path)
@@ -40,7 +61,7 @@ def test_it_is_said_in_words_with_how_to_go_on(
             return save(path, contents)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(session, "save_checkpoint", save_on_a_full_disk)
+    monkeypatch.setattr(checkpoint_writer, "save_checkpoint", save_on_a_full_disk)
     options = ["--evaluation.steps", "1", "2", "--steps", "3"]
     with pytest.raises(ResultError) as caught:
         train(["--scene", str(tiny), "--out", "my run", *SMOKE, *options])

@@ -17,7 +17,7 @@ from PIL import Image
 
 from gs_densify.cli.train import command
 from gs_densify.config.options import TrainConfig
-from gs_densify.errors import GsDensifyError
+from gs_densify.errors import GsDensifyError, ResultError
 from gs_densify.results import load_results
 from gs_densify.results.encode import encode
 from gs_densify.runs.loaded_scene import load
@@ -30,6 +30,9 @@ from dataclasses import dataclass
 
 from gs_densify.strategies.methods.adaptive import AdaptiveStrategy
 
+# A process begun in the background ignores SIGINT, and so do those that it begins.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @dataclass
 class StoppingStrategy(AdaptiveStrategy):
@@ -38,19 +41,17 @@ class StoppingStrategy(AdaptiveStrategy):
     def step_post_backward(self, params, optimizers, state, step, info, packed=False):
         super().step_post_backward(params, optimizers, state, step, info, packed)
         if step == 34 and "STOP" in os.environ:
-            # A process begun in the background ignores SIGINT, and so do those that it begins.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             os.kill(os.getpid(), getattr(signal, os.environ["STOP"]))
 """
 FLAGS = "--steps 60 --schedule-factor 0.002 --log-every 10 --evaluation.lpips --device cpu".split()
 STOPS = "--evaluation.steps 20 --checkpoint-every 15".split()
 
 
-def train(tiny: Path, folder: Path, name: str, **environment: str) -> Any:
+def train(tiny: Path, folder: Path, name: str, *options: str, **environment: str) -> Any:
     """A run in `folder` / `name`, of a strategy whose file is gone afterwards."""
     strategy = folder / "stopping.py"
     strategy.write_text(STOPPING)
-    arguments = ["--scene", tiny, "--strategy", strategy, "--out", name, *FLAGS, *STOPS]
+    arguments = ["--scene", tiny, "--strategy", strategy, "--out", name, *FLAGS, *STOPS, *options]
     done = run("gs-train", *arguments, cwd=folder, **environment)
     strategy.unlink()
     return done
@@ -83,19 +84,26 @@ def whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("signal", "code", "said", "last"),
+    ("signal", "minutes", "code", "said", "last"),
     [
-        ("SIGKILL", -9, "", 30),
-        ("SIGINT", 130, "to go on: gs-train --resume run", 30),
-        ("SIGTERM", 75, "saved after step 40; go on with gs-train --resume run", 40),
-        ("SIGUSR2", 75, "saved after step 40; go on with gs-train --resume run", 40),
+        ("SIGKILL", "0", -9, "", 30),
+        ("SIGKILL", "1e-9", -9, "step 1: saved; should the run be cut off: gs-train --resume", 34),
+        ("SIGINT", "5", 130, "interrupted, and saved after step 35; go on with gs-train --r", 35),
+        ("SIGUSR1", "5", 75, "told to end, and saved after step 35; go on with gs-train --r", 35),
     ],
 )
 def test_a_run_that_was_stopped_ends_like_one_that_was_not(
-    signal: str, code: int, said: str, last: int, whole: Path, tiny: Path, tmp_path: Path
+    signal: str,
+    minutes: str,
+    code: int,
+    said: str,
+    last: int,
+    whole: Path,
+    tiny: Path,
+    tmp_path: Path,
 ) -> None:
-    """One that was told to end saves at the next line of figures."""
-    done = train(tiny, tmp_path, "run", STOP=signal)
+    """Wherever it was between the lines of figures."""
+    done = train(tiny, tmp_path, "run", "--checkpoint-minutes", minutes, STOP=signal)
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert ("--resume" in done.stderr) == bool(said)
@@ -145,7 +153,6 @@ def unfinished(whole: Path, tmp_path: Path) -> Path:
 def test_what_is_no_unfinished_run_is_refused(whole: Path, tmp_path: Path) -> None:
     assert "Missing value for argument '--resume'" in refused(tmp_path, "--resume")
     assert "no config.yml; name the folder" in refused(tmp_path, "--resume", "nothing")
-    assert f"{whole}: this run is complete" in refused(tmp_path, "--resume", whole)
     flags = ["--scene", "tiny", *FLAGS]
     assert "--checkpoint-every is 61; it must be between 1 and 60" in refused(
         tmp_path, *flags, "--checkpoint-every", 61
@@ -157,6 +164,13 @@ def test_what_is_no_unfinished_run_is_refused(whole: Path, tmp_path: Path) -> No
     assert "'resume' is for the command line alone" in refused(
         tmp_path, *flags, "--config", "options.yml"
     )
+
+
+def test_a_complete_run_is_complete(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command(["--resume", str(whole)])
+    said = capsys.readouterr()
+    assert f"{whole}: this run is complete; gs-eval scores it again" in said.err
+    assert f"files: {whole}" in said.out
 
 
 def test_a_run_goes_on_as_it_began_or_not_at_all(unfinished: Path, tiny: Path) -> None:
@@ -271,7 +285,9 @@ def test_a_checkpoint_from_which_no_run_can_go_on_is_refused(unfinished: Path) -
     first, second = done.stderr.splitlines()
     assert "step_000060.pt: damaged" in first and "step_000020.pt: damaged" in second
     shutil.rmtree(last.parent)
-    assert "a run that has saved one?" in refused(folder, "--resume", "run")
+    said = "cut off before its first checkpoint; begin anew: gs-train --config"
+    with pytest.raises(ResultError, match=said):
+        command(["--resume", str(unfinished)])
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
@@ -427,8 +443,11 @@ def test_a_state_that_cannot_be_stored_is_said_when_the_first_checkpoint_is_writ
     flags += ["--schedule-factor", 1]
     done = run("gs-train", *flags, "--checkpoint-every", 2, cwd=tmp_path)
     assert "a checkpoint cannot hold what is in `state`" in refusal(done, 3)
-    done = run("gs-train", *flags, "--out", "run", cwd=tmp_path)
+    by_time = ["--checkpoint-minutes", 1e-9]
+    done = run("gs-train", *flags, *by_time, "--out", "run", cwd=tmp_path)
     assert done.returncode == 0
-    assert "checkpoints of this run cannot be resumed: a checkpoint cannot hold" in done.stderr
+    said = "checkpoints of this run cannot be resumed: a checkpoint cannot hold"
+    assert done.stderr.count(said) == 1
+    assert "--resume" not in done.stderr
     (tmp_path / "run" / "results.json").unlink()
     assert "saved without the strategy's state" in refused(tmp_path, "--resume", "run")

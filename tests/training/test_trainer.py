@@ -103,6 +103,35 @@ def test_a_checkpoint_amid_summed_gradients_resumes_to_the_same_bits(
     assert first_difference(expected, found) is None
 
 
+def test_a_pause_after_each_group_of_steps_changes_no_bit(miniature: Miniature) -> None:
+    config = TrainConfig(scene="tiny", strategy="default", steps=16, log_every=6)
+    rows: list[int] = []
+
+    def new(strategy: Summing) -> Trainer:
+        return make_trainer(config, miniature, StrategyAdapter("summing", strategy))
+
+    def advanced(trainer: Trainer) -> Trainer:
+        with tqdm(disable=True) as bar:
+            trainer.run(16, lambda row: rows.append(row.step), bar)
+        return trainer
+
+    strategy = Summing(together=3)
+    whole, trainer = advanced(new(strategy)), new(Summing(together=3))
+    calls: list[tuple[int, int]] = []
+    while trainer.progress.step < 16:
+        saved = from_bytes(stored(trainer))
+        paused = Summing(together=3)
+        trainer = new(paused)
+        trainer.load_state_dict(saved)
+        restore_random_state(saved["random"], torch.device("cpu"))
+        trainer.is_to_pause = lambda: True
+        calls += advanced(trainer).adapter.strategy.calls
+    assert calls == strategy.calls
+    assert rows == [6, 12, 16] * 2
+    expected, found = (from_bytes(stored(one)) for one in (whole, trainer))
+    assert first_difference(expected, found) is None
+
+
 def test_the_first_steps_see_reduced_photos_where_that_is_asked_for(
     miniature: Miniature, monkeypatch: pytest.MonkeyPatch
 ) -> None:
