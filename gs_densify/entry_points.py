@@ -1,5 +1,6 @@
 """What installed packages offer by name in entry-point groups of ours. Imports no torch."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,19 +74,42 @@ def described(error: BaseException) -> str:
 
 
 @contextmanager
+def staying(what: str) -> Iterator[None]:
+    """Refuses code of others inside that leaves the working folder, and goes back to it.
+
+    Raises:
+        ConfigError: it does; the message begins with `what`.
+    """
+    try:
+        before = os.getcwd()
+    except OSError:  # it was removed: no relative path leads anywhere
+        yield
+        return
+    yield
+    now = os.getcwd()
+    if now != before:
+        os.chdir(before)
+        raise ConfigError(
+            f"{what}: changes the working folder to {now}, from where other paths lead elsewhere",
+            action="use whole paths in it",
+        )
+
+
+@contextmanager
 def refusing(what: str) -> Iterator[None]:
     """Makes whatever the code of others raises inside a ConfigError that begins with `what`.
 
     That is so for SystemExit, too, which would end the command as if it were done; it is not for
-    Ctrl-C.
+    Ctrl-C. A change of the working folder is refused.
     """
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise
-    except GsDensifyError as error:
-        raise ConfigError(
-            f"{what}: {error.found_where}", expected=error.expected, action=error.action
-        ) from error
-    except BaseException as error:
-        raise ConfigError(f"{what}: {described(error)}") from error
+    with staying(what):
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except GsDensifyError as error:
+            raise ConfigError(
+                f"{what}: {error.found_where}", expected=error.expected, action=error.action
+            ) from error
+        except BaseException as error:
+            raise ConfigError(f"{what}: {described(error)}") from error

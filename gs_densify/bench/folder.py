@@ -15,7 +15,8 @@ from gs_densify.bench.matrix import Cell
 from gs_densify.errors import ConfigError
 from gs_densify.results.names import RESULTS
 from gs_densify.runs.checkpoint_files import checkpoints
-from gs_densify.runs.layout import is_in_use, time_stamp
+from gs_densify.runs.held_folder import is_in_use
+from gs_densify.runs.layout import time_stamp
 
 STUDY = "study.yml"
 RECORD = "study.json"

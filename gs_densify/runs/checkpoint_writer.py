@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from gs_densify.config.options import TrainConfig
@@ -11,6 +10,7 @@ from gs_densify.messages import remark
 from gs_densify.runs.background import Background
 from gs_densify.runs.checkpoint import from_bytes, save_checkpoint, to_bytes
 from gs_densify.runs.checkpoint_files import checkpoint_path, checkpoints, step_of
+from gs_densify.runs.held_folder import HeldFolder
 from gs_densify.runs.interval import Interval
 
 
@@ -22,20 +22,20 @@ class CheckpointWriter:
         why_not_resumable: what of the strategy no checkpoint can hold; None where all is held.
     """
 
-    def __init__(self, config: TrainConfig, folder: Path, writing: Background) -> None:
-        self._config, self._folder, self._writing = config, folder, writing
+    def __init__(self, config: TrainConfig, held: HeldFolder, writing: Background) -> None:
+        self._config, self._held, self._writing = config, held, writing
         self.until_next = Interval(60 * config.checkpoint_minutes)
         self.why_not_resumable: StrategyError | None = None
 
     @property
     def is_there(self) -> bool:
         """Returns whether there is a checkpoint."""
-        return bool(checkpoints(self._folder))
+        return bool(checkpoints(self._held.path))
 
     @property
     def how_to_resume(self) -> str:
         """Returns the command."""
-        return f"gs-train --resume {shlex.quote(str(self._folder))}"
+        return f"gs-train --resume {shlex.quote(str(self._held.named))}"
 
     def start(self, contents: Mapping[str, Any]) -> None:
         """Begins to write the state of a run; those before it that were not scored go when it is
@@ -49,8 +49,9 @@ class CheckpointWriter:
         self._writing.start(self._write, contents["step"], self._storable(contents))
 
     def _write(self, step: int, contents: Mapping[str, Any]) -> None:
-        save_checkpoint(checkpoint_path(self._folder, step), contents)
-        for path in checkpoints(self._folder):
+        self._held.check()
+        save_checkpoint(checkpoint_path(self._held.path, step), contents)
+        for path in checkpoints(self._held.path):
             if step_of(path) < step and step_of(path) not in self._config.scored_steps:
                 path.unlink()
 

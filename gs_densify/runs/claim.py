@@ -6,16 +6,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gs_densify.runs.layout import check_free, create_folder, locked
+from gs_densify.runs.held_folder import HeldFolder, locked
+from gs_densify.runs.layout import check_free, create_folder
 
 
 @dataclass
 class Claim:
     """A folder that this process alone writes into."""
 
-    folder: Path
+    held: HeldFolder
     is_worth_keeping: Callable[[], bool] = lambda: False
     """Whether what lies in it is of use although the command has failed."""
+
+    @property
+    def folder(self) -> Path:
+        """Returns its name, as the user knows it."""
+        return self.held.named
 
 
 @contextmanager
@@ -31,16 +37,16 @@ def claimed(out: Path | None, default: Path) -> Iterator[Claim]:
     there = {path for path in (out or default).absolute().parents if path.exists()}
     is_new = out is None or not out.exists()
     folder = create_folder(out, default)
-    with locked(folder):
+    with locked(folder) as held:
         check_free(folder)  # again: another process may have been here in between
-        claim = Claim(folder)
+        claim = Claim(held)
         try:
             yield claim
         except BaseException:
-            if not claim.is_worth_keeping():
-                _empty(folder)
-                made = [path for path in folder.absolute().parents if path not in there]
-                _remove_empty([folder, *made] if is_new else [])
+            if held.is_there() and not claim.is_worth_keeping():
+                _empty(held.path)
+                made = [path for path in held.path.parents if path not in there]
+                _remove_empty([held.path, *made] if is_new else [])
             raise
 
 

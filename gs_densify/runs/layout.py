@@ -1,12 +1,9 @@
 """The folder of a run: where it is, what lies in it, and that it is never written over."""
 
 import dataclasses
-import fcntl
-import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -43,8 +40,6 @@ __all__ = [
     "check_free",
     "create_folder",
     "default_folder",
-    "is_in_use",
-    "locked",
     "time_stamp",
     "with_kept_strategy_file",
     "written_folders",
@@ -68,33 +63,6 @@ def written_folders(run: Path) -> list[Path]:
     """Returns the run's folder, and those in it into which its training writes."""
     inner = [run / CHECKPOINTS, run / RENDERS, run / COMPAT]
     return [run, *inner, *(path for path in (run / COMPAT).rglob("*") if path.is_dir())]
-
-
-@contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Keeps other processes from training in a run's folder; ConfigError where one does."""
-    descriptor = os.open(run, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"{run}: another process trains in this folder", action="let it finish"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def is_in_use(run: Path) -> bool:
-    """Returns whether a process trains in a run's folder; not where there is no such folder."""
-    try:
-        with locked(run):
-            return False
-    except FileNotFoundError:
-        return False
-    except ConfigError:
-        return True
 
 
 def create_folder(out: Path | None, default: Path) -> Path:

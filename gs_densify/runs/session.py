@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +37,7 @@ from gs_densify.runs import layout as run_folder
 from gs_densify.runs.background import Background
 from gs_densify.runs.checkpoint import random_state
 from gs_densify.runs.checkpoint_writer import CheckpointWriter
+from gs_densify.runs.held_folder import HeldFolder
 from gs_densify.runs.loaded_scene import LoadedScene
 from gs_densify.runs.outputs.all import outputs_of
 from gs_densify.runs.outputs.base import RunFacts
@@ -60,20 +60,21 @@ class RunProcess:
     def __init__(
         self,
         config: TrainConfig,
-        folder: Path,
+        held: HeldFolder,
         loaded: LoadedScene,
         device: torch.device,
         state: RunState,
         clock: Stopwatch,
     ) -> None:
         """Takes a `clock` that runs since the process was asked to begin."""
-        self.config, self.folder, self.loaded, self.device = config, folder, loaded, device
+        self.config, self.held, self.loaded, self.device = config, held, loaded, device
+        self.folder = held.path
         self.state, self.clock, self.writing = state, clock, Background()
         self.before = dataclasses.replace(state)
         self.is_to_end = PauseWish()
-        self.checkpoints = CheckpointWriter(config, folder, self.writing)
+        self.checkpoints = CheckpointWriter(config, held, self.writing)
         resumed_at = max(state.resumed_at, default=0)
-        self.outputs = outputs_of(RunFacts(config, folder, loaded.scene, resumed_at))
+        self.outputs = outputs_of(RunFacts(config, held.path, loaded.scene, resumed_at))
 
     def make_trainer(self, strategy: Any, start: Start) -> Trainer:
         """Returns a trainer at step 0."""
@@ -105,7 +106,7 @@ class RunProcess:
         shortage = memory_shortage(
             lambda: (
                 f"after step {trainer.progress.step} with {len(trainer.splats['means']):,}"
-                f" Gaussians; {_REMEDIES}; what was saved before is in {self.folder}"
+                f" Gaussians; {_REMEDIES}; what was saved before is in {self.held.named}"
             )
         )
         self.clock.lap("prepare")
@@ -154,6 +155,7 @@ class RunProcess:
         evaluation: Evaluation | None = None
 
         def on_log(row: MetricsRow) -> None:
+            self.held.check()
             if row.step == stop and stop in config.scored_steps:
                 state.pending = row  # waits for its PSNR
             else:
@@ -199,9 +201,11 @@ class RunProcess:
         action = action if why_not is None else f"it cannot be resumed: {why_not}"
         if is_interrupt:
             raise InterruptedRunError(
-                f"{self.folder}: interrupted, and saved after step {step}", action=action
+                f"{self.held.named}: interrupted, and saved after step {step}", action=action
             )
-        raise PausedError(f"{self.folder}: told to end, and saved after step {step}", action=action)
+        raise PausedError(
+            f"{self.held.named}: told to end, and saved after step {step}", action=action
+        )
 
     def _train(
         self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm
@@ -298,6 +302,7 @@ class RunProcess:
 
     def _write(self, trainer: Trainer, evaluation: Evaluation) -> Results:
         """Returns the files of a run that is done; results.json, which says so, comes last."""
+        self.held.check()
         results = self._results(trainer, evaluation)
         per_view = self._per_view(evaluation)
         save_json(self.folder / run_folder.PER_VIEW, per_view)
@@ -310,6 +315,7 @@ class RunProcess:
             results, wall_time=self._wall_time(trainer), peak_memory=self.state.peak_memory
         )
         save_json(self.folder / run_folder.RESULTS, results)
+        self.held.check()
         for output in self.outputs:
             output.finished(results)
         return results

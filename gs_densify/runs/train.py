@@ -28,6 +28,7 @@ from gs_densify.runs.checkpoint_files import checkpoints
 from gs_densify.runs.checkpoint_form import check_training, refusing_unfit
 from gs_densify.runs.claim import claimed
 from gs_densify.runs.device import device_for
+from gs_densify.runs.held_folder import locked
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
 from gs_densify.runs.outputs.all import check_outputs
 from gs_densify.runs.paths import check_scene_is_there, with_absolute_paths
@@ -80,16 +81,17 @@ def train(
         cpu_threads=torch.get_num_threads(),
     )
     with claimed(config.out, run_folder.default_folder(config)) as claim:
-        folder = claim.folder
-        run = RunProcess(with_fitted_schedule(config), folder, loaded, device, state, clock)
+        folder = claim.held.path
+        # Before a hook is called, which may leave the working folder that paths are relative to.
+        save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
+        remark = schedule_remark(config)
+        run = RunProcess(with_fitted_schedule(config), claim.held, loaded, device, state, clock)
         trainer = run.make_trainer(strategy, start)
         claim.is_worth_keeping = lambda: trainer.progress.step > 0 or bool(checkpoints(folder))
         state.num_initial = len(trainer.splats["means"])
-        save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
-        remark = schedule_remark(config)
         if remark is not None:
             messages.remark(remark)
-        return run.finish(trainer), folder
+        return run.finish(trainer), claim.held.named
 
 
 def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, Path]:
@@ -107,7 +109,7 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
     clock.lap("start")
     folder = config.out
     assert folder is not None
-    with run_folder.locked(folder):
+    with locked(folder) as held:
         if (folder / run_folder.RESULTS).exists():
             messages.remark(
                 f"{folder}: this run is complete; gs-eval scores it again, and gs-train --init"
@@ -138,7 +140,7 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
         config = with_fitted_schedule(config)
         # What is written names the strategy as the command did; its file may be gone.
         config = dataclasses.replace(config, strategy=state.config["strategy"]["name"])
-        run = RunProcess(config, folder, loaded, device, state, clock)
+        run = RunProcess(config, held, loaded, device, state, clock)
         trainer = run.make_trainer(strategy, start)
         check_training(
             contents,

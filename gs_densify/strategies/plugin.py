@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gs_densify.entry_points import described, load_offered, origin, refusing
+from gs_densify.entry_points import described, load_offered, origin, refusing, staying
 from gs_densify.errors import ConfigError
 from gs_densify.source import module_digest
 
@@ -174,15 +174,16 @@ def _loaded(path: Path) -> _Loaded:
             action="give the path of a Python file, or the name of a strategy (gs-strategies list)",
         )
     status, full = path.stat(), path.resolve()
-    try:
-        return _execute(full, (status.st_mtime_ns, status.st_size))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise ConfigError(
-            f"strategy file {path}, line {_line_of(error, full)}: cannot be imported:"
-            f" {described(error)}"
-        ) from error
+    with staying(f"strategy file {path}"):
+        try:
+            return _execute(full, (status.st_mtime_ns, status.st_size))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise ConfigError(
+                f"strategy file {path}, line {_line_of(error, full)}: cannot be imported:"
+                f" {described(error)}"
+            ) from error
 
 
 @lru_cache(maxsize=32)

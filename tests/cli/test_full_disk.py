@@ -66,7 +66,9 @@ def test_it_is_said_in_words_with_how_to_go_on(
     with pytest.raises(ResultError) as caught:
         train(["--scene", str(tiny), "--out", "my run", *SMOKE, *options])
     step = good + 1
-    message = f"my run/checkpoints/step_00000{step}.pt: cannot be written (File too large)"
+    message = (
+        f"{tmp_path}/my run/checkpoints/step_00000{step}.pt: cannot be written (File too large)"
+    )
     advice = "; mend that, and go on with gs-train --resume 'my run'" if good else ""
     assert str(caught.value) == f"{message}{advice}"
     assert len(list(Path("my run/checkpoints").iterdir())) == good, "no half of a file"
