@@ -83,7 +83,7 @@ class EvalArguments:
     )
     """Folder with the LPIPS backbones (default: the run's, GS_LPIPS_WEIGHTS, torch's cache)."""
     pictures: Annotated[int | None, _also("evaluation.pictures", "--pictures")] = None
-    """Views of which a picture is written (default: the run's, or 4); -1: all."""
+    """Views, the worst, of which a picture is written (default: the run's, or 4); -1: all."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to render."""
     force: bool = False
@@ -141,14 +141,17 @@ def _given(arguments: EvalArguments) -> list[str]:
 
 def _score(arguments: EvalArguments, argv: Sequence[str]) -> None:
     from gs_densify.cli.summary import scores_text
+    from gs_densify.report.page import save_run_page
+    from gs_densify.results.views import load_views
     from gs_densify.runs.evaluate import evaluate_model, stored_comparison
 
     assert arguments.model is not None
     model = _open(arguments.model, arguments)
     results, folder = evaluate_model(model, arguments.out, argv)
-    print(scores_text(results.scores, results.unavailable, results.protocol))
+    print(scores_text(results, load_views(folder, results)))
     if model.run is not None:
         print(stored_comparison(model.run, results))
+    print(f"page: {save_run_page(folder)}")
     print(f"files: {folder}")
 
 

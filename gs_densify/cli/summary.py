@@ -1,35 +1,29 @@
 """Scores as text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from gs_densify.evaluation.metrics import BUILTIN
-from gs_densify.evaluation.scoring import NOT_ASKED
-from gs_densify.results import STANDARD_METRICS, MetricRecord, Protocol, Scores, WallTime
+from gs_densify.evaluation.words import columns, in_words, missing_in_words, worst_in_words
+from gs_densify.results import (
+    EvaluationResults,
+    MetricRecord,
+    Results,
+    Scores,
+    ViewScores,
+    WallTime,
+)
 from gs_densify.results.compare import Comparison
 
-_SHOWN = [name for name in STANDARD_METRICS if name != "psnr_float"]  # hardly another than psnr
 
-
-def _columns(further: Mapping[str, MetricRecord]) -> dict[str, MetricRecord]:
-    """Returns what tables show, where it was measured, with how to write it."""
-    return {**{name: BUILTIN[name] for name in _SHOWN}, **further}
-
-
-def scores_text(scores: Scores, unavailable: dict[str, str], protocol: Protocol) -> str:
-    """Returns one line of scores, and one for each score that was asked for and cannot be had."""
-    columns = _columns(protocol.metrics)
-    known = [
-        f"{metric.label} {metric.text(scores.get(name))} {metric.unit}".rstrip()
-        for name, metric in columns.items()
-        if scores.get(name) is not None
-    ]
-    labels: dict[str, list[str]] = {}
-    for name, reason in unavailable.items():
-        if reason != NOT_ASKED and name in columns:
-            labels.setdefault(reason, []).append(columns[name].label)
-    missing = [f"not computed: {', '.join(names)}: {why}" for why, names in labels.items()]
+def scores_text(scored: Results | EvaluationResults, views: Sequence[ViewScores]) -> str:
+    """Returns a line of scores, one for each score that was asked for and cannot be had, and one of
+    the worst `views`.
+    """
+    protocol = scored.protocol
+    known = in_words(scored.scores, protocol.metrics)
+    missing = missing_in_words(scored.unavailable, protocol.metrics)
     by_name = "" if protocol.name == "default" else f", protocol {protocol.name}"
-    return "\n".join([f"held-out views{by_name}: {', '.join(known) or 'no scores'}", *missing])
+    first = f"held-out views{by_name}: {', '.join(known) or 'no scores'}"
+    return "\n".join([first, *missing, *worst_in_words(views)])
 
 
 def wall_time_text(wall_time: WallTime) -> str:
@@ -43,19 +37,19 @@ def comparison_text(comparison: Comparison) -> str:
     from gs_densify.report.formats.text import aligned  # gs-train has no use for it
 
     both = comparison.first.protocol.metrics | comparison.second.protocol.metrics
-    columns = {
+    shown = {
         name: metric
-        for name, metric in _columns(both).items()
+        for name, metric in columns(both).items()
         if comparison.difference.get(name) is not None
     }
     header = ["view"]
-    for metric in columns.values():
+    for metric in shown.values():
         header += [metric.label, "second", "diff"]
     triples = [(view.name, view.first, view.second, view.difference) for view in comparison.views]
     triples.append(
         ("mean", comparison.first.scores, comparison.second.scores, comparison.difference)
     )
-    rows = [[label, *_difference_cells(columns, *scores)] for label, *scores in triples]
+    rows = [[label, *_difference_cells(shown, *scores)] for label, *scores in triples]
     sides = [
         f"{label}: {side.folder} ({side.num_gaussians:,} Gaussians, protocol {side.protocol.name})"
         for label, side in (("first", comparison.first), ("second", comparison.second))
@@ -65,10 +59,10 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def _difference_cells(
-    columns: Mapping[str, MetricRecord], first: Scores, second: Scores, difference: Scores
+    shown: Mapping[str, MetricRecord], first: Scores, second: Scores, difference: Scores
 ) -> list[str]:
     cells = []
-    for name, metric in columns.items():
+    for name, metric in shown.items():
         cells += [metric.text(one.get(name)) for one in (first, second)]
         cells.append(metric.text(difference.get(name), sign="+"))
     return cells

@@ -27,6 +27,8 @@ def _command(argv: Sequence[str], started: float | None) -> None:
         config = resumed or arguments.parse_train_arguments(argv)
         # Late: --help and a wrong option answer without torch.
         from gs_densify.cli.summary import scores_text, wall_time_text
+        from gs_densify.report.page import save_run_page
+        from gs_densify.results.views import load_views
         from gs_densify.runs.train import resume, train
 
     if arguments.wants_dry_run(argv):
@@ -38,14 +40,16 @@ def _command(argv: Sequence[str], started: float | None) -> None:
         results, folder = train(config, [arguments.PROGRAM, *argv], started)
     else:
         results, folder = resume(config, started)
+    page = save_run_page(folder)
     if is_quiet():
         return
-    print(scores_text(results.scores, results.unavailable, results.protocol))
+    print(scores_text(results, load_views(folder, results)))
     print(
         f"{results.counts.final:,} Gaussians, {results.wall_time.train:.1f} s of training on"
         f" {results.hardware.gpu or 'the CPU'}"
     )
     print(wall_time_text(results.wall_time))
+    print(f"page: {page}")
     print(f"files: {folder}")
     if config.budget is not None and results.counts.final != config.budget:
         print(

@@ -162,7 +162,7 @@ class EvaluationOptions:
     lpips_weights: Annotated[Path | None, tyro.conf.arg(aliases=["--lpips-weights"])] = None
     """Folder with the LPIPS backbones (default: GS_LPIPS_WEIGHTS, torch's cache, download)."""
     pictures: int = 4
-    """Test views of which a picture 'photo, render, error' is written; -1: all."""
+    """Test views, the worst, of which a picture 'photo, render, error' is written; -1: all."""
 
 
 @dataclass(frozen=True, kw_only=True)

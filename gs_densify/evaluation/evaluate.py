@@ -75,7 +75,7 @@ def evaluate_views(
     weights_dir: str | Path | None = None,
     device: torch.device | str = "cpu",
     progress: bool = False,
-    on_view: Callable[[View, Tensor, Tensor], None] | None = None,
+    on_view: Callable[[View, Tensor, Tensor, Scores], None] | None = None,
 ) -> Evaluation:
     """Renders every view and compares it with its photo.
 
@@ -93,8 +93,8 @@ def evaluate_views(
         weights_dir: folder of the LPIPS backbones, see `lpips.find_weights`.
         device: where the metrics are computed.
         progress: say how far it is, see `messages.Progress`.
-        on_view: called with (view, photo, render), both [H, W, 3] float in [0, 1], the render
-            quantised and with the photo where it is masked, after each view.
+        on_view: called with (view, photo, render, scores) after each view; the pictures are
+            [H, W, 3] float in [0, 1], the render quantised and with the photo where it is masked.
 
     Raises:
         ResultError: where a render is not finite, or there is no view.
@@ -123,7 +123,7 @@ def evaluate_views(
             scores = Scores({**dict.fromkeys(scoring.names), **values})
             scored.append(ViewScores(name=view.name, scores=scores))
             if on_view is not None:
-                on_view(view, truth, pair.picture)
+                on_view(view, truth, pair.picture, scores)
     return Evaluation(
         scored,
         mean_scores(scored),

@@ -1,53 +1,80 @@
 """Pictures of an evaluation, and of the difference of two: photo, renders, error side by side."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import imageio.v3 as imageio
 import numpy as np
-import torch
 from torch import Tensor
 
-from gs_densify.errors import ResultError
 from gs_densify.evaluation.evaluate import NamedView
-from gs_densify.results import atomic_write
+from gs_densify.evaluation.metrics import find_metric
+from gs_densify.evaluation.strip import Panel, error_panel, read_strip, save_strip
+from gs_densify.evaluation.words import in_words
+from gs_densify.results import Scores, ViewScores
 from gs_densify.results.names import RENDERS, picture_name
-from gs_densify.scene.photos.open import open_picture
+from gs_densify.results.views import badness
+
+_CHANGE_GAIN = 4
+"""By which the change of the error is enlarged."""
 
 
-def picture_writer(
-    folder: str | Path,
-    names: set[str] | None = None,
-    start: Callable[..., object] = lambda function, *arguments: function(*arguments),
-) -> Callable[[NamedView, Tensor, Tensor], None]:
-    """Returns an `on_view` for `evaluate_views` that writes the pictures of these views, or all.
+class WorstPictures:
+    """An `on_view` for `evaluate_views` that writes pictures of the views with the worst scores.
 
-    Args:
-        folder: for the pictures.
-        names: of the views; None for all.
-        start: called with a function and its arguments, to call it now or in another thread.
+    Which ones these are is known at the end: `write` is to be called then.
     """
 
-    def write(view: NamedView, truth: Tensor, rendered: Tensor) -> None:
-        if names is None or view.name in names:
-            start(save_comparison, Path(folder) / picture_name(view.name), truth, rendered)
+    def __init__(
+        self,
+        folder: Path,
+        count: int,
+        start: Callable[..., object] = lambda function, *arguments: function(*arguments),
+    ) -> None:
+        """Makes one.
 
-    return write
+        Args:
+            folder: for the pictures.
+            count: of the views; negative for all.
+            start: called with a function and its arguments, to call it now or in another thread.
+        """
+        self._folder, self._count, self._start = folder, count, start
+        self._kept: list[tuple[ViewScores, np.ndarray, np.ndarray]] = []
+
+    def __call__(self, view: NamedView, truth: Tensor, rendered: Tensor, scores: Scores) -> None:
+        """Takes a view, its photo and its render [H, W, 3] in [0, 1], and its scores."""
+        if self._count == 0:
+            return
+        one = (ViewScores(name=view.name, scores=scores), _levels(truth), _levels(rendered))
+        if self._count < 0:
+            self._begin(*one)
+        else:
+            self._kept.append(one)
+            self._kept = sorted(self._kept, key=lambda one: badness(one[0]))[: self._count]
+
+    def write(self) -> None:
+        """Writes what was kept."""
+        for one in self._kept:
+            self._begin(*one)
+        self._kept = []
+
+    def _begin(self, view: ViewScores, photo: np.ndarray, render: np.ndarray) -> None:
+        path = self._folder / picture_name(view.name)
+        metrics = {name: find_metric(name) for name in view.scores.further()}
+        self._start(
+            save_comparison, path, photo, render, [view.name, *in_words(view.scores, metrics)]
+        )
 
 
-def save_comparison(path: str | Path, truth: Tensor, rendered: Tensor) -> None:
-    """Writes `photo | render | absolute error` [H, 3W, 3] as a PNG, making its folder.
-
-    Args:
-        path: the file.
-        truth: [H, W, 3] in [0, 1].
-        rendered: [H, W, 3] in [0, 1].
+def save_comparison(
+    path: Path, photo: np.ndarray, render: np.ndarray, caption: Sequence[str]
+) -> None:
+    """Writes `photo | render | error`, uint8 [H, W, 3] each, as a PNG, making its folder.
 
     Raises:
-        ResultError: where the file cannot be written.
+        ResultError: the file cannot be written.
     """
-    strip = torch.cat([truth, rendered, (truth - rendered).abs()], dim=1)
-    _write(path, strip.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy())
+    panels = [Panel(photo, "photo"), Panel(render, "render"), error_panel(photo, render)]
+    save_strip(path, panels, caption)
 
 
 def save_differences(folder: Path, first: Path, second: Path, view_names: Iterable[str]) -> int:
@@ -60,14 +87,15 @@ def save_differences(folder: Path, first: Path, second: Path, view_names: Iterab
         view_names: COLMAP's names.
     """
     written = 0
-    for name in map(picture_name, view_names):
-        pair = [side / RENDERS / name for side in (first, second)]
-        if all(path.is_file() for path in pair):
-            written += save_difference(folder / name, *pair)
+    for view_name in view_names:
+        name = picture_name(view_name)
+        a, b = (side / RENDERS / name for side in (first, second))
+        if a.is_file() and b.is_file():
+            written += save_difference(folder / name, a, b, view_name)
     return written
 
 
-def save_difference(path: str | Path, first: str | Path, second: str | Path) -> bool:
+def save_difference(path: Path, first: Path, second: Path, view_name: str) -> bool:
     """Writes `photo | first | second | which is nearer` of two files of `save_comparison`.
 
     The last part is the change of the absolute error, four times enlarged: green where the second
@@ -77,32 +105,23 @@ def save_difference(path: str | Path, first: str | Path, second: str | Path) -> 
     Raises:
         ResultError: where a file cannot be read or written.
     """
-    photo, a = _photo_and_render(first)
-    other_photo, b = _photo_and_render(second)
+    photo, a, _ = read_strip(first, 3)
+    other_photo, b, _ = read_strip(second, 3)
     if photo.shape != other_photo.shape or not np.array_equal(photo, other_photo):
         return False
     truth = photo.astype(np.int16)
-    worse = (np.abs(b - truth).mean(2) - np.abs(a - truth).mean(2)) * 4
+    worse = (np.abs(b - truth).mean(2) - np.abs(a - truth).mean(2)) * _CHANGE_GAIN
     change = np.stack([worse, -worse, np.zeros_like(worse)], axis=2).clip(0, 255)
-    strip = np.concatenate([photo, a, b, change.round()], axis=1)
-    _write(path, strip.astype(np.uint8))
+    panels = [
+        Panel(photo, "photo"),
+        Panel(a, "first"),
+        Panel(b, "second"),
+        Panel(change.round().astype(np.uint8), "which is nearer"),
+    ]
+    meaning = f"green: second, red: first, full colour: error changes by {1 / _CHANGE_GAIN}"
+    save_strip(path, panels, [view_name, meaning])
     return True
 
 
-def _photo_and_render(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Returns [H, W, 3] uint8 each, of a file of `save_comparison`."""
-    try:
-        with open_picture(Path(path)) as file:
-            strip = np.array(file)
-    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
-        raise ResultError(f"{path}: cannot be read as a picture ({error})") from error
-    if strip.ndim != 3 or strip.shape[1] % 3:
-        raise ResultError(f"{path}: {list(strip.shape)} is no picture 'photo, render, error'")
-    photo, render, _ = np.split(strip[..., :3], 3, axis=1)
-    return photo, render
-
-
-def _write(path: str | Path, pixels: np.ndarray) -> None:
-    with atomic_write(path) as file:
-        # Level 6 would take twice the time for a tenth less.
-        imageio.imwrite(file, pixels, extension=".png", compress_level=1)
+def _levels(image: Tensor) -> np.ndarray:
+    return image.clamp(0, 1).mul(255).round().byte().cpu().numpy()

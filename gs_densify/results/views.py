@@ -13,6 +13,12 @@ from gs_densify.results.schema import EvaluationResults, PerView, Results, ViewS
 Scored = Results | EvaluationResults
 
 
+def badness(view: ViewScores) -> tuple[float, str]:
+    """Returns what sorts views with the worst first: by PSNR, those without one last."""
+    psnr = view.scores["psnr"]
+    return math.inf if psnr is None else psnr, view.name
+
+
 def load_views(folder: Path, scored: Scored) -> list[ViewScores]:
     """Reads the scores of single views that lie beside those of a model.
 

@@ -10,7 +10,7 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.evaluation.evaluate import Evaluation, evaluate_views, unscored
 from gs_densify.evaluation.lpips_weights import check_local
 from gs_densify.evaluation.metrics.lpips import VARIANTS
-from gs_densify.evaluation.pictures import picture_writer
+from gs_densify.evaluation.pictures import WorstPictures
 from gs_densify.evaluation.protocol import build_protocol
 from gs_densify.evaluation.scoring import Scoring
 from gs_densify.messages import remark
@@ -48,17 +48,17 @@ def score(
     *,
     pictures: Path | None,
 ) -> Evaluation:
-    """Scores `splats` on the held-out views; pictures go into the folder `pictures`.
+    """Scores `splats` on the held-out views; pictures of the worst go into the folder `pictures`.
 
     Where none is held out, scores are null.
     """
     views = loaded.scene.test_views
     if not views:
         return unscored(scoring_of(config))
-    shown = views if config.evaluation.pictures < 0 else views[: config.evaluation.pictures]
-    names = {view.name for view in shown}
     with Background() as writing:
-        return evaluate_views(
+        count = 0 if pictures is None else config.evaluation.pictures
+        kept = WorstPictures(pictures or Path(), count, writing.start)
+        evaluation = evaluate_views(
             partial(renderer.view, splats),
             views,
             loaded.test_photos,
@@ -67,8 +67,10 @@ def score(
             weights_dir=config.evaluation.lpips_weights,
             device=splats["means"].device,
             progress=True,
-            on_view=None if pictures is None else picture_writer(pictures, names, writing.start),
+            on_view=kept,
         )
+        kept.write()
+    return evaluation
 
 
 def protocol_of(

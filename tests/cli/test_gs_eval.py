@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
@@ -13,6 +12,7 @@ from commands import SMOKE, come_near_to_a_camera, refusal, run
 from gs_densify.cli.eval import command
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import BackendError, ConfigError, ResultError, SceneError
+from gs_densify.evaluation.strip import read_strip
 from gs_densify.model.files.ply import load_ply, save_ply
 from gs_densify.model.transform import transform_splats
 from gs_densify.results import (
@@ -381,12 +381,11 @@ def test_two_models_are_compared_view_by_view(
     assert found["protocol_differences"] == []
     assert "4 difference pictures" in said
     for picture in sorted((tmp_path / "c/renders").iterdir()):
-        strip = imageio.imread(picture).astype(int)
-        photo, a, b, change = np.split(strip, 4, axis=1)
-        stored = [imageio.imread(folder / "renders" / picture.name) for folder in two]
-        np.testing.assert_array_equal(photo, np.split(stored[0], 3, axis=1)[0])
-        np.testing.assert_array_equal(a, np.split(stored[0], 3, axis=1)[1])
-        np.testing.assert_array_equal(b, np.split(stored[1], 3, axis=1)[1])
+        photo, a, b, change = (part.astype(int) for part in read_strip(picture, 4))
+        stored = [read_strip(folder / "renders" / picture.name, 3) for folder in two]
+        np.testing.assert_array_equal(photo, stored[0][0])
+        np.testing.assert_array_equal(a, stored[0][1])
+        np.testing.assert_array_equal(b, stored[1][1])
         nearer = np.abs(b - photo).sum(2) < np.abs(a - photo).sum(2)
         assert (change[..., 0][nearer] == 0).all() and (change[..., 1][nearer] > 0).all()
         assert (change[..., 1][~nearer] == 0).all()

@@ -13,6 +13,7 @@ import pytest
 import torch
 from commands import SMOKE, run
 
+from gs_densify.evaluation.strip import absolute_error, error_heat, read_strip
 from gs_densify.model.files.ply import load_ply
 from gs_densify.results import load_evaluation, load_per_view, load_results, read_metrics
 
@@ -63,13 +64,10 @@ def test_checkpoint_and_ply_hold_the_model_that_was_scored(finished_run: Path) -
 def test_pictures_show_photo_render_and_error(finished_run: Path, tiny: Path) -> None:
     pictures = sorted((finished_run / "renders").glob("*.png"))
     assert len(pictures) == 4
-    strip = imageio.imread(pictures[0]).astype(int)
-    photo = imageio.imread(tiny / "images" / "000.png").astype(int)
-    width = photo.shape[1]
-    assert strip.shape == (photo.shape[0], 3 * width, 3)
-    np.testing.assert_array_equal(strip[:, :width], photo)
-    error = np.abs(strip[:, :width] - strip[:, width : 2 * width])
-    np.testing.assert_allclose(strip[:, 2 * width :], error, atol=1)
+    photo, render, error = read_strip(pictures[0], 3)
+    np.testing.assert_array_equal(photo, imageio.imread(tiny / "images" / "000.png"))
+    np.testing.assert_array_equal(error, error_heat(absolute_error(photo, render)))
+    assert imageio.imread(pictures[0]).shape[0] > len(photo)  # the caption
 
 
 def test_gs_eval_makes_the_same_numbers_to_the_last_digit(finished_run: Path) -> None:

@@ -1,9 +1,7 @@
 import copy
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
-import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
@@ -17,7 +15,6 @@ from gs_densify.evaluation.metrics import lpips as lpips_module
 from gs_densify.evaluation.metrics.lpips import Lpips
 from gs_densify.evaluation.metrics.psnr import psnr
 from gs_densify.evaluation.metrics.ssim import ssim
-from gs_densify.evaluation.pictures import picture_name, picture_writer, save_comparison
 from gs_densify.evaluation.quantisation import quantize
 from gs_densify.evaluation.scoring import Scoring
 from gs_densify.results import STANDARD_METRICS, Scores, ViewScores
@@ -259,40 +256,3 @@ def test_a_mean_of_incomplete_scores_is_null() -> None:
     ]
     assert mean_scores(views) == Scores(psnr=1.5)
     assert mean_scores([]) == Scores(**dict.fromkeys(STANDARD_METRICS))
-
-
-def test_pictures_hold_photo_render_and_error(tmp_path: Path) -> None:
-    views, photos = scene()
-    evaluate_views(
-        lambda view: view.render,
-        views,
-        photos,
-        Scoring(),
-        on_view=picture_writer(tmp_path / "renders", {views[0].name, views[2].name}),
-    )
-    expected = {picture_name(views[i].name) for i in (0, 2)}
-    assert {path.name for path in (tmp_path / "renders").iterdir()} == expected
-    strip = imageio.imread(tmp_path / "renders" / picture_name(views[0].name))
-    width = photos[0].shape[1]
-    photo, rendered, error = (strip[:, i * width : (i + 1) * width] for i in range(3))
-    assert np.array_equal(photo, photos[0])
-    assert np.array_equal(rendered, (quantize(views[0].render) * 255).round().byte().numpy())
-    assert np.array_equal(error, np.abs(photo.astype(int) - rendered.astype(int)))
-
-
-def test_picture_names_are_safe_and_distinct(tmp_path: Path) -> None:
-    names = ["a.JPG", "a.png", "sub/a.JPG", "sub_a.JPG", "sub\\a.JPG", "../a.JPG", "/etc/a.JPG"]
-    names += ["..", ".", ".a", "ü.png", "u.png", "a b.png", "a_b.png", "\n", ""]
-    names += ["x" * 300 + "/1", "x" * 255, "x" * 256]
-    pictures = [picture_name(name) for name in names]
-    assert len(set(pictures)) == len(names)
-    assert pictures[0] == "a.JPG.png"
-    for picture in pictures:
-        assert (tmp_path / picture).parent == tmp_path and not picture.startswith(".")
-        (tmp_path / picture).touch()
-
-
-def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ResultError, match="cannot be written"):
-        save_comparison(tmp_path / "file" / "a.png", torch.zeros(2, 2, 3), torch.zeros(2, 2, 3))

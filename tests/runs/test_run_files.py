@@ -83,8 +83,6 @@ def test_a_picture_that_cannot_be_written_ends_the_run(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config.out.mkdir()  # type: ignore[union-attr]
-    monkeypatch.setattr(
-        "gs_densify.evaluation.pictures.imageio.imwrite", lambda *a, **o: open("/no/such/folder")
-    )
+    monkeypatch.setattr("PIL.Image.Image.save", lambda *a, **o: open("/no/such/folder"))
     with pytest.raises(ResultError, match="cannot be written"):
         train(config, [])

@@ -204,7 +204,9 @@
       this.range.addEventListener("keydown", (event) => this.onKey(event));
       this.steps = [[find(".previous"), -1], [find(".next"), 1]];
       for (const [button, by] of this.steps) button.addEventListener("click", () => this.step(by));
-      this.index = scores.pictured()[0];
+      const order = scores.pictured();
+      const seen = (i) => scene.views[i].pictures.renders.filter(Boolean).length;
+      this.index = order.find((i) => seen(i) === Math.max(...order.map(seen)));
       const methods = this.withPictures();
       this.sides[0].select.value = "photo";
       this.sides[1].select.value = methods[0];

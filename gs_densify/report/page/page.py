@@ -1,39 +1,22 @@
 """The page itself: a template with the tables, the plots, and data for its script."""
 
-import base64
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from gs_densify.report.differences import OptionDifference
 from gs_densify.report.formats import grid
-from gs_densify.report.page.pictures import ERROR_GAIN
+from gs_densify.report.page.look import drawn_look
+from gs_densify.report.page.template import filled
 from gs_densify.report.page.views import scenes_of
 from gs_densify.report.plots.draw import for_page
-from gs_densify.report.plots.plot import COLORS, Look, Plot, looks_of
+from gs_densify.report.plots.plot import Plot, looks_of
 from gs_densify.report.quantities import Quantity
 from gs_densify.report.report import Cell, Report, Table
 
-_HERE = Path(__file__).parent
 _MINUS = "\N{MINUS SIGN}"
-
-_SHAPES = {
-    "o": "M6 1.5a4.5 4.5 0 1 0 0 9a4.5 4.5 0 1 0 0-9z",
-    "s": "M2 2h8v8H2z",
-    "^": "M6 1.5L10.9 10H1.1z",
-    "D": "M6 .8L11.2 6L6 11.2L.8 6z",
-    "v": "M6 10.5L1.1 2H10.9z",
-    "<": "M1.5 6L10 1.1V10.9z",
-    ">": "M10.5 6L2 1.1V10.9z",
-    "p": "M6 1L11 4.7L9.1 10.6H2.9L1 4.7z",
-    "h": "M6 .8L10.5 3.4V8.6L6 11.2L1.5 8.6V3.4z",
-}
-"""Markers of plots as paths in a square of 12."""
 
 
 def page_text(report: Report, plots: Sequence[Plot]) -> str:
@@ -42,33 +25,20 @@ def page_text(report: Report, plots: Sequence[Plot]) -> str:
     Raises:
         ResultError: scores or pictures of a run cannot be read.
     """
-    script = (_HERE / "page.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     looks = looks_of(report)
-    scenes = scenes_of(report)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
+    return filled(
+        "page.html",
+        program="gs-report",
         title=_title(report),
+        scenes=scenes_of(report),
         report=report,
-        style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_digest=digest,
         tables=[_table(report, table) for table in report.tables],
         published=_published(report),
         differences=[_difference(one) for one in report.differences],
         plots=list(_plots(report, plots)),
-        scenes=scenes,
-        error_gain=ERROR_GAIN,
-        look=lambda label, others=False: _drawn(looks[label, others]),
+        look=lambda label, others=False: drawn_look(looks[label, others]),
         data={
-            "scenes": scenes,
-            "looks": [_drawn(looks[method.label, False]) for method in report.methods],
+            "looks": [drawn_look(looks[method.label, False]) for method in report.methods],
             "methods": [method.label for method in report.methods],
         },
     )
@@ -78,12 +48,6 @@ def _title(report: Report) -> str:
     count = len(report.methods)
     scenes = ", ".join(report.scenes) if len(report.scenes) < 4 else f"{len(report.scenes)} scenes"
     return f"{count} method{'s' if count > 1 else ''} on {scenes}"
-
-
-def _drawn(look: Look) -> dict[str, Any]:
-    """Returns a marker as the page draws it."""
-    color = "var(--muted)" if look.is_published else f"var(--c{COLORS.index(look.color)})"
-    return {"color": color, "path": _SHAPES[look.marker], "hollow": look.is_published}
 
 
 def _table(report: Report, table: Table) -> dict[str, Any]:
@@ -169,7 +133,7 @@ def _plots(report: Report, plots: Sequence[Plot]) -> Iterator[dict[str, Any]]:
             yield {
                 "name": grid.titled(table),
                 "is_open": position < 2,
-                "looks": [(look.label, look.is_published, _drawn(look)) for look in looks],
+                "looks": [(look.label, look.is_published, drawn_look(look)) for look in looks],
                 "kinds": [
                     [plot for plot in drawn if plot["kind"] == kind]
                     for kind in dict.fromkeys(plot["kind"] for plot in drawn)

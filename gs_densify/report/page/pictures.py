@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
-from gs_densify.errors import ResultError
-from gs_densify.scene.photos.open import open_picture
+from gs_densify.evaluation.strip import absolute_error, error_heat, read_strip
 
 LONGEST_SIDE = 800
 """Pixels; larger pictures are reduced."""
@@ -19,9 +19,7 @@ MOST_VIEWS = 12
 """Of a scene."""
 MOST_BYTES = 24_000_000
 """Of all pictures of a page together, about: no further view is added beyond."""
-ERROR_GAIN = 4
-"""By which absolute errors are enlarged: they are nearly black otherwise."""
-_QUALITY, _ERROR_QUALITY = 85, 70
+_QUALITY = 85
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,21 +92,11 @@ def _of_view(parts: Mapping[str, _Parts]) -> ViewPictures:
 
 
 def _read(path: Path) -> _Parts:
-    try:
-        with open_picture(path) as file:
-            strip = file.convert("RGB")
-    except Exception as problem:  # decoders raise OSError, SyntaxError, ValueError and others
-        raise ResultError(f"{path}: cannot be read as a picture ({problem})") from problem
-    width, rest = divmod(strip.width, 3)
-    if rest or not width:
-        raise ResultError(
-            f"{path}: {strip.width} pixels are no 'photo, render, error' side by side"
-        )
-    photo, render, error = (
-        _reduced(strip.crop((i * width, 0, (i + 1) * width, strip.height))) for i in range(3)
-    )
-    enlarged = error.point([min(255, ERROR_GAIN * level) for level in range(256)] * 3)
-    return _Parts(photo.size, _address(photo), _address(render), _address(enlarged, _ERROR_QUALITY))
+    photo, render, _ = read_strip(path, 3)
+    error = Image.fromarray(absolute_error(photo, render))
+    colored = Image.fromarray(error_heat(np.asarray(_reduced(error))))
+    shown, drawn = (_reduced(Image.fromarray(pixels)) for pixels in (photo, render))
+    return _Parts(shown.size, _address(shown), _address(drawn), _address(colored))
 
 
 def _reduced(picture: Image.Image) -> Image.Image:
@@ -121,7 +109,7 @@ def _reduced(picture: Image.Image) -> Image.Image:
     )
 
 
-def _address(picture: Image.Image, quality: int = _QUALITY) -> str:
+def _address(picture: Image.Image) -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
+    picture.save(buffer, "JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -47,7 +47,9 @@ def _pictured(method: Method, scene: str) -> Run | None:
 def _files(
     report: Report, scene: str, metrics: Sequence[Quantity], scores: Mapping[str, _Scores]
 ) -> Files:
-    """Returns the pictures there are, of views that the first metric calls worst first."""
+    """Returns the pictures there are: views that more methods have pictures of come first, and
+    among these those that the first metric calls worst.
+    """
     runs = {m.label: run for m in report.methods if (run := _pictured(m, scene)) is not None}
     names = dict.fromkeys(_ordered(report, metrics, scores))
     names |= dict.fromkeys(view.name for run in runs.values() for view in run.views)
@@ -59,7 +61,8 @@ def _files(
         }
         for name in names
     }
-    return {name: paths for name, paths in found.items() if paths}
+    by_count = sorted(found.items(), key=lambda item: -len(item[1]))
+    return {name: paths for name, paths in by_count if paths}
 
 
 def _ordered(
