@@ -1,7 +1,5 @@
 """A strategy in training on the miniature, watched step by step. See `contract`."""
 
-import contextlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -55,30 +53,30 @@ class Subject:
     name: str
     config: TrainConfig
     scene: Miniature
-    printed: io.StringIO = field(default_factory=io.StringIO)
     losses: list[float] = field(default_factory=list)
     snapshots: dict[int, bytes] = field(default_factory=dict)
     adapter: WatchedAdapter | None = None
-    error: str = ""
-    has_diverged: bool = False
-    """Whether it was infinite or NaN values that ended the main run."""
+    error: Exception | None = None
+    """What ended the main run."""
 
     def start(
-        self, config: TrainConfig | None = None, scene: Miniature | None = None
+        self,
+        config: TrainConfig | None = None,
+        scene: Miniature | None = None,
+        strategy: AnyStrategy | None = None,
     ) -> tuple[Trainer, WatchedAdapter]:
-        """Returns a new run from step 0."""
+        """Returns a new run from step 0, of this strategy or, in its place, of another."""
         config, scene = config or self.config, scene or self.scene
-        with contextlib.redirect_stdout(self.printed):
-            strategy = strategy_for(config)
-            limit = most_gaussians(config, strategy)
-            adapter = WatchedAdapter(self.name, strategy, max_gaussians=limit)
-            return make_trainer(config, scene, adapter), adapter
+        strategy = strategy or strategy_for(config)
+        limit = most_gaussians(config, strategy)
+        adapter = WatchedAdapter(self.name, strategy, max_gaussians=limit)
+        return make_trainer(config, scene, adapter), adapter
 
     def advance(
         self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None] = lambda row: None
     ) -> None:
         """Trains on to step `until`."""
-        with contextlib.redirect_stdout(self.printed), tqdm(disable=True) as bar:
+        with tqdm(disable=True) as bar:
             trainer.run(until, on_log, bar)
 
     def carry_out_main_run(self) -> None:
@@ -89,8 +87,17 @@ class Subject:
                 self.advance(trainer, step, lambda row: self.losses.append(row.loss or 0.0))
                 self.snapshots[step] = stored(trainer)
         except Exception as error:
-            self.error = described(error)
-            self.has_diverged = isinstance(error, DivergenceError | NonFiniteError)
+            self.error = error
+
+    @property
+    def has_diverged(self) -> bool:
+        """Returns whether it was infinite or NaN values that ended the main run."""
+        return isinstance(self.error, DivergenceError | NonFiniteError)
+
+    @property
+    def has_changed_number(self) -> bool:
+        """Returns whether the number of Gaussians changed in the main run."""
+        return any(one.before != one.after for one in self.records)
 
     @property
     def records(self) -> list[StepRecord]:

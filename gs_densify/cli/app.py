@@ -1,5 +1,8 @@
 """What the commands share: errors become one line and an exit code.
 
+Above the line stand the frames of the user's own files that the error went through, if any; with
+--debug, all frames.
+
 Exit codes: 0 done, 2 something that the user can mend, 3 a strategy that broke its contract,
 75 a run that was told to end (see runs/pause.py) and can be resumed, 130 interrupted, 141 the
 reader of the output has gone (as after `| head`); 1 of gs-bench: cells of a study have failed;
@@ -10,12 +13,14 @@ import gc
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from gs_densify.config.flags import one_line
 from gs_densify.errors import GsDensifyError
+from gs_densify.trace import own_lines
 
 
 def run_command(program: str, command: Callable[[Sequence[str]], int | None]) -> None:
@@ -30,6 +35,7 @@ def run_command(program: str, command: Callable[[Sequence[str]], int | None]) ->
             sys.stdout.flush()
         sys.exit(code)
     except GsDensifyError as error:
+        print_lines_of(error, file=sys.stderr)  # first: the last line of a log says what happened
         print(f"{program}: {one_line(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
@@ -39,6 +45,14 @@ def run_command(program: str, command: Callable[[Sequence[str]], int | None]) ->
         # Python flushes at exit, too, and would complain then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def print_lines_of(error: Exception, file: TextIO) -> None:
+    """Prints what led to an error: the user's own lines, or with --debug all."""
+    is_debug = "--debug" in sys.argv  # no option takes such a value
+    lines = "".join(traceback.format_exception(error)) if is_debug else own_lines(error)
+    if lines:
+        print(lines, file=file)
 
 
 class _MayFail(io.FileIO):

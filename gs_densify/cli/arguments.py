@@ -85,6 +85,7 @@ class _Resume:
     scene: _Given = ()
     data_root: _Given = ()
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
 
 def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
@@ -97,7 +98,7 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
     if not early.config:
         return _parse(argv, early, None)
     saved = config_file.read_config(Path(early.config[-1]))
-    for key in saved.values.keys() & {"config", "resume", "dry_run", "dry-run", "quiet"}:
+    for key in saved.values.keys() & {"config", "resume", "dry_run", "dry-run", "quiet", "debug"}:
         raise ConfigError(f"{saved.path}: '{key}' is for the command line alone", option="config")
     strategy = choices_in(saved.values)["strategy"]
     if early.asks_for_help and parse_reference(strategy) is not None:
@@ -224,6 +225,7 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
         "Show no progress, remarks and summary: errors alone, and what --protocol mls-bench or"
         " --dry-run prints."
     )
+    help_debug = "Show the whole traceback of an error, not only the lines of a file of yours."
     help_resume = (
         "Folder of a run that was interrupted: finish it from its last checkpoint, with the options"
         " that it has. Of a scene that has moved since, --scene or --data-root says where it is."
@@ -264,6 +266,11 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
         (
             "quiet",
             Annotated[bool, tyro.conf.arg(help=help_quiet), tyro.conf.FlagCreatePairsOff],
+            False,
+        ),
+        (
+            "debug",
+            Annotated[bool, tyro.conf.arg(help=help_debug), tyro.conf.FlagCreatePairsOff],
             False,
         ),
     ]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from gs_densify.cli.app import run_command
+from gs_densify.cli.app import print_lines_of, run_command
 from gs_densify.config.flags import parse
 from gs_densify.entry_points import entry_points
 from gs_densify.strategies import plugin
@@ -69,6 +69,8 @@ class Check:
 
     name: Annotated[str, tyro.conf.Positional]
     """A strategy's name, or path/to/file.py, or path/to/file.py:ClassName."""
+    debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the whole traceback of an error, not only the lines of a file of yours."""
 
     def carry_out(self) -> int:
         """Prints each check as it ends; 1 where one failed."""
@@ -79,6 +81,8 @@ class Check:
             counts[outcome.passed] += 1
             detail = f": {outcome.detail}" if outcome.detail else ""
             print(f"{_MARKS[outcome.passed]} {outcome.check}{detail}", flush=True)
+            if outcome.error is not None:
+                print_lines_of(outcome.error, file=sys.stdout)
         not_run = f", {counts[None]} not run" if counts[None] else ""
         print(f"{self.name}: {counts[True]} passed, {counts[False]} failed{not_run}")
         return 1 if counts[False] else 0

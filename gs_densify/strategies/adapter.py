@@ -3,8 +3,9 @@
 import inspect
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import torch
@@ -81,10 +82,12 @@ class StrategyAdapter:
 
         What a hook may leave behind is checked as far as it is known beforehand; this is for the
         rest, which shows when the trainer goes on, in the backward pass for example. An error under
-        a strategy of this package is a fault of ours, and stays as it is.
+        a strategy of this package is a fault of ours, and stays as it is. What is printed inside
+        goes to stderr, since stdout has the results of commands.
         """
         try:
-            yield
+            with redirect_stdout(sys.stderr):
+                yield
         except (GsDensifyError, torch.cuda.OutOfMemoryError, KeyboardInterrupt):
             raise
         except BaseException as error:

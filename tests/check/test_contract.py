@@ -120,10 +120,10 @@ FAULTS = {
         "the loss falls",
         r"mean loss 0\.\d+ in the first 10 steps, 0\.\d+ in the last",
     ),
-    "prints": (
+    "does nothing": (
         "print('step', step)",
-        "nothing is printed to stdout",
-        "the first: 'step 0'",
+        "it changes the model",
+        r"it changed nothing in 80 steps, so nothing was checked",
     ),
 }
 
@@ -145,6 +145,34 @@ def test_each_check_finds_its_fault(tmp_path, fault, check, said):
     assert "\n" not in found[check].detail
     others = [one for one in found.values() if one.check != check]
     assert all(one.passed in (True, None) for one in others)
+
+
+TALKATIVE = """
+from dataclasses import dataclass
+from gsplat.strategy import DefaultStrategy
+
+@dataclass
+class CustomStrategy(DefaultStrategy):
+    verbose: bool = True
+"""
+
+
+def test_what_a_strategy_prints_is_kept_off_the_results(tmp_path, capsys):
+    path = tmp_path / "talkative.py"
+    path.write_text(TALKATIVE)
+    outcomes = list(check_strategy(str(path), only=contract._ON_SCHEDULE))
+    assert len(outcomes) == 3 and all(one.passed for one in outcomes)
+    said = capsys.readouterr()
+    assert "GSs duplicated" in said.err and said.out == ""
+
+
+def test_a_number_that_never_changes_says_nothing_of_the_schedule(tmp_path):
+    path = tmp_path / "faulty.py"
+    path.write_text(FAULTY.replace("{fault}", "params['means'].data *= 1.0001"))
+    subject = Subject(str(path), contract.miniature_config(str(path)), load_miniature())
+    subject.carry_out_main_run()
+    assert contract._outcome(contract._ON_SCHEDULE, contract._on_schedule, subject).passed is None
+    assert contract._does_something(subject) is None
 
 
 def test_after_a_stop_the_other_checks_are_not_run(tmp_path):

@@ -14,9 +14,11 @@ from commands import refusal, run
 
 from gs_densify.cli.strategies import command, field_docstrings
 from gs_densify.cli.train import main
-from gs_densify.errors import BackendError, ConfigError
+from gs_densify.errors import BackendError, ConfigError, StrategyError
 from gs_densify.results import load_results
+from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.registry import BUILTIN, load_strategy_class, options_of
+from gs_densify.trace import own_lines
 
 OURS = [name for name, entry in BUILTIN.items() if entry.target.startswith("gs_densify.")]
 
@@ -93,6 +95,14 @@ SAID = {
 }
 
 
+# The lines above it, where the strategy's own code raised it.
+_FILE = 'File "{}", line {}, in step_post_backward'
+RAISED = {
+    fault: [_FILE.format("FOLDER/breaking.py", 1 + line), BREAKING.splitlines()[line].strip()]
+    for fault, line in (("raise", 16), ("exit", 18))
+}
+
+
 @pytest.fixture(scope="module")
 def custom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("plugin") / "custom_strategy.py"
@@ -138,13 +148,49 @@ def _train_in_this_process(arguments: list[str], cwd: Path) -> tuple[int, str, s
 
 @pytest.mark.parametrize("fault", SAID)
 def test_a_strategy_that_breaks_the_model_stops_the_run_in_one_line(broken_runs, fault) -> None:
-    _, code, stdout, stderr = broken_runs[fault]
+    folder, code, stdout, stderr = broken_runs[fault]
     assert code == 3, stderr
     assert stdout == ""
     lines = stderr.strip().splitlines()
     assert lines[0].startswith("step 5: PSNR")
-    assert len(lines) == 2, stderr
-    assert re.match(f"gs-train: strategy 'breaking.py', step 12, {SAID[fault]}", lines[1]), lines[1]
+    assert re.match(f"gs-train: strategy 'breaking.py', step 12, {SAID[fault]}", lines[-1])
+    raised = [line.strip().replace(str(folder.parent), "FOLDER") for line in lines[1:-1]]
+    assert raised == RAISED.get(fault, [])
+
+
+def test_debug_shows_all_frames(broken_runs: dict, tmp_path: Path) -> None:
+    folder, *_ = broken_runs["raise"]
+    given = ["--config", str(folder / "config.yml"), "--out", "again", "--debug"]
+    code, _, stderr = _train_in_this_process(given, tmp_path)
+    assert code == 3
+    *_, last = stderr.splitlines()
+    assert last.startswith("gs-train: strategy")
+    assert "Traceback (most recent call last)" in stderr and "adapter.py" in stderr
+    assert "The above exception was the direct cause" in stderr
+
+
+def test_lines_are_of_files_that_are_neither_ours_nor_installed(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("import torch\n\ndef help(x):\n    torch.cat(x)\n")
+    path = tmp_path / "lines.py"
+    path.write_text(
+        "from dataclasses import dataclass\n"
+        "from helper import help\n"
+        "from gs_densify.strategies.base import Strategy\n"
+        "@dataclass\n"
+        "class Lines(Strategy):\n"
+        "    def step_post_backward(self, **rest):\n"
+        "        help(3)\n"
+    )
+    adapter = StrategyAdapter("x", load_strategy_class(str(path))())
+    with pytest.raises(StrategyError) as caught:
+        adapter._call("step_post_backward", 3)
+    said = own_lines(caught.value)
+    assert re.findall(r'File "(.*)", line (\d+), in (\w+)', said) == [
+        (str(path), "7", "step_post_backward"),
+        (str(tmp_path / "helper.py"), "4", "help"),
+    ]
+    assert "    help(3)" in said and "    torch.cat(x)" in said
+    assert own_lines(ValueError("without a cause")) == ""
 
 
 def test_what_was_saved_before_the_break_is_intact(broken_runs) -> None:
@@ -197,8 +243,10 @@ def test_refusals_before_a_run(tiny: Path, custom: Path, tmp_path: Path) -> None
         run("gs-train", *scene, "--strategy", custom, "--strategy.seen", "1", cwd=tmp_path)
     )
     (tmp_path / "bad.py").write_text("def f(:\n")
-    said = refusal(run("gs-train", *scene, "--strategy", "bad.py", cwd=tmp_path))
+    done = run("gs-train", *scene, "--strategy", "bad.py", cwd=tmp_path)
+    place, code, _, said = done.stderr.splitlines()
     assert "strategy file bad.py, line 1: cannot be imported: SyntaxError" in said
+    assert place.endswith('bad.py", line 1') and code.strip() == "def f(:"
     assert list(tmp_path.iterdir()) == [tmp_path / "bad.py"]
 
 
@@ -262,9 +310,11 @@ def test_check_says_what_failed_where_and_exits_with_1(tmp_path: Path) -> None:
     (tmp_path / "breaking.py").write_text(BREAKING)
     done = run("gs-strategies", "check", "breaking.py", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    first, *lines, last = done.stdout.splitlines()
+    first, place, code, *lines, last = done.stdout.splitlines()
     assert first.startswith("FAIL rows, moments and statistics stay in step: strategy")
     assert first.endswith("'breaking.py', step 12, step_post_backward: ValueError: no idea")
+    assert place.endswith('breaking.py", line 17, in step_post_backward')
+    assert code.strip().startswith("raise ValueError(")
     assert all(line.startswith("-    ") for line in lines)
     assert last == "breaking.py: 0 passed, 1 failed, 13 not run"
 
