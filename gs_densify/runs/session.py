@@ -4,7 +4,7 @@ import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime, timezone
 from typing import Any
 
@@ -18,6 +18,7 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import most_gaussians
 from gs_densify.errors import InterruptedRunError, PausedError, ResultError
 from gs_densify.evaluation.evaluate import Evaluation
+from gs_densify.memory import host_shortage
 from gs_densify.messages import Progress, remark
 from gs_densify.rendering.device import memory_shortage
 from gs_densify.results import (
@@ -51,7 +52,10 @@ from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
 
-_REMEDIES = "use --max-gaussians, a larger --downscale, or a smaller --data.image-budget"
+_REMEDIES = {
+    "cuda": "use --max-gaussians, a larger --downscale, or a smaller --data.image-budget",
+    "cpu": "use --max-gaussians or a larger --downscale",
+}
 
 
 class RunProcess:
@@ -68,6 +72,7 @@ class RunProcess:
     ) -> None:
         """Takes a `clock` that runs since the process was asked to begin."""
         self.config, self.held, self.loaded, self.device = config, held, loaded, device
+        self._remedies = _REMEDIES[device.type]
         self.folder = held.path
         self.state, self.clock, self.writing = state, clock, Background()
         self.before = dataclasses.replace(state)
@@ -82,7 +87,7 @@ class RunProcess:
         limit = most_gaussians(config, strategy)
         for output in self.outputs:
             output.loaded()
-        with memory_shortage(lambda: f"before the first step; {_REMEDIES}"):
+        with self._shortage(lambda: f"before the first step; {self._remedies}"):
             trainer = build_trainer(
                 config,
                 StrategyAdapter(config.strategy, strategy, max_gaussians=limit),
@@ -103,10 +108,10 @@ class RunProcess:
 
     def finish(self, trainer: Trainer) -> Results:
         """Trains to the last step and writes the files."""
-        shortage = memory_shortage(
+        shortage = self._shortage(
             lambda: (
                 f"after step {trainer.progress.step} with {len(trainer.splats['means']):,}"
-                f" Gaussians; {_REMEDIES}; what was saved before is in {self.held.named}"
+                f" Gaussians; {self._remedies}; what was saved before is in {self.held.named}"
             )
         )
         self.clock.lap("prepare")
@@ -121,6 +126,15 @@ class RunProcess:
         ):
             evaluation = self._train_and_evaluate(trainer)
             return self._write(trainer, evaluation)
+
+    @contextmanager
+    def _shortage(self, say: Callable[[], str]) -> Iterator[None]:
+        """Says it in words where the memory runs out in which the Gaussians are."""
+        with (
+            memory_shortage(say),
+            nullcontext() if self.device.type == "cuda" else host_shortage(say),
+        ):
+            yield
 
     @contextmanager
     def _saying_how_to_resume(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gs_densify.entry_points import described
 from gs_densify.errors import GsDensifyError, StrategyError
+from gs_densify.memory import is_shortage
 from gs_densify.model.form import Form
 from gs_densify.model.gaussians import Gaussians, Optimizers, Params
 from gs_densify.model.state import State
@@ -91,7 +92,7 @@ class StrategyAdapter:
         except (GsDensifyError, torch.cuda.OutOfMemoryError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            if type(self.strategy).__module__.startswith("gs_densify."):
+            if is_shortage(error) or type(self.strategy).__module__.startswith("gs_densify."):
                 raise
             raise self.blame_for(
                 described(error),
@@ -280,6 +281,8 @@ class StrategyAdapter:
         except (GsDensifyError, torch.cuda.OutOfMemoryError, KeyboardInterrupt):
             raise
         except BaseException as error:  # SystemExit, too: a run would end as if it were done
+            if is_shortage(error):
+                raise
             raise self.blame_for(described(error), hook, at) from error
 
     def _check_switches(self, step: int) -> None:

@@ -1,0 +1,98 @@
+"""Host memory: what is free, and a process that fails in words before it takes more. No torch.
+
+A system promises more memory than it has: a process that uses it up is killed without a word, or
+the machine swaps. With a limit the allocation that is too much fails at once, as an error.
+"""
+
+import re
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gs_densify.errors import BackendError
+
+_SHARE = 0.9
+"""Of the free memory: the rest is for other processes."""
+_TORCH = re.compile(r"DefaultCPUAllocator: .*?allocate (\d+) bytes")
+
+_CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
+"""Files with the limit of a container and what of it is used, of cgroup versions 2 and 1."""
+
+
+def free_memory() -> int | None:
+    """Returns the bytes that this process can have without swapping; None where it is not known.
+
+    It is what Linux calls available, or what is left of a container's limit where that is less.
+    """
+    available = _field(Path("/proc/meminfo"), "MemAvailable")
+    left = [_number(limit) - _number(used) for limit, used in _CGROUPS if _is_set(limit)]
+    return min((one for one in (available, *left) if one is not None), default=None)
+
+
+@contextmanager
+def limited_to_free() -> Iterator[None]:
+    """Lets the process have nine tenths of the memory that is free when the block begins.
+
+    Where Linux does not say how much that is, there is no limit. What the process has already is
+    not counted, nor are files in memory.
+    """
+    free, has = free_memory(), _field(Path("/proc/self/status"), "VmData")
+    if free is None or has is None:
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = has + int(_SHARE * free)
+    limits = [one for one in (wanted, *before) if one != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Returns whether an error says that host memory ran out: Python's, NumPy's or torch's."""
+    if type(error) is RuntimeError:
+        return _TORCH.search(str(error)) is not None
+    return isinstance(error, MemoryError)
+
+
+@contextmanager
+def host_shortage(say: Callable[[], str]) -> Iterator[None]:
+    """Limits the block to free memory; where that runs out, a BackendError says so with `say`."""
+    try:
+        with limited_to_free():
+            yield
+    except Exception as error:
+        if not is_shortage(error):
+            raise
+        asked = _TORCH.search(str(error))
+        wanted = f", where {int(asked[1]) / 1e9:.3g} GB more were wanted" if asked else ""
+        raise BackendError(f"memory ran out{wanted}, {say()}") from None
+
+
+def _field(path: Path, name: str) -> int | None:
+    """Returns the bytes that a file of Linux has under a name; None without either."""
+    try:
+        found = re.search(rf"^{name}:\s*(\d+) kB$", path.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
+
+
+def _is_set(limit: str) -> bool:
+    try:
+        return Path(limit).read_text().strip().isdecimal()
+    except OSError:
+        return False
+
+
+def _number(path: str) -> int:
+    return int(Path(path).read_text())
