@@ -104,7 +104,7 @@ class Progress:
         parts = [
             f"{self._job}: {self._unit} {done:,} of {self._total:,} ({share})",
             f"{_rate(rate)} {self._unit}s/s",
-            f"{_duration(left / rate)} left",
+            f"{duration(left / rate)} left",
             *[details] * bool(details),
         ]
         print(", ".join(parts), file=sys.stderr)
@@ -144,7 +144,8 @@ def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Returns a time in words, in the unit that suits it."""
     for limit, unit, name in ((120, 1, "s"), (7200, 60, "min")):
         if seconds < limit:
             return f"{seconds / unit:.0f} {name}"

@@ -1,6 +1,7 @@
 """gs-scene: make scenes and look at them."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +13,14 @@ from gs_densify.cli.new_files import check_new
 from gs_densify.config.flags import parse
 from gs_densify.config.options import DataOptions, ReadingOptions, TrainConfig
 from gs_densify.errors import ConfigError, SceneError
+from gs_densify.reconstruct.options import (
+    CameraModel,
+    Cameras,
+    Mapper,
+    Matching,
+    Quality,
+    ReconstructOptions,
+)
 
 PROGRAM = "gs-scene"
 
@@ -119,6 +128,69 @@ class Check:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reconstruct:
+    """Find cameras, poses and points of photos or a video, and check what was found."""
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """A folder of photos, with those in the folders below, or a video."""
+    out: Path
+    """Folder to make: images/ and sparse/0. The same command goes on where it was interrupted."""
+    quality: Quality = ReconstructOptions.quality
+    """high: more and finer features, at five times the time; for weak texture and thin overlap."""
+    camera_model: CameraModel = ReconstructOptions.camera_model
+    """COLMAP's model of the lens."""
+    cameras: Cameras = ReconstructOptions.cameras
+    """Which photos share intrinsics: of one size and camera by EXIF, all, of a folder, none."""
+    matching: Matching = ReconstructOptions.matching
+    """Pairs to compare: all, neighbours by name, or those that look alike (auto: sequential for a
+    video, exhaustive up to 150 photos, else retrieval)."""
+    mapper: Mapper = ReconstructOptions.mapper
+    """global is faster for hundreds of photos, and less exact."""
+    frames: int | None = None
+    """Frames to pick of a video, at most (default: 150)."""
+
+    def carry_out(self) -> None:
+        """Reconstructs, checks, and says how to go on."""
+        from gs_densify.reconstruct.run import reconstruct
+        from gs_densify.scene.photos.names import is_video
+
+        if not self.source.exists():
+            raise SceneError(
+                f"{self.source} is not there", action="name a folder of photos, or a video"
+            )
+        if self.source.is_file() and not is_video(self.source):
+            raise SceneError(
+                f"{self.source} is no video", action="name a folder of photos, or a video"
+            )
+        options = self._options(is_video(self.source))
+        outcome = reconstruct(self.source, self.out, options)
+        cameras = f"{outcome.cameras} camera{'s' * (outcome.cameras > 1)}"
+        print(
+            f"{outcome.posed} of {outcome.photos} photos have a pose: {cameras}"
+            f" ({options.camera_model}), {outcome.points:,} points, mean reprojection error"
+            f" {outcome.error:.2f} px"
+        )
+        print(f"files: {self.out} (images/, sparse/0)")
+        Check(str(self.out)).carry_out()
+        print(f"train with gs-train --scene {shlex.quote(str(self.out))}")
+
+    def _options(self, is_video: bool) -> ReconstructOptions:
+        if self.frames is not None and not is_video:
+            raise ConfigError(
+                f"has no effect: {self.source} is no video",
+                action="leave it out",
+                option="frames",
+            )
+        if self.frames is not None and self.frames < 3:
+            raise ConfigError(
+                f"is {self.frames}", expected="it must be at least 3", option="frames"
+            )
+        names = [field.name for field in dataclasses.fields(ReconstructOptions)]
+        given = {name: getattr(self, name) for name in names}
+        return ReconstructOptions(**{name: one for name, one in given.items() if one is not None})
+
+
+@dataclasses.dataclass(frozen=True)
 class Download:
     """Fetch scenes of Mip-NeRF 360: only the folders asked for, resumed where it was cut."""
 
@@ -183,13 +255,14 @@ class LpipsWeights:
 def command(argv: Sequence[str]) -> None:
     """Parses and carries out one subcommand."""
     form = (
-        Annotated[MakeTiny, tyro.conf.subcommand("make-tiny")]
+        Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
+        | Annotated[MakeTiny, tyro.conf.subcommand("make-tiny")]
         | Annotated[Info, tyro.conf.subcommand("info")]
         | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[Download, tyro.conf.subcommand("download")]
         | Annotated[LpipsWeights, tyro.conf.subcommand("lpips-weights")]
     )
-    chosen: MakeTiny | Info | Check | Download | LpipsWeights = parse(
+    chosen: Reconstruct | MakeTiny | Info | Check | Download | LpipsWeights = parse(
         form, argv, program=PROGRAM, description=__doc__
     )
     chosen.carry_out()

@@ -8,6 +8,7 @@ from typing import Literal
 from gs_densify.errors import SceneError
 from gs_densify.scene.cache import default_cache
 from gs_densify.scene.layout import data_set_of
+from gs_densify.scene.unposed import what_it_is
 
 MIPNERF360: dict[str, int] = {
     "bicycle": 4,
@@ -82,6 +83,8 @@ def resolve_scene(
         if candidate.is_dir():
             root, model = data_set_of(candidate)
             return SceneSource(root.name or scene, root, factor, image_source, model)
+        if (known := what_it_is(candidate)) is not None:
+            raise known
     looked = ", ".join(map(str, candidates)) if candidates else "no folder: no data root is set"
     raise SceneError(
         f"scene {scene!r} not found (looked for {looked})",

@@ -12,6 +12,8 @@ PHOTO_SUFFIXES = frozenset(
 )
 """What files on disk end in that are looked at where a photo is not there under its own name."""
 
+VIDEO_SUFFIXES = frozenset(".mp4 .mov .m4v .avi .mkv .webm .mpg .mpeg .wmv .mts .3gp".split())
+
 _ANY_SUFFIX = re.compile(r"\.(?=[a-z0-9]*[a-z])[a-z0-9]{2,5}$", re.IGNORECASE)
 _DRIVE = re.compile(r"^([A-Za-z]):")
 _MASK_MARK = re.compile(r"[._-]mask$", re.IGNORECASE)
@@ -96,6 +98,11 @@ def has_photos(folder: Path) -> bool:
 
 def _is_photo(file: str) -> bool:
     return os.path.splitext(file)[1].lower() in PHOTO_SUFFIXES and not is_foreign(file)
+
+
+def is_video(path: Path) -> bool:
+    """Returns whether a path leads to a file that ends like a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
 
 
 def is_foreign(name: str) -> bool:

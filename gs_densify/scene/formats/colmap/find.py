@@ -7,6 +7,7 @@ from gs_densify.errors import SceneError
 from gs_densify.scene.formats.colmap.binary import count_binary_images
 from gs_densify.scene.formats.colmap.text import read_images
 from gs_densify.scene.layout import base_of, folders_below
+from gs_densify.scene.unposed import ANY_PHOTOS, what_it_is
 
 _log = logging.getLogger(__name__)
 
@@ -91,9 +92,12 @@ def _no_model(root: Path) -> SceneError:
     others = [folder for folder in _children(root) if folder.name != "0"]
     tried = [root / "sparse" / "0", root / "sparse", *others]
     partial = {f.name for d in tried if d.is_dir() for f in d.iterdir() if f.stem in _FILES}
-    found = f"found only {', '.join(sorted(partial))}" if partial else "found none of them"
     above = _model_in(root.parent)
-    action = "give the folder that holds images/ and sparse/"
+    known = None if partial or above is not None else what_it_is(root)
+    if known is not None:
+        return known
+    found = f"found only {', '.join(sorted(partial))}" if partial else "found none of them"
+    action = f"give the folder that holds images/ and sparse/, or make one with {ANY_PHOTOS}"
     return SceneError(
         f"no COLMAP model in {', '.join(map(str, tried))} or another folder there: {found}",
         expected="expected cameras, images and points3D as .bin or .txt",
