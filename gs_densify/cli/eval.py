@@ -14,6 +14,7 @@ from gs_densify.config.options import ProtocolName
 from gs_densify.errors import ConfigError
 
 if TYPE_CHECKING:
+    from gs_densify.results import EvaluationResults
     from gs_densify.results.scored import Scored
     from gs_densify.runs.open_model import OpenedModel
 
@@ -108,11 +109,17 @@ _MODES = {
 
 def command(argv: Sequence[str]) -> None:
     """Parses, and does the one thing that is asked for."""
+    arguments = parsed(argv)
+    {"model": _score, "compare": _compare}[_mode(arguments)](arguments, argv)
+
+
+def parsed(argv: Sequence[str]) -> EvalArguments:
+    """Returns what a command line asks for, in which each option has an effect (ConfigError)."""
     if any(word.partition("=")[0] == "--aggregate" for word in argv):
         raise ConfigError("is gone", action="gs-report RUN... averages runs", option="aggregate")
     arguments: EvalArguments = parse(EvalArguments, argv, program=PROGRAM)
-    mode = _mode(arguments)
-    {"model": _score, "compare": _compare}[mode](arguments, [PROGRAM, *argv])
+    _mode(arguments)
+    return arguments
 
 
 def _mode(arguments: EvalArguments) -> str:
@@ -139,19 +146,31 @@ def _given(arguments: EvalArguments) -> list[str]:
     ]
 
 
-def _score(arguments: EvalArguments, argv: Sequence[str]) -> None:
-    from gs_densify.cli.summary import scores_text
+def scored(
+    arguments: EvalArguments, argv: Sequence[str]
+) -> tuple["OpenedModel", "EvaluationResults", Path]:
+    """Scores the model of a command line; returns it, its results and the folder of the files."""
     from gs_densify.report.page import save_run_page
-    from gs_densify.results.views import load_views
-    from gs_densify.runs.evaluate import evaluate_model, stored_comparison
+    from gs_densify.runs.evaluate import evaluate_model
 
     assert arguments.model is not None
     model = _open(arguments.model, arguments)
-    results, folder = evaluate_model(model, arguments.out, argv)
+    results, folder = evaluate_model(model, arguments.out, [PROGRAM, *argv])
+    save_run_page(folder)
+    return model, results, folder
+
+
+def _score(arguments: EvalArguments, argv: Sequence[str]) -> None:
+    from gs_densify.cli.summary import scores_text
+    from gs_densify.results.names import INDEX
+    from gs_densify.results.views import load_views
+    from gs_densify.runs.evaluate import stored_comparison
+
+    model, results, folder = scored(arguments, argv)
     print(scores_text(results, load_views(folder, results)))
     if model.run is not None:
         print(stored_comparison(model.run, results))
-    print(f"page: {save_run_page(folder)}")
+    print(f"page: {folder / INDEX}")
     print(f"files: {folder}")
 
 
@@ -189,7 +208,7 @@ def _scored(path: Path, arguments: EvalArguments, out: Path, argv: Sequence[str]
     asked = [name for name in _given(arguments) if name in _SCORING]
     if is_scored(path) and not asked:
         return load_scored(path)
-    _, folder = evaluate_model(_open(path, arguments), out, argv)
+    _, folder = evaluate_model(_open(path, arguments), out, [PROGRAM, *argv])
     return load_scored(folder)
 
 

@@ -1,11 +1,18 @@
 """gs-train: train a scene under a strategy and score it on held-out views."""
 
+import importlib
 import sys
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gs_densify.rendering import cuda_driver
+
+if TYPE_CHECKING:
+    from gs_densify.config.options import TrainConfig
+    from gs_densify.results import Results
 
 
 def command(argv: Sequence[str], started: float | None = None) -> None:
@@ -23,24 +30,19 @@ def _command(argv: Sequence[str], started: float | None) -> None:
     from gs_densify.messages import is_quiet
 
     with importing():
-        resumed = arguments.parse_resumed(argv)
-        config = resumed or arguments.parse_train_arguments(argv)
+        config, is_begun = parsed(argv)
         # Late: --help and a wrong option answer without torch.
+        importlib.import_module("gs_densify.runs.train")
         from gs_densify.cli.summary import scores_text, wall_time_text
-        from gs_densify.report.page import save_run_page
+        from gs_densify.report.page import INDEX
         from gs_densify.results.views import load_views
-        from gs_densify.runs.train import resume, train
 
     if arguments.wants_dry_run(argv):
         from gs_densify.runs.forecast import forecast, forecast_text
 
         print(forecast_text(forecast(config)))
         return
-    if resumed is None:
-        results, folder = train(config, [arguments.PROGRAM, *argv], started)
-    else:
-        results, folder = resume(config, started)
-    page = save_run_page(folder)
+    results, folder = trained(config, argv, started, is_begun=is_begun)
     if is_quiet():
         return
     print(scores_text(results, load_views(folder, results)))
@@ -49,7 +51,7 @@ def _command(argv: Sequence[str], started: float | None) -> None:
         f" {results.hardware.gpu or 'the CPU'}"
     )
     print(wall_time_text(results.wall_time))
-    print(f"page: {page}")
+    print(f"page: {folder / INDEX}")
     print(f"files: {folder}")
     if config.budget is not None and results.counts.final != config.budget:
         print(
@@ -57,6 +59,31 @@ def _command(argv: Sequence[str], started: float | None) -> None:
             f" {config.budget:,} of --budget",
             file=sys.stderr,
         )
+
+
+def parsed(argv: Sequence[str]) -> tuple["TrainConfig", bool]:
+    """Returns the configuration that a command line asks for, and whether it names a run that
+    has begun.
+    """
+    from gs_densify.cli.arguments import parse_resumed, parse_train_arguments
+
+    resumed = parse_resumed(argv)
+    return (parse_train_arguments(argv), False) if resumed is None else (resumed, True)
+
+
+def trained(
+    config: "TrainConfig", argv: Sequence[str], started: float | None = None, *, is_begun: bool
+) -> tuple["Results", Path]:
+    """Trains as a command line says that was `parsed`; returns the results and the folder."""
+    from gs_densify.cli.arguments import PROGRAM
+    from gs_densify.report.page import save_run_page
+    from gs_densify.runs.train import resume, train
+
+    results, folder = (
+        resume(config, started) if is_begun else train(config, [PROGRAM, *argv], started)
+    )
+    save_run_page(folder)
+    return results, folder
 
 
 def main() -> None:

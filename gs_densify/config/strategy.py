@@ -4,11 +4,17 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
+from gs_densify.config.file import by_dotted_name, to_mapping
 from gs_densify.config.layers import full_length, strategy_defaults, trainer_defaults
 from gs_densify.config.options import TrainConfig
 from gs_densify.entry_points import refusing
 from gs_densify.errors import ConfigError
-from gs_densify.strategies.registry import build_strategy, load_strategy_class, recipe_of
+from gs_densify.strategies.registry import (
+    build_strategy,
+    load_strategy_class,
+    options_of,
+    recipe_of,
+)
 from gs_densify.strategies.schedule import can_be_scaled, scaled_steps
 
 BUDGET_OPTIONS = ("max_gaussians", "cap_max")  # ours, and that of gsplat's MCMCStrategy
@@ -53,6 +59,41 @@ def schedule_remark(config: TrainConfig) -> str | None:
         f"strategy '{config.strategy}' has neither scaled(factor) nor refine_every: its schedule is"
         f" not scaled to {config.steps:,} steps; set its own step options where it has any"
     )
+
+
+def remark_on_layers(config: TrainConfig) -> str | None:
+    """Returns which settings of recipe, scene, preset and protocol a configuration lacks, in one
+    line.
+
+    That is where the trainer's own default stands in their place, as in a `TrainConfig` that was
+    made by hand; None where there is no such option.
+    """
+    cls = load_strategy_class(config.strategy)
+    layers = trainer_defaults(
+        config.scene,
+        cls,
+        recipe=recipe_of(config.strategy, cls),
+        protocol=config.protocol,
+        preset=config.preset,
+        downscale=config.downscale,
+        has_budget=config.budget is not None,
+    )
+    own = by_dotted_name(to_mapping(_with_options_of(TrainConfig(scene=config.scene), cls())))
+    brought = strategy_defaults(config.scene, cls)
+    wanted = by_dotted_name(to_mapping(_with_options_of(layers, brought)))
+    used = own | by_dotted_name(to_mapping(config))
+    lost = [
+        f"{name} {value} (here {used[name]})"
+        for name, value in wanted.items()
+        if value != own[name] == used[name]
+    ]
+    if not lost:
+        return None
+    return f"strategy '{config.strategy}' and the scene bring other settings: {', '.join(lost)}"
+
+
+def _with_options_of(config: TrainConfig, strategy: Any) -> TrainConfig:
+    return dataclasses.replace(config, strategy_options=options_of(strategy))
 
 
 def _full_length(config: TrainConfig) -> int:

@@ -11,7 +11,12 @@ import torch
 from gs_densify import messages
 from gs_densify.config.file import save_config, to_mapping
 from gs_densify.config.options import TrainConfig
-from gs_densify.config.strategy import schedule_remark, strategy_for, with_fitted_schedule
+from gs_densify.config.strategy import (
+    remark_on_layers,
+    schedule_remark,
+    strategy_for,
+    with_fitted_schedule,
+)
 from gs_densify.errors import ResultError
 from gs_densify.rendering.device import memory_shortage, suit_threads
 from gs_densify.rendering.rasterizers import rasterizer_for
@@ -55,6 +60,8 @@ def train(
 ) -> tuple[Results, Path]:
     """Trains, evaluates, and writes every file of the run; returns the results and the folder.
 
+    It trains what `config` says: a recipe and a scene's settings are in it, or do not count, which
+    is said. `gs_densify.train` makes it of options, as gs-train does.
     A run that is refused before its first step leaves no folder behind.
 
     `started` is when the command began, of `time.perf_counter`; None: now.
@@ -84,12 +91,12 @@ def train(
         folder = claim.held.path
         # Before a hook is called, which may leave the working folder that paths are relative to.
         save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
-        remark = schedule_remark(config)
+        remarks = [remark_on_layers(config), schedule_remark(config)]
         run = RunProcess(with_fitted_schedule(config), claim.held, loaded, device, state, clock)
         trainer = run.make_trainer(strategy, start)
         claim.is_worth_keeping = lambda: trainer.progress.step > 0 or bool(checkpoints(folder))
         state.num_initial = len(trainer.splats["means"])
-        if remark is not None:
+        for remark in filter(None, remarks):
             messages.remark(remark)
         return run.finish(trainer), claim.held.named
 
