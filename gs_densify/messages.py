@@ -10,11 +10,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 _Item = TypeVar("_Item")
 
-SECONDS = 60.0
+SECONDS = 30.0
 """Between lines where there is no terminal."""
 
 _quiet = [False]
@@ -50,8 +50,24 @@ def remark(text: str) -> None:
         print(text, file=sys.stderr)
 
 
+class Bar(Protocol):
+    """What shows how far a job is, as tqdm's bars do."""
+
+    n: float
+    """How much is done."""
+
+    def update(self, n: float | None = 1) -> object:
+        """Hears that `n` more are done."""
+
+    def set_postfix_str(self, s: str = "") -> None:
+        """Takes what else is to be said of the job at present."""
+
+    def close(self) -> None:
+        """Ends the bar."""
+
+
 class Progress:
-    """Shows how far a job is: a bar on a terminal, else a line a minute, from a minute on.
+    """Shows how far a job is: a bar on a terminal, else a line every half minute.
 
     Neither inside `quiet`. As a context manager it leaves the bar's line at the end.
     """
@@ -74,40 +90,23 @@ class Progress:
         """
         from tqdm import tqdm  # late: --help and a wrong option show no bar
 
-        self._job, self._total, self._unit, self._clock = job, total, unit, clock
         shown = shown and not is_quiet()
         is_terminal = sys.stderr.isatty()
-        self._says_lines = shown and not is_terminal
-        self._said_at, self._said = clock(), initial
+        self.bar: Bar
+        if shown and not is_terminal:
+            self.bar = _Lines(job, total, unit, initial, clock)
+            return
         self.bar = tqdm(
             total=total,
             initial=initial,
             desc=job,
             unit=unit,
             leave=leave,
-            disable=not (shown and is_terminal),
+            disable=not shown,
             dynamic_ncols=True,
+            mininterval=0.5,
+            miniters=1,
         )
-
-    def note(self, done: int, details: str = "") -> None:
-        """Prints a line where there is no bar and a minute has passed since the last one.
-
-        It says the rate in this minute, and how long the rest takes at that; `details` follow.
-        """
-        now = self._clock()
-        seconds, count = now - self._said_at, done - self._said
-        if not self._says_lines or seconds < SECONDS or not 0 < count < self._total:
-            return
-        self._said_at, self._said = now, done
-        rate, left = count / seconds, self._total - done
-        share = f"{100 * done / self._total:.0f} %"
-        parts = [
-            f"{self._job}: {self._unit} {done:,} of {self._total:,} ({share})",
-            f"{_rate(rate)} {self._unit}s/s",
-            f"{duration(left / rate)} left",
-            *[details] * bool(details),
-        ]
-        print(", ".join(parts), file=sys.stderr)
 
     def __enter__(self) -> "Progress":
         """Returns self."""
@@ -123,6 +122,42 @@ class Progress:
         self.bar.close()
 
 
+class _Lines:
+    """A line where half a minute has passed since the last one, unless the job is done."""
+
+    def __init__(
+        self, job: str, total: int, unit: str, initial: int, clock: Callable[[], float]
+    ) -> None:
+        self.n: float = initial
+        self._job, self._total, self._unit, self._clock = job, total, unit, clock
+        self._said_at, self._details = clock(), ""
+        self._said: float = initial
+
+    def update(self, n: float | None = 1) -> None:
+        """Says the rate since the last line, and how long the rest takes at that."""
+        self.n += n or 0
+        now = self._clock()
+        seconds, count, left = now - self._said_at, self.n - self._said, self._total - self.n
+        if seconds < SECONDS or count <= 0 or left <= 0:
+            return
+        self._said_at, self._said = now, self.n
+        share = f"{100 * self.n / self._total:.0f} %"
+        parts = [
+            f"{self._job}: {self._unit} {self.n:,} of {self._total:,} ({share})",
+            f"{_rate(count / seconds)} {self._unit}s/s",
+            f"{duration(left * seconds / count)} left",
+            *[self._details] * bool(self._details),
+        ]
+        print(", ".join(parts), file=sys.stderr)
+
+    def set_postfix_str(self, s: str = "") -> None:
+        """Takes what the lines to come end with."""
+        self._details = s
+
+    def close(self) -> None:
+        """Has nothing to end."""
+
+
 def tracked(
     items: Iterable[_Item],
     job: str,
@@ -134,10 +169,9 @@ def tracked(
 ) -> Iterator[_Item]:
     """Yields the items of a job, with its `Progress`; each is done when the next is asked for."""
     with Progress(job, total, unit=unit, shown=shown, leave=leave) as progress:
-        for done, item in enumerate(items, start=1):
+        for item in items:
             yield item
             progress.bar.update()
-            progress.note(done)
 
 
 def _rate(value: float) -> str:
@@ -146,7 +180,9 @@ def _rate(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """Returns a time in words, in the unit that suits it."""
-    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min")):
-        if seconds < limit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds / 3600:.1f} h"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"

@@ -12,8 +12,8 @@ from gs_densify.bench.fingerprint import Fingerprint, fingerprint
 from gs_densify.bench.folder import StudyFolder
 from gs_densify.bench.matrix import Cell, Row
 from gs_densify.bench.state import CellState, load_state
-from gs_densify.bench.values import duration_text
 from gs_densify.config.strategy import strategy_for
+from gs_densify.messages import duration
 from gs_densify.runs.forecast import memory_of, num_gaussians, scene_key
 from gs_densify.runs.loaded_scene import find_scene
 from gs_densify.runs.start import start_of
@@ -167,7 +167,7 @@ def plan_text(plan: Plan, slots: int, where: str) -> str:
     total += f", {num['follow']} in the queue" if num["follow"] else ""
     if plan.open:
         seconds = plan.wall_seconds(slots)
-        expected = "not known" if seconds is None else f"about {duration_text(seconds)}"
+        expected = "not known" if seconds is None else f"about {duration(seconds)}"
         total += f"; time {expected} on {where}"
     return "\n".join([*lines, total])
 
@@ -199,7 +199,7 @@ def _line(plan: Plan, planned: PlannedRow) -> tuple[str, ...]:
         f"{planned.steps:,}",
         f"{planned.last:,}" if planned.last else f"{planned.first:,} at first",
         f"{planned.memory / 1e9:.2f} GB",
-        "not known" if seconds is None else duration_text(seconds),
+        "not known" if seconds is None else duration(seconds),
         f"{sum(one.action == 'done' for one in cells)}/{len(cells)}",
     )
 

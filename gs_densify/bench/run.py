@@ -27,7 +27,7 @@ from gs_densify.bench.plan import (
 from gs_densify.bench.progress import Progress, read_progress
 from gs_densify.bench.slots import Slot
 from gs_densify.bench.state import Attempt, CellState, new_state, save_state
-from gs_densify.bench.values import duration_text
+from gs_densify.messages import duration
 from gs_densify.results.names import METRICS
 
 _POLL_SECONDS = 0.2
@@ -242,7 +242,7 @@ class Runner:
             if now - running.cancelled > _SECONDS_TO_SAVE:
                 self.executor.kill(running.handle)
         elif limit is not None and now - running.begun > limit and not self.executor.outlives:
-            running.cancelled, running.why = now, f"took longer than {duration_text(limit)}"
+            running.cancelled, running.why = now, f"took longer than {duration(limit)}"
             self.executor.cancel(running.handle)
 
     def _end(self, running: Running, code: int) -> None:

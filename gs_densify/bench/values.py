@@ -41,15 +41,6 @@ def seconds_of(value: Any, place: str) -> float:
     return seconds
 
 
-def duration_text(seconds: float) -> str:
-    """Returns a duration in its two largest units, rounded: 1 h 30 min, 12 min, 40 s."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    hours, rest = divmod(minutes, 60)
-    return f"{hours} h {rest:02d} min" if hours else f"{minutes} min"
-
-
 def values_of(value: Any, place: str) -> list[Any]:
     """Returns the values of a sweep: those of a list, or `count` ones from `from` to `to`."""
     if isinstance(value, list) and value:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gs_densify.bench.run import Runner, Running, View
-from gs_densify.bench.values import duration_text
+from gs_densify.messages import duration
 
 _REFRESH_SECONDS = 0.5
 _LINE_SECONDS = 60.0
@@ -85,7 +85,7 @@ def _table(runner: Runner) -> Any:
 def row_of(runner: Runner, running: Running) -> tuple[str, ...]:
     """Returns the cells of a line of the table."""
     progress, seconds = runner.progress_of(running), runner.seconds_left_of(running)
-    left = "" if seconds is None else duration_text(seconds)
+    left = "" if seconds is None else duration(seconds)
     name, steps = running.cell.name, running.cell.config.steps
     if progress is None:
         return (name, running.slot.place, f"0/{steps:,}", "", "", "", left)
@@ -106,4 +106,4 @@ def counts_text(runner: Runner) -> str:
     text = f"{runner.num_done} done, {len(runner.failures)} failed,"
     text += f" {len(runner.running)} running, {len(runner.waiting)} waiting"
     seconds = runner.seconds_left()
-    return text if seconds is None else f"{text}; about {duration_text(seconds)} left"
+    return text if seconds is None else f"{text}; about {duration(seconds)} left"

@@ -38,7 +38,6 @@ def _incrementally(
             nonlocal placed
             before, placed = placed, min(placed + further, count)
             progress.bar.update(placed - before)
-            progress.note(placed)
 
         found = wait_for(
             _JOB,

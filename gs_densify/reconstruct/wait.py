@@ -73,4 +73,3 @@ def in_parts(
             part = items[start : start + size]
             wait_for(job, lambda token, part=part: call(part, token))  # type: ignore[misc]
             progress.bar.update(len(part))
-            progress.note(start + len(part))

@@ -16,6 +16,7 @@ from gs_densify.config.strategy import (
     strategy_for,
     with_fitted_schedule,
 )
+from gs_densify.messages import duration
 from gs_densify.rendering.device import suit_threads, wait_for
 from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import LoadedScene, load
@@ -217,12 +218,8 @@ def forecast_text(found: Forecast) -> str:
     ]
     if found.seconds is not None:
         lines.append(
-            f"training    about {_duration(found.seconds)} for {found.config.steps:,} steps"
+            f"training    about {duration(found.seconds)} for {found.config.steps:,} steps"
         )
     if found.remark is not None:
         lines.append(f"schedule    {found.remark}")
     return "\n".join(lines)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from gs_densify.config.file import plain
 from gs_densify.config.layers import protocol_name
@@ -19,7 +18,7 @@ from gs_densify.config.strategy import most_gaussians
 from gs_densify.errors import InterruptedRunError, PausedError, ResultError
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.memory import host_shortage
-from gs_densify.messages import Progress, remark
+from gs_densify.messages import Bar, Progress, remark
 from gs_densify.rendering.device import memory_shortage
 from gs_densify.results import (
     Counts,
@@ -176,7 +175,6 @@ class RunProcess:
                 log.append(row)
             for output in self.outputs:
                 output.logged(row)
-            progress.note(row.step, f"{row.num_gaussians:,} Gaussians")
 
         kept = None if start == 0 else start if state.pending is None else start - 1
         with (
@@ -222,7 +220,7 @@ class RunProcess:
         )
 
     def _train(
-        self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm
+        self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None], bar: Bar
     ) -> None:
         """Trains to step `until`, or until told to end, and traces the steps that --profile
         names.
@@ -238,7 +236,7 @@ class RunProcess:
             self._advance(trainer, until, on_log, bar)
 
     def _advance(
-        self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm
+        self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None], bar: Bar
     ) -> None:
         """Trains to step `until`, or until told to end, with checkpoints by time."""
         while trainer.progress.step < until and not self.is_to_end():

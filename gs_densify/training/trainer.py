@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from gs_densify.config.loss_terms import LOSS_TERMS
 from gs_densify.config.modules import MODULES
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import GsDensifyError, NonFiniteError
+from gs_densify.messages import Bar
 from gs_densify.model import adam
 from gs_densify.model import init as model
 from gs_densify.model.gaussians import Optimizers, Params
@@ -141,7 +141,7 @@ class Trainer:
         """One for each parameter."""
         return self.gaussians.optimizers
 
-    def run(self, until: int, on_log: Callable[[MetricsRow], None], bar: tqdm) -> None:
+    def run(self, until: int, on_log: Callable[[MetricsRow], None], bar: Bar) -> None:
         """Trains to step `until`; `on_log` gets a line of figures at its steps.
 
         Ordinary steps do not wait for the GPU: losses are read at logging steps only.

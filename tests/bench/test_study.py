@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gs_densify.bench.file import read_study, save_study
 from gs_densify.bench.study import KEYS, Overrides, Study, parse_study, to_mapping, with_overrides
-from gs_densify.bench.values import count_of, duration_text, seconds_of, values_of
+from gs_densify.bench.values import count_of, seconds_of, values_of
 from gs_densify.errors import ConfigError
 
 FULL = """
@@ -167,4 +167,3 @@ def test_ranges_have_both_ends() -> None:
     assert values_of({"from": 1e-4, "to": 1e-2, "count": 3, "scale": "log"}, "x") == [
         *(1e-4, 1e-3, 1e-2),
     ]
-    assert [duration_text(one) for one in (7, 130, 5400)] == ["7 s", "2 min", "1 h 30 min"]
