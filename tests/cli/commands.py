@@ -1,4 +1,4 @@
-"""Runs the real commands in subprocesses."""
+"""Runs the real commands in processes of their own."""
 
 import os
 import subprocess
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pycolmap
+from forks import run_fork
 
 MODULES = {
     "gs-train": "gs_densify.cli.train",
@@ -18,21 +19,44 @@ MODULES = {
     "gs-bench": "gs_densify.cli.bench",
 }
 SMOKE = "--steps 40 --schedule-factor 0.005 --log-every 20 --evaluation.lpips --device cpu".split()
+_TIMEOUT = 300.0
+# Variables that are read before the first line of a command.
+_AT_THE_START = ("PYTHON", "OMP_")
 
 
 def run(
     command: str, *arguments: object, cwd: Path, **environment: str
 ) -> subprocess.CompletedProcess:
     """Run a command in `cwd`, where it may write."""
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("GS_") or k == "GS_CACHE"}
+    if any(name.startswith(_AT_THE_START) for name in environment):
+        return start(command, *arguments, cwd=cwd, **environment)
+    return run_fork(
+        command,
+        MODULES[command],
+        [*map(str, arguments)],
+        cwd=cwd,
+        environment=_environment(environment),
+        timeout=_TIMEOUT,
+    )
+
+
+def start(
+    command: str, *arguments: object, cwd: Path, **environment: str
+) -> subprocess.CompletedProcess:
+    """Run a command as `run` does, in an interpreter of its own."""
     return subprocess.run(
         [sys.executable, "-m", MODULES[command], *map(str, arguments)],
         cwd=cwd,
-        env={**variables, **environment},
+        env=_environment(environment),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=_TIMEOUT,
     )
+
+
+def _environment(further: dict[str, str]) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("GS_") or k == "GS_CACHE"}
+    return {**kept, **further}
 
 
 def come_near_to_a_camera(scene: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from commands import SMOKE, run
+from commands import SMOKE, start
 
 from gs_densify.scene.formats.tiny.make import make_tiny
 
@@ -18,7 +18,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    done = run(
+    done = start(
         *("gs-train", "--scene", tiny, "--out", "run", "--evaluation.steps", 20, *SMOKE),
         *("--init.opacity", 0.1, "--init.scale", 1),  # covers the picture in so few steps
         cwd=folder,

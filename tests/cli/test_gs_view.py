@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from commands import MODULES, refusal, run
+from commands import MODULES, refusal, run, start
 
 from gs_densify.rendering.rasterizers import make_rasterizer
 from gs_densify.rendering.renderer import Renderer
@@ -216,7 +216,7 @@ def test_something_else_than_a_run(tmp_path: Path) -> None:
 def test_without_viser_the_command_to_install_it_is_said(tmp_path: Path) -> None:
     # The working folder comes first among those that Python imports from.
     (tmp_path / "viser.py").write_text("raise ModuleNotFoundError('No module named viser')")
-    line = refusal(run("gs-view", "run", cwd=tmp_path))
+    line = refusal(start("gs-view", "run", cwd=tmp_path))
     assert "pip install 'gs-densify[viewer]'" in line and "No module named viser" in line
 
 
