@@ -10,6 +10,7 @@ from gs_densify.bench.values import count_of, known_keys, seconds_of, values_of
 from gs_densify.config.file import by_dotted_name
 from gs_densify.config.options import PresetName
 from gs_densify.errors import ConfigError
+from gs_densify.home import expanded
 from gs_densify.scene.presets import PRESETS
 from gs_densify.strategies.plugin import parse_reference
 
@@ -278,7 +279,7 @@ def _strategy(name: str, folder: Path) -> str:
 
 
 def _from(folder: Path, path: str) -> Path:
-    return folder.absolute() / Path(path).expanduser()
+    return folder.absolute() / expanded(path)
 
 
 def _distinct(entries: list[Any], place: str) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from gs_densify.cli import interrupt
 from gs_densify.config.flags import one_line
 from gs_densify.errors import GsDensifyError
 from gs_densify.trace import own_lines
@@ -39,12 +40,22 @@ def run_command(program: str, command: Callable[[Sequence[str]], int | None]) ->
         print(f"{program}: {one_line(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        sys.exit(130)
+        interrupt.say_interrupted(program)
+        sys.exit(interrupt.CODE)
     except BrokenPipeError:
         # Python flushes at exit, too, and would complain then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:  # of a path that no system could open, or a disk that is full
+        print_lines_of(error, file=sys.stderr)
+        print(f"{program}: {one_line(_words_of(error))}", file=sys.stderr)
+        sys.exit(GsDensifyError.exit_code)
+
+
+def _words_of(error: OSError) -> str:
+    """Returns what the system refused, with the file where it says which."""
+    reason = error.strerror or str(error)
+    return f"{os.fsdecode(error.filename)}: {reason}" if error.filename is not None else reason
 
 
 def print_lines_of(error: Exception, file: TextIO) -> None:

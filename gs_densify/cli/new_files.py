@@ -27,7 +27,7 @@ def check_new(files: Mapping[str, Path | None], folders: Mapping[str, Path | Non
                 action="choose another name, or remove it first",
                 option=option,
             )
-        other = taken.setdefault(path.resolve(), option)
+        other = taken.setdefault(Path(os.path.realpath(path)), option)
         if other != option:
             raise ConfigError(
                 f"and --{other} both name {path}", action="give each its own", option=option

@@ -10,6 +10,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from gs_densify.errors import ConfigError
+from gs_densify.home import expanded
 
 T = TypeVar("T")
 
@@ -27,17 +28,10 @@ def _path(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar="PATH",
-        instance_from_str=lambda words: _expanded(Path(words[0])),
+        instance_from_str=lambda words: expanded(words[0]),
         is_instance=lambda value: isinstance(value, Path),
         str_from_instance=lambda path: [str(path)],
     )
-
-
-def _expanded(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError:  # ~somebody, who is not known here
-        return path
 
 
 def one_line(text: str) -> str:

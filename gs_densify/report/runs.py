@@ -1,6 +1,7 @@
 """The runs that a report is made of: folders of runs, evaluations, and records."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -123,7 +124,7 @@ def find_runs(places: Sequence[Path]) -> Found:
                 " named itself",
             )
         for path in found:
-            key = path.resolve()
+            key = Path(os.path.realpath(path))
             if path.is_file() or is_scored(path):
                 runs.setdefault(key, load_run(path))
             else:

@@ -1,6 +1,7 @@
 """`metrics.jsonl`: the time line of a run, one JSON object a line."""
 
 import json
+import os
 from pathlib import Path
 from types import TracebackType
 
@@ -27,7 +28,7 @@ class MetricsLog:
             _rewind(self.path, resume_step)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("ab+")
+            self._file = self.path.open("ab+", buffering=0)  # nothing is left to write at the end
         except OSError as error:
             raise ResultError(f"{path}: cannot be written ({error.strerror}).") from error
         try:
@@ -48,17 +49,19 @@ class MetricsLog:
             )
 
     def append(self, row: MetricsRow) -> None:
-        """Writes one line and flushes it.
+        """Writes one line, whole or not at all.
 
         Raises:
             ResultError: for NaN or an infinity, and when the disk refuses the line.
         """
-        line = _line(row, self.path)
+        left = memoryview(_line(row, self.path))
+        end = os.fstat(self._file.fileno()).st_size
         try:
-            self._file.write(line)
-            self._file.flush()
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as error:
-            raise ResultError(f"{self.path}: cannot be written ({error.strerror}).") from error
+            self._file.truncate(end)
+            raise ResultError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def close(self) -> None:
         """Closes the file."""

@@ -1,7 +1,7 @@
 """The folder of a run: where it is, what lies in it, and that it is never written over."""
 
 import dataclasses
-import shutil
+import os
 import time
 from contextlib import suppress
 from itertools import count
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ConfigError
+from gs_densify.home import expanded
+from gs_densify.results.files import atomic_write
 from gs_densify.results.names import (
     COMPAT,
     CONFIG,
@@ -101,7 +103,7 @@ def time_stamp() -> str:
 
 def default_folder(config: TrainConfig) -> Path:
     """Returns the folder of a run that begins now."""
-    scene = Path(config.scene).resolve().name
+    scene = Path(os.path.realpath(config.scene)).name
     return Path("runs") / scene / Path(config.strategy).stem / time_stamp()
 
 
@@ -114,7 +116,9 @@ def with_kept_strategy_file(config: TrainConfig, folder: Path) -> TrainConfig:
     reference = parse_reference(config.strategy)
     if reference is None:
         return config
-    shutil.copyfile(reference.path.expanduser(), folder / reference.path.name)
+    content = expanded(reference.path).read_bytes()
+    with atomic_write(folder / reference.path.name) as file:
+        file.write(content)
     return dataclasses.replace(
         config, strategy=str(reference._replace(path=Path(reference.path.name)))
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from gs_densify.config.file import with_overrides
 from gs_densify.config.options import RANDOM, SFM, TrainConfig
 from gs_densify.errors import ConfigError
+from gs_densify.home import expanded
 from gs_densify.scene.presets import PRESETS, whole_name
 
 _PATHS = ("data_root", "data.test_list", "evaluation.lpips_weights")
@@ -34,4 +35,4 @@ def check_scene_is_there(run: Path, config: TrainConfig) -> None:
 
 
 def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
+    return expanded(path).absolute()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gs_densify.config.options import RANDOM, SFM, TrainConfig
 from gs_densify.errors import ConfigError, SceneError
+from gs_densify.home import expanded
 from gs_densify.messages import remark
 from gs_densify.model.files.base import format_of
 from gs_densify.model.files.ply_table import read_header
@@ -44,7 +45,7 @@ class Start:
 def check_start(config: TrainConfig) -> None:
     """Refuses a start that is not there (ConfigError), before the scene is loaded."""
     source = config.init.source
-    if source not in (SFM, RANDOM) and not Path(source).expanduser().exists():
+    if source not in (SFM, RANDOM) and not expanded(source).exists():
         raise ConfigError(
             f"is {source!r}, which is no file or folder",
             expected=f"expected {SFM}, {RANDOM}, a PLY of points or Gaussians, a run or a"
@@ -73,7 +74,7 @@ def start_of(config: TrainConfig, scene: Scene) -> Start:
     if source == RANDOM:
         return _random(scene, config.init.num_points or RANDOM_POINTS, config.seed)
     check_start(config)
-    path = Path(source).expanduser()
+    path = expanded(source)
     return _of_points(path, scene) if _is_points(path) else _of_model(path, scene, config)
 
 

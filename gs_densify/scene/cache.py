@@ -4,13 +4,14 @@ import os
 from pathlib import Path
 
 from gs_densify.errors import ResultError, SceneError
+from gs_densify.home import expanded
 from gs_densify.results.files import atomic_write
 
 
 def default_cache() -> Path:
     """Returns ``$GS_CACHE``, or else ``gs_densify`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     if own := os.environ.get("GS_CACHE"):
-        return Path(own).expanduser()
+        return expanded(own)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "gs_densify"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from gs_densify.errors import SceneError
+from gs_densify.home import expanded
 from gs_densify.scene.cache import default_cache
 from gs_densify.scene.layout import data_set_of
 from gs_densify.scene.unposed import what_it_is
@@ -114,14 +115,14 @@ def find_data_root(given: Path | None) -> Path | None:
     """
     from_environment = os.environ.get("GS_DATA")
     if given is not None:
-        return Path(given).expanduser()
-    return Path(from_environment).expanduser() if from_environment else None
+        return expanded(given)
+    return expanded(from_environment) if from_environment else None
 
 
 def _candidates(scene: str, data_root: Path | None) -> list[Path]:
     """Returns folders to look at, in order. A preset's name means the preset, never a local
     folder.
     """
-    path = Path(scene).expanduser()
+    path = expanded(scene)
     in_data_root = [data_root / path] if data_root else []
     return in_data_root if scene in PRESETS else [path, *in_data_root]

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from gs_densify.entry_points import described, load_offered, origin, refusing, staying
 from gs_densify.errors import ConfigError
+from gs_densify.home import expanded
 from gs_densify.source import module_digest
 
 GROUP = "gs_densify.strategies"
@@ -52,7 +53,7 @@ def parse_reference(name: str) -> FileReference | None:
 
 def load_from_file(reference: FileReference) -> type:
     """Returns the strategy class in a file, checked."""
-    path = reference.path.expanduser()
+    path = expanded(reference.path)
     cls = _chosen_class(_loaded(path).module, path, reference.class_name)
     check_class(cls, f"strategy file {path}")
     return cls
@@ -62,7 +63,7 @@ def digest_of_file(reference: FileReference) -> str:
     """Returns the digest that a strategy's file, and what it imports from beside it, had when it
     was loaded.
     """
-    return _loaded(reference.path.expanduser()).digest
+    return _loaded(expanded(reference.path)).digest
 
 
 def load_from_package(name: str) -> type | None:

@@ -1,4 +1,4 @@
-"""A disk that is full while a run saves a checkpoint."""
+"""A disk that is full while a run saves a checkpoint, its figures, or its strategy's file."""
 
 import resource
 from collections.abc import Iterator, Mapping
@@ -11,8 +11,19 @@ from commands import SMOKE
 
 from gs_densify.cli.train import command as train
 from gs_densify.errors import ResultError
-from gs_densify.results import load_results
+from gs_densify.results import MetricsLog, MetricsRow, load_results, read_metrics
 from gs_densify.runs import checkpoint_writer
+
+ROW = MetricsRow(step=1, loss=0.5, num_gaussians=2, train_seconds=3.0)
+STRATEGY = """
+from dataclasses import dataclass
+from gs_densify.strategies.base import Strategy
+
+@dataclass
+class CustomStrategy(Strategy):
+    def step_post_backward(self, params, optimizers, state, step, info):
+        pass
+"""
 
 
 @contextmanager
@@ -77,3 +88,26 @@ def test_it_is_said_in_words_with_how_to_go_on(
         monkeypatch.chdir(tmp_path)
         train(["--resume", "my run"])
         assert load_results(Path("my run/results.json")).steps == 3
+
+
+def test_a_line_of_figures_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with MetricsLog(path) as log:
+        log.append(ROW)
+        size = path.stat().st_size
+        with no_file_above(size + 20), pytest.raises(ResultError, match="cannot be written"):
+            log.append(ROW)
+        assert path.stat().st_size == size
+        log.append(ROW)
+    assert read_metrics(path) == [ROW, ROW]
+
+
+def test_a_copy_of_the_strategy_that_finds_no_room_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.py").write_text(f"{STRATEGY}{'#' * 9999}")
+    options = ["--scene", "tiny", "--strategy", "s.py", *SMOKE, "--schedule-factor", "1"]
+    with no_file_above(5000), pytest.raises(ResultError, match=r"s\.py: cannot be written"):
+        train([*options, "--out", "run"])
+    assert [path.name for path in tmp_path.iterdir()] == ["s.py"]

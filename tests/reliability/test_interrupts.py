@@ -1,0 +1,54 @@
+"""Ctrl-C while a command is imported: one line and code 130, as at any other time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from forks import MODULES
+from long_form import cases
+
+INTERRUPTING = """
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def begun(name: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.Popen(
+        [sys.executable, "-m", MODULES[name], *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("gs-train", "tyro"), ("gs-eval", "tyro"), ("gs-bench", "yaml")]
+)
+def test_an_interrupt_of_an_import_is_one_line(name: str, module: str, tmp_path: Path) -> None:
+    (tmp_path / f"{module}.py").write_text(INTERRUPTING)
+    process = begun(name, tmp_path, "--help")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", f"{name}: interrupted\n")
+
+
+@pytest.mark.long
+def test_an_interrupt_at_any_time_is_one_line(tmp_path: Path) -> None:
+    """From 0.1 s on, when Python itself has begun."""
+    for case in range(cases("GS_INTERRUPTS", 100)):
+        options = "--scene tiny --downscale 4 --steps 9 --device cpu --evaluation.lpips".split()
+        process = begun("gs-train", tmp_path, *options, "--schedule-factor", "1")
+        time.sleep(0.1 + 0.03 * case)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode in (0, 130), err
+        assert "Traceback" not in err, (case, err)
