@@ -22,8 +22,11 @@ class ViewArguments:
     """Folder that gs-train wrote, or a PLY file of Gaussians."""
     step: int | None = None
     """Show the checkpoint after this step (default: the latest)."""
+    scene: str | None = None
+    """Scene of the model, for its cameras and photos (default: the run's; of a PLY the cameras.json
+    beside it, where there is one)."""
     data_root: Path | None = None
-    """Folder that holds the preset scenes, for their cameras (default: the run's, or GS_DATA)."""
+    """Folder that holds the preset scenes (default: the run's, or GS_DATA)."""
     host: str = "localhost"
     """Address to listen on; 0.0.0.0 lets every machine that reaches this one look and steer."""
     port: int = 8080
@@ -47,9 +50,14 @@ def command(argv: Sequence[str]) -> None:
     address = free_address(arguments.host, arguments.port)
     device = pick_device(arguments.device)
     rasterizer = rasterizer_for(device)
-    model = open_model(arguments.model, step=arguments.step, data_root=arguments.data_root)
-    if model.no_scene is not None:
-        print(f"{PROGRAM}: without the cameras: {one_line(model.no_scene)}", file=sys.stderr)
+    model = open_model(
+        arguments.model,
+        step=arguments.step,
+        scene=arguments.scene,
+        data_root=arguments.data_root,
+    )
+    for remark in model.remarks:
+        print(f"{PROGRAM}: {one_line(remark)}", file=sys.stderr)
     splats = to_parameters(model.splats, device)
     serve(model, Painter(Renderer(rasterizer, model.settings), splats), address)
 

@@ -24,7 +24,7 @@ One for all pictures of all runs, which can be compared therefore.
 """
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _HEIGHT = "gs_densify:height"
-_SMALLEST, _LARGEST = 12, 32
+_SMALLEST, _LARGEST = 10, 32
 """Heights of letters in pixels."""
 
 
@@ -55,16 +55,12 @@ def error_heat(error: np.ndarray) -> np.ndarray:
     return heat(error / ERROR_AT_END)
 
 
-def save_strip(path: Path, panels: Sequence[Panel], caption: Sequence[str]) -> None:
-    """Writes the panels, side by side, as a PNG, making its folder.
+def drawn_strip(panels: Sequence[Panel], caption: Sequence[str]) -> Image.Image:
+    """Returns the panels side by side over what they are, and a caption.
 
     Args:
-        path: the file.
         panels: one at least.
-        caption: what stands below in one sentence, in parts between which lines may break.
-
-    Raises:
-        ResultError: the file cannot be written.
+        caption: what stands below, in parts between which lines may break.
     """
     height, width = panels[0].pixels.shape[:2]
     font = ImageFont.load_default(min(max(width // 24, _SMALLEST), _LARGEST))
@@ -76,8 +72,18 @@ def save_strip(path: Path, panels: Sequence[Panel], caption: Sequence[str]) -> N
         _write_label(strip, draw, panel, (i * width, height, width), font)
     for i, line in enumerate(lines, start=1):
         draw.text((_line(font) // 2, height + i * _line(font)), line, "white", font)
+    return strip
+
+
+def save_strip(path: Path, panels: Sequence[Panel], caption: Sequence[str]) -> None:
+    """Writes what `drawn_strip` draws as a PNG, making its folder.
+
+    Raises:
+        ResultError: the file cannot be written.
+    """
+    strip = drawn_strip(panels, caption)
     about = PngImagePlugin.PngInfo()
-    about.add_text(_HEIGHT, str(height))
+    about.add_text(_HEIGHT, str(len(panels[0].pixels)))
     with atomic_write(path) as file:
         # Level 6 would take twice the time for a tenth less.
         strip.save(file, "PNG", compress_level=1, pnginfo=about)
@@ -137,7 +143,7 @@ def _write_label(
     left, top, width = place
     margin = _line(font) // 2
     low, high = panel.ends or ("", "")
-    label = f"{panel.label} {low}".rstrip()
+    label = f"{panel.label}  {low}".rstrip()
     draw.text((left + margin, top), label, "white", font)
     if panel.ends is None:
         return

@@ -12,6 +12,9 @@ from scipy.spatial.transform import Rotation
 from gs_densify.scene.normalize import camera_centers
 from gs_densify.scene.scene import View
 
+_SAME = 1e-3
+"""Radians, and share of the distance from the origin, that a browser may be off."""
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -39,12 +42,37 @@ class Camera:
         fx, fy = width / (2 * half * self.aspect), height / (2 * half)
         return np.array([[fx, 0, width / 2], [0, fy, height / 2], [0, 0, 1]])
 
+    def is_at(self, other: "Camera") -> bool:
+        """Returns whether the other one looks from the same place in the same direction."""
+        turn = Rotation.from_quat([_xyzw(self), _xyzw(other)])
+        angle = (turn[0].inv() * turn[1]).magnitude()
+        distance = math.dist(self.position, other.position)
+        return bool(angle < _SAME and distance < _SAME * (1 + math.hypot(*self.position)))
+
+
+def _xyzw(camera: Camera) -> tuple[float, float, float, float]:
+    w, x, y, z = camera.wxyz
+    return x, y, z, w
+
 
 def camera_of(view: View) -> Camera:
     """Returns the camera of a photo, as if its principal point were in the middle."""
-    x, y, z, w = Rotation.from_matrix(view.cam_from_world[:3, :3].T).as_quat()
-    px, py, pz = camera_centers(view.cam_from_world[None])[0]
-    half_width, half_height = view.width / (2 * view.K[0, 0]), view.height / (2 * view.K[1, 1])
+    return camera_from(
+        view.cam_from_world[:3, :3].T,
+        camera_centers(view.cam_from_world[None])[0],
+        view.width / (2 * view.K[0, 0]),
+        view.height / (2 * view.K[1, 1]),
+    )
+
+
+def camera_from(
+    world_from_cam: np.ndarray, center: np.ndarray, half_width: float, half_height: float
+) -> Camera:
+    """Returns a camera from its rotation [3, 3], its centre [3], and half of what it sees at depth
+    1.
+    """
+    x, y, z, w = Rotation.from_matrix(world_from_cam).as_quat()
+    px, py, pz = center
     return Camera(
         (float(w), float(x), float(y), float(z)),
         (float(px), float(py), float(pz)),

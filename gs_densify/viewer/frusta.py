@@ -1,28 +1,33 @@
-"""The cameras of a scene in a browser window, to be seen and clicked."""
+"""The cameras of photos in a browser window, to be seen and clicked."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import viser
+from scipy.spatial import cKDTree
 
-from gs_densify.scene.scene import Scene, View
-from gs_densify.viewer.camera import camera_of
+from gs_densify.viewer.shots import Kind, Shot
 from gs_densify.viewer.steering import go_to
 
-TRAINING = (70, 130, 220)
-HELD_OUT = (230, 140, 50)
-SIZE = 0.05
-"""Length of a frustum, in scene radii."""
-LINE = 2.0
-"""Width of its lines, in pixels."""
+COLORS: dict[Kind, tuple[int, int, int]] = {
+    "training": (70, 130, 220),
+    "held out": (230, 140, 50),
+    "unknown": (170, 170, 170),
+}
+LINE = 1.0
+"""Width of the lines of a frustum, in pixels."""
+_OF_SPACING, _OF_EXTENT = 0.3, 0.02
+"""Length of a frustum: in distances of neighbours, at most in distances of the outermost camera."""
 
 
-def add_frusta(client: viser.ClientHandle, scene: Scene) -> None:
-    """Shows the scene's cameras; a click takes the window to where the photo was taken."""
-    root = client.scene.add_frame("/cameras", show_axes=False)
-    size = SIZE * scene.scene_scale
-    for kind, color in (("train", TRAINING), ("test", HELD_OUT)):
-        for i, view in enumerate(getattr(scene, f"{kind}_views")):
-            _add_frustum(client, f"/cameras/{kind}{i}", view, size, color)
+def add_frusta(client: viser.ClientHandle, shots: Sequence[Shot]) -> None:
+    """Adds the cameras, which are hidden at first; a click takes the window to one of them."""
+    root = client.scene.add_frame("/cameras", show_axes=False, visible=False)
+    size = frustum_size(np.array([shot.camera.position for shot in shots]))
+    for i, shot in enumerate(shots):
+        _add_frustum(client, f"/cameras/{i}", shot, size)
     shown = client.gui.add_checkbox(
-        "Cameras", True, hint="Blue: training views; orange: held out. Click one to go there."
+        "Cameras", False, hint="Blue: training views; orange: held out. Click one to go there."
     )
 
     @shown.on_update
@@ -30,10 +35,17 @@ def add_frusta(client: viser.ClientHandle, scene: Scene) -> None:
         root.visible = shown.value
 
 
-def _add_frustum(
-    client: viser.ClientHandle, name: str, view: View, size: float, color: tuple[int, int, int]
-) -> None:
-    camera = camera_of(view)
+def frustum_size(centers: np.ndarray) -> float:
+    """Returns a length with which cameras at `centers` [N, 3] neither touch nor cover the model."""
+    extent = float(np.linalg.norm(centers - centers.mean(axis=0), axis=1).max())
+    if not extent:
+        return _OF_EXTENT
+    distances, _ = cKDTree(np.unique(centers, axis=0)).query(centers, k=2)
+    return min(_OF_SPACING * float(np.median(distances[:, 1])), _OF_EXTENT * extent)
+
+
+def _add_frustum(client: viser.ClientHandle, name: str, shot: Shot, size: float) -> None:
+    camera = shot.camera
     frustum = client.scene.add_camera_frustum(
         name,
         camera.fov,
@@ -41,7 +53,7 @@ def _add_frustum(
         scale=size,
         thickness=LINE,
         thickness_units="screen",
-        color=color,
+        color=COLORS[shot.kind],
         wxyz=camera.wxyz,
         position=camera.position,
     )

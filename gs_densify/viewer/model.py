@@ -1,26 +1,34 @@
 """What a window looks onto: the model of a run, or of a PLY file."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError, ResultError, SceneError
 from gs_densify.model.files.base import load_model
 from gs_densify.rendering.base import RenderSettings
+from gs_densify.results import Scores
 from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
+from gs_densify.results.scored import is_scored, load_scored
 from gs_densify.runs import open_model as model_file
 from gs_densify.runs.loaded_scene import find_scene, near_plane_of
-from gs_densify.scene.normalize import World, camera_centers, mean_up
+from gs_densify.scene.normalize import World
 from gs_densify.scene.scene import Scene
-
-Direction = tuple[float, float, float]
-
-NORMALIZED_UP: Direction = (0.0, 0.0, 1.0)
-COLMAP_UP: Direction = (0.0, -1.0, 0.0)
-"""COLMAP's world has no up; it mostly follows its first cameras, whose y axis points down."""
+from gs_densify.scene.upright import up_of_photos
+from gs_densify.viewer.shots import Shot, cameras_beside, read_cameras, shots_of
+from gs_densify.viewer.start import (
+    COLMAP_UP,
+    Z_UP,
+    Direction,
+    StartingPoint,
+    bulk_of,
+    start_at_photos,
+    start_beside,
+    up_of_bulk,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,64 +40,143 @@ class Model:
     settings: RenderSettings
     """How it is rendered; with gsplat's near plane where no run says another."""
     up: Direction
-    scene: Scene | None = None
-    """The scene in the model's own frame; None where there is none."""
-    no_scene: str | None = None
-    """Why the scene of a run is not there."""
+    start: StartingPoint
+    shots: tuple[Shot, ...] = ()
+    """The photos that it was made from, in its own frame; empty where they are not known."""
+    remarks: tuple[str, ...] = ()
+    """What is not as one might expect."""
 
 
-def open_model(path: Path, *, step: int | None = None, data_root: Path | None = None) -> Model:
+def open_model(
+    path: Path,
+    *,
+    step: int | None = None,
+    scene: str | None = None,
+    data_root: Path | None = None,
+) -> Model:
     """Reads a run's checkpoint after `step` (the latest when None), or a PLY file.
+
+    Args:
+        path: of the run's folder, or of the file.
+        step: of a run.
+        scene: where the scene of the model is; by default where the run says, or for a PLY what
+            lies beside it.
+        data_root: folder of the preset scenes.
 
     Raises:
         ResultError: where nothing is at `path`, or it is damaged or something else.
-        ConfigError: for `step` or `data_root` with a PLY file.
+        SceneError: where `scene` is not there or damaged.
+        ConfigError: for `step` with a PLY file, and for `data_root` with one without `scene`.
     """
-    if path.is_dir():
-        return _open_run(path, step, data_root)
     if not path.exists():
         raise ResultError(
             f"{path}: there is no such folder or file",
             action="give a folder that gs-train wrote, or a PLY",
         )
+    if path.is_dir() or scene is not None:
+        options = {} if data_root is None else {"data_root": data_root}
+        request = model_file.Request(step=step, scene=scene, options=options)
+        return _with_scene(model_file.open_model(path, request), scene is not None)
     for option, value in (("step", step), ("data-root", data_root)):
         if value is not None:
-            raise ConfigError(f"says something about a run, but {path} is a file", option=option)
+            raise ConfigError(
+                f"says something about a run or a scene, but {path} is a file",
+                action="leave it out" if option == "step" else "add --scene, or leave it out",
+                option=option,
+            )
+    return _bare(path)
+
+
+def _bare(path: Path) -> Model:
+    """Returns the model of a file in the frame that it has, with the cameras beside it."""
     contents = load_model(path)
-    settings = RenderSettings(antialiased=bool(contents.antialiased))
-    return Model(path.name, contents.splats, settings, COLMAP_UP)
-
-
-def _open_run(run: Path, step: int | None, data_root: Path | None) -> Model:
-    options = {} if data_root is None else {"data_root": data_root}
-    opened = model_file.open_model(run, model_file.Request(step=step, options=options))
-    config = opened.config
-    scene, no_scene = None, None
-    try:
-        scene = find_scene(config, opened.found)
-    except SceneError as error:
-        no_scene = error.found_where  # what to do about it is for the commands that need it
-    return Model(
-        f"{Path(config.scene).name}, {Path(config.strategy).stem}, step {opened.step}",
-        dict(opened.splats),
-        RenderSettings(
-            antialiased=config.render.antialiased,
-            near_plane=_near_plane(opened, scene),
-        ),
-        _up(config.data.normalize, scene),
-        scene,
-        no_scene,
+    cameras = cameras_beside(path)
+    shots = () if cameras is None else read_cameras(cameras)
+    remarks = []
+    if contents.offset is not None:
+        x, y, z = contents.offset
+        remarks.append(
+            f"{path.name} is shown in its local frame: its positions are those of the scene less"
+            f" ({x:g}, {y:g}, {z:g})"
+        )
+    return _model(
+        path.name,
+        contents.splats,
+        RenderSettings(antialiased=bool(contents.antialiased)),
+        shots,
+        None,
+        remarks,
     )
 
 
-def _up(world: World, scene: Scene | None) -> Direction:
-    """Returns the direction that a window shows upwards in a run's world."""
-    if world == "none":
-        return COLMAP_UP
-    if world == "cameras" or scene is None:
-        return NORMALIZED_UP
-    x, y, z = mean_up(np.stack([view.cam_from_world for view in scene.views]))
-    return (float(x), float(y), float(z))
+def _with_scene(opened: model_file.OpenedModel, is_named: bool) -> Model:
+    """Returns a model in the world of its scene, where that is there; it must be if it is named."""
+    config, scene, remarks = opened.config, None, []
+    try:
+        scene = find_scene(config, opened.found, needs_training=False)
+    except SceneError as error:
+        if is_named:
+            raise
+        # What to do about it is for the commands that need the scene.
+        remarks.append(f"without the cameras: {error.found_where}")
+    splats = dict(opened.splats)
+    if opened.in_colmap_frame and scene is not None:
+        splats = opened.moved_from_colmap(scene.normalized_from_colmap)
+    scores: Mapping[str, Scores] = {}
+    if opened.run is not None:
+        try:
+            scores = _scores(opened.run, opened.step)
+        except ResultError as error:
+            remarks.append(f"without scores: {error.found}")
+    return _model(
+        _title(opened),
+        splats,
+        RenderSettings(
+            antialiased=config.render.antialiased, near_plane=_near_plane(opened, scene)
+        ),
+        () if scene is None else shots_of(scene, scores),
+        _world_up(config.data.normalize),
+        remarks,
+    )
+
+
+def _model(
+    title: str,
+    splats: dict[str, Tensor],
+    settings: RenderSettings,
+    shots: tuple[Shot, ...],
+    up: Direction | None,
+    remarks: list[str],
+) -> Model:
+    """Returns a model that opens upright; `up` is its world's, where no photo says better."""
+    bulk = bulk_of(splats)
+    if shots:
+        poses = np.stack([shot.camera.viewmat() for shot in shots])
+        x, y, z = map(float, up_of_photos(poses))
+        start = start_at_photos(shots, bulk)
+        return Model(title, splats, settings, (x, y, z), start, shots, tuple(remarks))
+    up = up or up_of_bulk(bulk)
+    return Model(title, splats, settings, up, start_beside(bulk, up), (), tuple(remarks))
+
+
+def _title(opened: model_file.OpenedModel) -> str:
+    if opened.run is None:
+        return opened.file.name
+    config = opened.config
+    return f"{Path(config.scene).name}, {Path(config.strategy).stem}, step {opened.step}"
+
+
+def _scores(run: Path, step: int | None) -> dict[str, Scores]:
+    """Returns the scores of the held-out views, where a run has them of the model after `step`."""
+    if not is_scored(run):
+        return {}
+    scored = load_scored(run)
+    return {view.name: view.scores for view in scored.views} if scored.step == step else {}
+
+
+def _world_up(world: World) -> Direction:
+    """Returns the direction that is up in a run's world, as far as its name says."""
+    return COLMAP_UP if world == "none" else Z_UP
 
 
 def _near_plane(opened: model_file.OpenedModel, scene: Scene | None) -> float:
@@ -97,28 +184,3 @@ def _near_plane(opened: model_file.OpenedModel, scene: Scene | None) -> float:
     if scene is not None:
         return near_plane_of(opened.config, scene, opened.found)
     return opened.found.near_plane or opened.config.render.near_plane or GSPLAT_NEAR_PLANE
-
-
-@dataclasses.dataclass(frozen=True)
-class StartingPoint:
-    """Where a window looks from at first, and the point that it turns about."""
-
-    position: Direction
-    look_at: Direction
-
-
-def starting_point(model: Model) -> StartingPoint:
-    """Returns the first training view, turning about the middle of the Gaussians; or from beside
-    them.
-    """
-    means = model.splats["means"].double()
-    middle = means.median(dim=0).values.numpy()
-    radius = float((means - torch.from_numpy(middle)).norm(dim=1).median()) or 1.0
-    if model.scene is None:
-        up = np.array(model.up)
-        position = middle + 2.0 * radius * (np.roll(up, 1) + 0.3 * up)
-        return StartingPoint(tuple(position.tolist()), tuple(middle.tolist()))
-    pose = model.scene.train_views[0].cam_from_world
-    position, forward = camera_centers(pose[None])[0], pose[2, :3]
-    distance = max(float(forward @ (middle - position)), 0.1 * radius)
-    return StartingPoint(tuple(position.tolist()), tuple((position + distance * forward).tolist()))

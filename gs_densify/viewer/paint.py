@@ -3,6 +3,8 @@
 import dataclasses
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,11 +13,14 @@ from torch import Tensor
 
 from gs_densify.errors import BackendError
 from gs_densify.evaluation.quantisation import quantize
+from gs_densify.images.heat import heat
 from gs_densify.model.init import sh_degree_of
 from gs_densify.model.types import Splats
 from gs_densify.rendering.base import RenderOutput
 from gs_densify.rendering.renderer import Renderer
 from gs_densify.viewer.camera import Camera
+from gs_densify.viewer.comparison import compared
+from gs_densify.viewer.shots import Shot
 
 Quantity = Literal["colour", "depth", "alpha"]
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
@@ -23,7 +28,7 @@ QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 _INVISIBLE = -30.0
 """Opacity logit of a Gaussian that is left out: far below 1/255, where rasterisers drop it."""
 _NEAR_QUANTILE = 0.02
-"""Share of the pixels that may be nearer than the depth that is drawn white."""
+"""Share of the pixels that may be nearer than the depth that has the last colour."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Look:
     """Factor on the size of every Gaussian."""
     min_opacity: float = 0.0
     """Gaussians of less opacity are left out."""
+    beside: Shot | None = None
+    """A shot with a photo; where the window looks from there, it shows both, and the error."""
 
 
 class Painter:
@@ -61,16 +68,32 @@ class Painter:
         Raises:
             BackendError: where the GPU's memory does not hold the picture.
         """
+        with self._drawing(width, height):
+            painted = quantize(self.paint(camera, width, height, look))
+            return painted.mul(255).round().byte().cpu().numpy()
+
+    @torch.no_grad()
+    def comparison(self, shot: Shot, width: int, height: int) -> np.ndarray:
+        """Returns the photo of a shot beside its render and its error, uint8 [height, width, 3].
+
+        Raises:
+            BackendError: where the GPU's memory does not hold the picture.
+            SceneError: where the photo cannot be read any more.
+        """
+        with self._drawing(width, height):
+            return compared(self.renderer, self.splats, shot, width, height)
+
+    @contextmanager
+    def _drawing(self, width: int, height: int) -> Iterator[None]:
         try:
             with self._one_at_a_time:
-                painted = quantize(self.paint(camera, width, height, look))
+                yield
         except torch.cuda.OutOfMemoryError:
             raise BackendError(
                 f"GPU memory ran out for a picture of {width}x{height} pixels of"
                 f" {len(self.splats['means']):,} Gaussians",
                 action="free memory, or use --device cpu",
             ) from None
-        return painted.mul(255).round().byte().cpu().numpy()
 
     def warm_up(self) -> None:
         """Draws a small picture: gsplat compiles at its first, and an error is raised at once."""
@@ -95,8 +118,9 @@ class Painter:
         )
         if look.quantity == "colour":
             return output.image[0]
-        grey = output.alpha[0] if look.quantity == "alpha" else _depth_as_grey(output, background)
-        return grey.expand(-1, -1, 3)
+        if look.quantity == "depth":
+            return _depth_in_colors(output, background)
+        return output.alpha[0].expand(-1, -1, 3)
 
     def _depths(self, viewmat: Tensor) -> Tensor:
         """Returns the depth of every centre along the optical axis, [N, 1]."""
@@ -114,8 +138,8 @@ def _adjusted(splats: Splats, look: Look) -> Splats:
     return changed
 
 
-def _depth_as_grey(output: RenderOutput, background: Tensor) -> Tensor:
-    """Returns near over depth, [H, W, 3]: white is near, black infinitely far.
+def _depth_in_colors(output: RenderOutput, background: Tensor) -> Tensor:
+    """Returns near over depth, [H, W, 3], in the colours of `heat`: black is infinitely far.
 
     The depth of a pixel is the mean of its Gaussians', weighted by what each adds to it.
     """
@@ -124,5 +148,6 @@ def _depth_as_grey(output: RenderOutput, background: Tensor) -> Tensor:
     depth = output.aux[0] / alpha.clamp_min(1e-6)
     solid = depth[alpha > 0.5]
     near = solid.kthvalue(1 + int(_NEAR_QUANTILE * (len(solid) - 1))).values if len(solid) else 0.0
-    grey = (near / depth.clamp_min(1e-6)).clamp(max=1.0)
-    return grey * alpha + background * (1 - alpha)
+    nearness = (near / depth.clamp_min(1e-6)).clamp(max=1.0)[..., 0]
+    colors = torch.from_numpy(heat(nearness.cpu().numpy())).to(alpha.device) / 255
+    return colors * alpha + background * (1 - alpha)

@@ -3,11 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import viser
 
 from gs_densify.viewer.model import Model
 from gs_densify.viewer.paint import QUANTITIES, Look, Painter
-from gs_densify.viewer.steering import level
+from gs_densify.viewer.photos import PhotoChoice
+from gs_densify.viewer.start import bulk_of, start_beside
+from gs_densify.viewer.steering import level, stand_up
+
+_GUESSED = "as it opened"
+_AXES = tuple(zip("xyz", np.eye(3), strict=True))
 
 
 class Panel:
@@ -42,6 +48,9 @@ class Panel:
             control.on_update(lambda _: changed())
         here = gui.add_button("Level here", hint="Turn about this picture's vertical")
         here.on_click(lambda _: level(client))
+        self._photos = PhotoChoice(client, model.shots, changed) if model.shots else None
+        if not model.shots:
+            _add_choice_of_up(client, model)
 
     @staticmethod
     def _degree_slider(gui: viser.GuiApi, most: int) -> Any:
@@ -57,6 +66,7 @@ class Panel:
             background=(red / 255, green / 255, blue / 255),
             scale=self._scale.value,
             min_opacity=self._opacity.value,
+            beside=None if self._photos is None else self._photos.beside(self._quantity.value),
         )
 
     def drawn(self, width: int, height: int) -> None:
@@ -64,8 +74,19 @@ class Panel:
         self._size.content = f"{width} x {height} pixels"
 
 
+def _add_choice_of_up(client: viser.ClientHandle, model: Model) -> None:
+    """Adds what mends a model whose up was guessed wrongly."""
+    axes = {f"{sign}{name}": float(f"{sign}1") * axis for name, axis in _AXES for sign in "+-"}
+    chosen = client.gui.add_dropdown(
+        "Up", [_GUESSED, *axes], _GUESSED, hint="No photo says it: choose another where it is wrong"
+    )
+
+    @chosen.on_update
+    def _(_: viser.GuiEvent) -> None:
+        x, y, z = axes.get(chosen.value, np.array(model.up))
+        stand_up(client, (x, y, z), start_beside(bulk_of(model.splats), (x, y, z)))
+
+
 def _about(model: Model) -> str:
     lines = [f"**{model.title}**", f"{len(model.splats['means']):,} Gaussians"]
-    if model.no_scene is not None:
-        lines.append("without the scene's cameras (the terminal says why)")
-    return "\n\n".join(lines)
+    return "\n\n".join([*lines, *model.remarks])

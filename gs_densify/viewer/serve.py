@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
 
 from gs_densify.viewer.address import Address
 from gs_densify.viewer.frusta import add_frusta
-from gs_densify.viewer.model import Model, starting_point
+from gs_densify.viewer.model import Model
 from gs_densify.viewer.paint import Painter
 from gs_densify.viewer.panel import Panel
 from gs_densify.viewer.session import Session
@@ -86,10 +86,11 @@ def _prepare(server: viser.ViserServer, model: Model) -> None:
     """Sets what all windows have in common."""
     # A public address at a third party is not ours to offer.
     server.gui.configure_theme(show_logo=False, show_share_button=False)
+    server.gui.main_panel.dock_right()  # over the picture it would hide a third of it
     server.scene.set_up_direction(model.up)
-    start = starting_point(model)
-    server.initial_camera.position = start.position
-    server.initial_camera.look_at = start.look_at
+    server.initial_camera.position = model.start.position
+    server.initial_camera.look_at = model.start.look_at
+    server.initial_camera.fov = model.start.fov
 
 
 class _Windows:
@@ -110,8 +111,8 @@ class _Windows:
         panel = Panel(client, self._model, self._painter, lambda: session.redraw())
         session = Session(self._painter, panel.look, show, self._failures.put)
         self._sessions[client.client_id] = session
-        if self._model.scene is not None:
-            add_frusta(client, self._model.scene)
+        if self._model.shots:
+            add_frusta(client, self._model.shots)
 
         @client.camera.on_update
         async def follow(camera: viser.CameraHandle) -> None:

@@ -92,10 +92,15 @@ class Session:
 
     def _draw(self, camera: Camera, width: int, height: int, moving: bool) -> bool:
         """Draws one picture; says whether another one at rest would be no larger."""
+        look = self._look()
+        if look.beside is not None and look.beside.camera.is_at(camera):
+            if not moving:  # it takes its time, and is not read while it changes
+                self._show(self._painter.comparison(look.beside, width, height), moving)
+            return not moving
         pace = self._paces[moving]
         size = pace.fit(width, height)
         started = time.perf_counter()
-        self._show(self._painter.picture(camera, *size, self._look()), moving)
+        self._show(self._painter.picture(camera, *size, look), moving)
         pace.learn(size[0] * size[1], time.perf_counter() - started)
         larger = pace.fit(width, height)
         return not moving and larger[0] * larger[1] < 1.2 * size[0] * size[1]

@@ -3,6 +3,7 @@
 import viser
 
 from gs_densify.viewer.camera import Camera, fov_that_shows
+from gs_densify.viewer.start import Direction, StartingPoint
 
 
 def camera_seen(handle: viser.CameraHandle) -> Camera:
@@ -19,6 +20,14 @@ def go_to(client: viser.ClientHandle, camera: Camera) -> None:
         client.camera.position = camera.position
         client.camera.wxyz = camera.wxyz
         client.camera.fov = fov
+
+
+def stand_up(client: viser.ClientHandle, up: Direction, start: StartingPoint) -> None:
+    """Makes `up` the direction that is upwards and that the window orbits about."""
+    with client.atomic():
+        client.camera.up_direction = up
+        client.camera.position = start.position
+        client.camera.look_at = start.look_at
 
 
 def level(client: viser.ClientHandle) -> None:

@@ -164,10 +164,16 @@ def test_what_a_run_found_is_in_its_results_and_its_configuration_has_what_was_a
     config = text.replace(f"scene: {tiny}\n", f"scene: {tmp_path / 'moved'}\n")
     (copy / "config.yml").write_text(config)
     shown = open_model(copy)
-    assert shown.settings.near_plane == found and shown.scene is not None
-    world = find_scene(TrainConfig(scene=str(tiny))).normalized_from_colmap
-    np.testing.assert_array_equal(shown.scene.normalized_from_colmap, world)
-    assert (find_scene(scene).normalized_from_colmap != world).any(), "what is found now"
+    assert shown.settings.near_plane == found
+    before, now = (
+        {view.name: view.cam_from_world for view in find_scene(one).views}
+        for one in (TrainConfig(scene=str(tiny)), scene)
+    )
+    poses = {shot.name: shot.view.cam_from_world for shot in shown.shots if shot.view is not None}
+    assert poses.keys() == before.keys()
+    for name, pose in poses.items():
+        np.testing.assert_allclose(pose, before[name], atol=1e-12)
+    assert any(not np.allclose(now[name], before[name]) for name in now), "what is found now"
 
 
 @pytest.mark.parametrize(

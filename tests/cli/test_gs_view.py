@@ -1,6 +1,7 @@
 """gs-view as a browser and a shell meet it."""
 
 import importlib.util
+import itertools
 import os
 import shutil
 import signal
@@ -19,9 +20,9 @@ from commands import MODULES, refusal, run, start
 
 from gs_densify.rendering.rasterizers import make_rasterizer
 from gs_densify.rendering.renderer import Renderer
-from gs_densify.viewer.camera import camera_of
 from gs_densify.viewer.model import Model, open_model
 from gs_densify.viewer.paint import Look, Painter
+from gs_densify.viewer.shots import Shot, ranked
 
 needs_viser = pytest.mark.skipif(
     importlib.util.find_spec("viser") is None, reason="viser is not installed"
@@ -91,6 +92,10 @@ def browser(server: Server):  # type: ignore[no-untyped-def]
         yield window
 
 
+def trained(model: Model) -> list[Shot]:
+    return [shot for shot in model.shots if shot.kind == "training"]
+
+
 def _similar(picture: np.ndarray, expected: np.ndarray) -> bool:
     """Equal but for what JPEG does to it."""
     difference = np.abs(picture.astype(int) - expected.astype(int)).mean()
@@ -108,9 +113,8 @@ def test_the_address_answers(server: Server) -> None:
 @needs_viser
 def test_a_browser_sees_what_its_camera_sees(browser, model: Model, painter: Painter) -> None:
     """A training view, then another, then the other quantities; each within two pictures."""
-    assert model.scene is not None
     looks = [Look(sh_degree=3), Look(sh_degree=3, quantity="alpha")]
-    first, second = (camera_of(model.scene.train_views[i]) for i in (0, 10))
+    first, second = (trained(model)[i].camera for i in (0, 10))
     seen = [
         *(painter.picture(camera, WIDTH, HEIGHT, looks[0]) for camera in (first, second)),
         painter.picture(second, WIDTH, HEIGHT, looks[1]),
@@ -129,7 +133,7 @@ def test_a_browser_sees_what_its_camera_sees(browser, model: Model, painter: Pai
 def test_two_browsers_look_at_different_things(browser, server, model, painter) -> None:
     from viser_client import Browser
 
-    cameras = [camera_of(model.scene.train_views[i]) for i in (3, 20)]
+    cameras = [trained(model)[i].camera for i in (3, 20)]
     expected = [painter.picture(one, WIDTH, HEIGHT, Look(sh_degree=3)) for one in cameras]
     assert not _similar(*expected)
     with Browser(server.url, width=WIDTH, height=HEIGHT) as other:
@@ -141,18 +145,15 @@ def test_two_browsers_look_at_different_things(browser, server, model, painter) 
 
 @needs_viser
 def test_a_click_on_a_camera_goes_there(browser, model: Model) -> None:
-    assert model.scene is not None
-    goal = camera_of(model.scene.test_views[2])
+    goal = model.shots[2].camera
     browser.look((1, 0, 0, 0), (0, 0, -5), 1.0)
     next(browser.pictures())
     messages = browser.messages()
     while "Cameras" not in browser.controls:
         next(messages)
-    kinds = [name.rstrip("0123456789") for name in browser.frusta]
-    assert kinds.count("/cameras/train") == len(model.scene.train_views)
-    assert kinds.count("/cameras/test") == len(model.scene.test_views)
+    assert set(browser.frusta) == {f"/cameras/{i}" for i in range(len(model.shots))}
 
-    browser.click("/cameras/test2")
+    browser.click("/cameras/2")
     told: dict[str, dict] = {}
     while not {f"SetCamera{what}Message" for what in ("Position", "LookAt", "Fov")} <= told.keys():
         message = next(messages)
@@ -166,8 +167,7 @@ def test_a_click_on_a_camera_goes_there(browser, model: Model) -> None:
 
 @needs_viser
 def test_levelling_turns_about_the_pictures_vertical(browser, model: Model) -> None:
-    assert model.scene is not None
-    camera = camera_of(model.scene.train_views[5])
+    camera = trained(model)[5].camera
     browser.look(camera.wxyz, camera.position, camera.fov)
     next(browser.pictures())
     browser.set("Level here", True)
@@ -184,6 +184,7 @@ def test_signals_end_it(number, code: int, message: str, finished_run: Path) -> 
     ply = finished_run / "point_cloud.ply"
     with serving(ply, "--device", "cpu", cwd=finished_run.parent) as server:
         assert "point_cloud.ply" in server.greeting
+        _check_that_it_opens_as(open_model(ply), server.url)
         assert server.end(number) == (code, message)
 
 
@@ -195,6 +196,51 @@ def test_a_scene_that_has_gone_is_said_and_done_without(finished_run: Path, tmp_
     lines = errors.splitlines()
     assert code == 130 and len(lines) == 2
     assert lines[0].startswith("gs-view: without the cameras: scene 'no/such/place' not found")
+
+
+def _check_that_it_opens_as(model: Model, url: str) -> None:
+    """A new window is told an upright camera in the first place."""
+    from viser_client import Browser
+
+    wanted = {"Position": model.start.position, "LookAt": model.start.look_at}
+    told: dict[str, dict] = {}
+    with Browser(url, width=WIDTH, height=HEIGHT) as window:
+        for message in window.messages():
+            told.setdefault(message["type"], message)
+            if {
+                *(f"SetCamera{name}Message" for name in wanted),
+                "SetCameraFovMessage",
+            } <= told.keys():
+                break
+    for name, value in wanted.items():
+        message = told[f"SetCamera{name}Message"]
+        found = message["position" if name == "Position" else "look_at"]
+        np.testing.assert_allclose(found, value, atol=1e-6)
+    assert told["SetCameraFovMessage"]["fov"] == pytest.approx(model.start.fov)
+
+
+@needs_viser
+def test_the_worst_view_is_chosen_first_and_shown_beside_its_photo(
+    browser, model: Model, painter: Painter
+) -> None:
+    worst = ranked(model.shots)[0]
+    assert worst.scores is not None
+    browser.look((1, 0, 0, 0), (0, 0, -5), 1.0)
+    pictures = browser.pictures()
+    next(pictures)
+    while "Cameras" not in browser.controls:
+        next(browser.messages())
+    psnr = worst.scores["psnr"]
+    assert browser.options["Go to photo"][1] == f"{worst.name}: {psnr:.2f} dB"
+    browser.set("Go to photo", browser.options["Go to photo"][1])
+    browser.look(worst.camera.wxyz, worst.camera.position, worst.camera.fov)  # as it is told to
+    expected = painter.comparison(worst, WIDTH, HEIGHT)
+    assert any(_similar(picture, expected) for picture in itertools.islice(pictures, 4))
+    camera = trained(model)[0].camera
+    browser.look(camera.wxyz, camera.position, camera.fov)
+    alone = painter.picture(camera, WIDTH, HEIGHT, Look(sh_degree=3))
+    assert any(_similar(picture, alone) for picture in itertools.islice(pictures, 4))
+    browser.set("Go to photo", "choose one")
 
 
 @needs_viser

@@ -62,7 +62,7 @@ def test_a_run_finds_its_scene_from_another_folder(
     assert found.config["scene"] == str(here / "scene")
     assert found.config["evaluation"]["lpips_weights"] == str(here / "weights")
     model = open_model(here / "run")
-    assert model.scene is not None and model.scene.root == here / "scene"
+    assert {shot.view and shot.view.path.parent.parent for shot in model.shots} == {here / "scene"}
     gs_train(["--config", str(here / "run/config.yml"), "--out", "again"])
     again = load_results(Path("again/results.json"))
     assert (again.scores, again.data) == (stored.scores, stored.data)
@@ -96,7 +96,7 @@ def test_data_of_other_content_are_refused(moved: Path) -> None:
         with pytest.raises(SceneError, match=said):
             gs_eval(["run", *options, *CPU])
     model = open_model(Path("run"))
-    assert model.scene is None and said in (model.no_scene or "")
+    assert model.shots == () and said in model.remarks[0]
     Path("run/results.json").unlink()
     with pytest.raises(SceneError, match=said):
         gs_train(["--resume", "run"])

@@ -21,6 +21,7 @@ class Browser:
     def __init__(self, url: str, *, width: int, height: int) -> None:
         self.size = {"image_width": width, "image_height": height}
         self.controls: dict[str, str] = {}  # label: uuid
+        self.options: dict[str, list[str]] = {}  # of a list, by its label
         self.frusta: dict[str, dict[str, Any]] = {}  # name: message
         self._socket = connect(
             url.replace("http://", "ws://"),
@@ -78,7 +79,9 @@ class Browser:
         while True:
             for message in _decode(self._socket.recv(TIMEOUT)):
                 if "container_uuid" in message:
-                    self.controls[message["props"].get("label")] = message["uuid"]
+                    label = message["props"].get("label")
+                    self.controls[label] = message["uuid"]
+                    self.options[label] = message["props"].get("options", [])
                 if message["type"] == "CameraFrustumMessage":
                     self.frusta[message["name"]] = message
                 yield message

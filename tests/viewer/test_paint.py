@@ -2,20 +2,26 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.spatial.transform import Rotation
 from test_viewer_camera import make_view
 
 from gs_densify.evaluation.quantisation import quantize
+from gs_densify.evaluation.strip import absolute_error, error_heat
+from gs_densify.images.heat import heat
 from gs_densify.rendering.base import RenderSettings
 from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.rendering.renderer import Renderer
+from gs_densify.results import Scores
 from gs_densify.scene.scene import View
 from gs_densify.viewer.camera import Camera, camera_of
 from gs_densify.viewer.paint import Look, Painter
+from gs_densify.viewer.shots import Shot
 
 WIDTH, HEIGHT = 60, 40
 FRONT = 2.5  # cuts off the front of the cloud
@@ -127,14 +133,15 @@ def _wall(x: float, depth: float) -> dict[str, torch.Tensor]:
     }
 
 
-def test_depth_is_white_where_near_and_half_as_bright_twice_as_far() -> None:
+def test_depth_has_the_colour_of_near_over_depth() -> None:
     near, far = _wall(-0.3, 2.0), _wall(0.3, 4.0)
     splats = {name: torch.cat([near[name], far[name]]) for name in near}
     look = Look(sh_degree=0, quantity="depth", background=(0.0, 0.0, 1.0))
     shown = make_painter(splats).paint(AHEAD, WIDTH, HEIGHT, look)
     left, right = shown[HEIGHT // 2, 18], shown[HEIGHT // 2, 42]  # x = +-0.3 at 40 px a unit
-    assert left[0] == pytest.approx(1.0, abs=0.03)  # a ball lets a little through
-    assert right[0] == pytest.approx(0.5, abs=0.03)
+    last, half = heat(np.array([1.0, 0.5])) / 255
+    np.testing.assert_allclose(left, last, atol=0.06)  # a ball lets a little through
+    np.testing.assert_allclose(right, half, atol=0.06)
     assert shown[0, WIDTH // 2].tolist() == [0.0, 0.0, 1.0]
 
 
@@ -142,3 +149,29 @@ def test_depth_of_nothing_is_the_background() -> None:
     look = Look(sh_degree=0, quantity="depth", background=(0.2, 0.4, 0.6))
     shown = make_painter(_wall(0.0, -2.0)).paint(AHEAD, WIDTH, HEIGHT, look)
     torch.testing.assert_close(shown, torch.tensor([0.2, 0.4, 0.6]).expand_as(shown))
+
+
+def test_a_photo_is_shown_beside_its_render_and_its_error(tmp_path: Path) -> None:
+    view = dataclasses.replace(photo(2), name="p.png", path=tmp_path / "p.png")
+    painter = make_painter(make_splats())
+    shown = painter.picture(camera_of(view), WIDTH, HEIGHT, Look(sh_degree=3))
+    Image.fromarray(255 - shown).save(view.path)
+    shot = Shot("p.png", camera_of(view), "held out", view, Scores(psnr=12.3456))
+    whole = painter.comparison(shot, 3 * WIDTH, 2 * HEIGHT)
+    assert whole.shape == (2 * HEIGHT, 3 * WIDTH, 3)
+    is_first = (whole[:HEIGHT, :WIDTH] == 255 - shown[0]).all(axis=(1, 2))
+    rows = whole[int(np.argmax(is_first)) :][:HEIGHT]
+    photo_part, render_part, error_part = np.split(rows, 3, axis=1)
+    np.testing.assert_array_equal(photo_part, 255 - shown)
+    assert np.abs(render_part.astype(int) - shown).max() <= 1
+    expected = error_heat(absolute_error(photo_part, render_part))
+    np.testing.assert_array_equal(error_part, expected)
+
+
+def test_a_large_photo_is_rendered_in_the_size_that_it_is_shown_in(tmp_path: Path) -> None:
+    view = dataclasses.replace(photo(2), path=tmp_path / "p.png")
+    Image.new("RGB", (WIDTH, HEIGHT), (255, 255, 255)).save(view.path)
+    painter = make_painter(make_splats())
+    small = painter.comparison(Shot("p", camera_of(view), view=view), WIDTH, HEIGHT)
+    white = (small[:, : WIDTH // 3] == 255).all(axis=-1)
+    assert white.sum() >= (WIDTH // 3) * 13  # 20 x 13 pixels of photo

@@ -1,5 +1,6 @@
 """What gs-view opens, and what it says where there is nothing to open."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,19 @@ import numpy as np
 import pytest
 import torch
 from test_paint import make_splats
-from test_viewer_camera import make_view
 
 from gs_densify.config.file import save_config
 from gs_densify.config.options import DataOptions, RenderOptions, TrainConfig
-from gs_densify.errors import ConfigError, GsDensifyError, ResultError
+from gs_densify.errors import ConfigError, GsDensifyError, ResultError, SceneError
 from gs_densify.model.files.ply import save_ply
 from gs_densify.runs.checkpoint import save_checkpoint
 from gs_densify.runs.checkpoint_files import checkpoint_path
-from gs_densify.scene.normalize import World, mean_up
-from gs_densify.scene.scene import Scene
-from gs_densify.viewer.model import COLMAP_UP, NORMALIZED_UP, Model, open_model, starting_point
+from gs_densify.runs.loaded_scene import find_scene
+from gs_densify.scene.export_cameras import inria_cameras
+from gs_densify.scene.normalize import World, transform_points
+from gs_densify.viewer.model import open_model
+from gs_densify.viewer.shots import cameras_beside
+from gs_densify.viewer.start import COLMAP_UP, Z_UP
 
 
 def make_run(
@@ -52,25 +55,28 @@ def test_a_run_gives_its_latest_checkpoint_or_the_one_asked_for(tmp_path: Path) 
     latest, earlier = open_model(run), open_model(run, step=7)
     assert (len(latest.splats["means"]), len(earlier.splats["means"])) == (30, 7)
     assert latest.title == "place, default, step 30"
-    assert latest.scene is None and "no/such/place" in (latest.no_scene or "")
+    assert latest.shots == () and "no/such/place" in latest.remarks[0]
 
 
 @pytest.mark.parametrize("antialiased", [False, True])
 def test_a_run_knows_how_it_was_rendered_and_where_up_is(tmp_path: Path, antialiased) -> None:
     model = open_model(make_run(tmp_path / "a", 1, antialiased=antialiased))
-    assert model.settings.antialiased is antialiased and model.up == NORMALIZED_UP
+    assert model.settings.antialiased is antialiased and model.up == Z_UP
     assert open_model(make_run(tmp_path / "b", 1, normalize="none")).up == COLMAP_UP
 
 
-def test_in_gsplats_world_up_is_where_the_photos_say(tmp_path: Path) -> None:
-    data = DataOptions(normalize="focus")
-    save_config(TrainConfig(scene="tiny", strategy="default", data=data), tmp_path / "config.yml")
-    contents = {"step": 1, "splats": make_splats(count=1)}
-    save_checkpoint(checkpoint_path(tmp_path, 1), contents)
-    model = open_model(tmp_path)
-    assert model.scene is not None
-    poses = np.stack([view.cam_from_world for view in model.scene.views])
-    assert model.up == tuple(mean_up(poses)) and model.up[2] > 0.5
+def test_in_every_world_up_is_where_the_photos_say(tmp_path: Path) -> None:
+    """The tiny scene's up is COLMAP's z; what its cameras' own ups have as their mean is not."""
+    for world in ("focus", "cameras", "none"):
+        config = TrainConfig(scene="tiny", data=DataOptions(normalize=world))
+        save_config(config, (folder := tmp_path / world) / "config.yml")
+        contents = {"step": 1, "splats": make_splats(count=1)}
+        save_checkpoint(checkpoint_path(folder, 1), contents)
+        model = open_model(folder)
+        similarity = find_scene(config).normalized_from_colmap
+        vertical = similarity[:3, 2] / np.linalg.norm(similarity[:3, 2])
+        assert np.degrees(np.arccos(vertical @ model.up)) < 2
+        assert {shot.kind for shot in model.shots} == {"training", "held out"}
 
 
 def test_a_run_is_cut_off_where_it_was_in_training(tmp_path: Path) -> None:
@@ -88,8 +94,8 @@ def test_a_ply_gives_what_it_holds(tmp_path: Path, antialiased: bool) -> None:
     splats, path = make_splats(count=20, sh_degree=2), tmp_path / "model.ply"
     save_ply(path, splats, antialiased=antialiased)
     model = open_model(path)
-    assert model.settings.antialiased is antialiased and model.up == COLMAP_UP
-    assert model.scene is None and model.no_scene is None
+    assert model.settings.antialiased is antialiased
+    assert model.shots == () and model.remarks == ()
     for name, value in splats.items():
         torch.testing.assert_close(model.splats[name], value)
 
@@ -99,7 +105,9 @@ def test_a_ply_gives_what_it_holds(tmp_path: Path, antialiased: bool) -> None:
 )
 def test_an_option_of_runs_is_refused_for_a_ply(tmp_path: Path, option: str, value) -> None:
     save_ply(tmp_path / "model.ply", make_splats(count=3))
-    with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')} says something about a"):
+    with pytest.raises(
+        ConfigError, match=f"--{option.replace('_', '-')} says something about a run"
+    ):
         open_model(tmp_path / "model.ply", **{option: value})
 
 
@@ -126,28 +134,45 @@ def test_a_step_that_was_not_saved(tmp_path: Path) -> None:
         open_model(make_run(tmp_path / "run", 7), step=9)
 
 
-def _scene(view) -> Scene:
-    return Scene(
-        "s", Path(), "images", 1, (view,), 0, np.ones((3, 3), np.float32),
-        np.zeros((3, 3), np.uint8), np.eye(4), 0,
-    )  # fmt: skip
+def test_cameras_beside_a_file_say_where_up_is_and_where_to_look_from(tmp_path: Path) -> None:
+    scene = find_scene(TrainConfig(scene="tiny"))
+    for place in ("compat/inria/cameras.json", "cameras.json"):
+        folder = tmp_path / place.partition(".")[0]
+        (folder / place).parent.mkdir(parents=True)
+        (folder / place).write_text(json.dumps(inria_cameras(scene)))
+        save_ply(folder / "model.ply", make_splats())
+        model = open_model(folder / "model.ply")
+        assert len(model.shots) == len(scene.views)
+        assert np.degrees(np.arccos(model.up[2])) < 2
+        assert model.start.position in [shot.camera.position for shot in model.shots]
 
 
-def test_starts_at_the_first_training_view_and_turns_about_a_point_in_front_of_it() -> None:
-    view = make_view(np.eye(3), np.array([0.0, 0.0, -4.0]), 50.0, 50.0, (60, 40))
-    model = Model("m", make_splats(), False, NORMALIZED_UP, _scene(view))
-    start = starting_point(model)
-    assert start.position == (0.0, 0.0, -4.0)
-    x, y, z = start.look_at
-    assert (x, y) == (0.0, 0.0) and abs(z) < 0.5  # the middle of the Gaussians is near 0
+def test_inrias_folders_have_their_cameras_above(tmp_path: Path) -> None:
+    path = tmp_path / "out/point_cloud/iteration_7000/point_cloud.ply"
+    save_ply(path, make_splats())
+    cameras = tmp_path / "out/cameras.json"
+    cameras.write_text(json.dumps(inria_cameras(find_scene(TrainConfig(scene="tiny")))))
+    assert cameras_beside(path) == cameras
+    assert cameras_beside(tmp_path / "elsewhere/iteration_7000/point_cloud.ply") is None
 
 
-@pytest.mark.parametrize("up", [NORMALIZED_UP, COLMAP_UP])
-@pytest.mark.parametrize("count", [1, 200])
-def test_starts_beside_and_above_a_model_without_cameras(up, count: int) -> None:
-    splats = make_splats(count=count)
-    start = starting_point(Model("m", splats, False, up))
-    offset = np.subtract(start.position, start.look_at)
-    assert 0 < offset @ up < 0.5 * np.linalg.norm(offset)
-    distances = np.linalg.norm(splats["means"].numpy() - start.look_at, axis=1)
-    assert np.median(distances) < np.linalg.norm(offset) < 10
+def test_the_scene_that_is_named_gives_photos_to_a_file(tmp_path: Path) -> None:
+    """The file is taken to the world of the scene: what the cameras see stays the same."""
+    scene = find_scene(TrainConfig(scene="tiny"))
+    splats = make_splats(count=5)
+    save_ply(tmp_path / "model.ply", splats)
+    model = open_model(tmp_path / "model.ply", scene="tiny")
+    assert [shot.view is not None for shot in model.shots] == [True] * len(scene.views)
+    expected = transform_points(scene.normalized_from_colmap, splats["means"].double().numpy())
+    np.testing.assert_allclose(model.splats["means"].numpy(), expected, atol=1e-5)
+    with pytest.raises(SceneError, match="no/such/scene"):
+        open_model(tmp_path / "model.ply", scene="no/such/scene")
+
+
+def test_a_file_in_a_local_frame_says_so(tmp_path: Path) -> None:
+    save_ply(tmp_path / "model.ply", make_splats(), comments=["Offset: 500000 4500000 100"])
+    (remark,) = open_model(tmp_path / "model.ply").remarks
+    assert remark == (
+        "model.ply is shown in its local frame: its positions are those of the scene less"
+        " (500000, 4.5e+06, 100)"
+    )
