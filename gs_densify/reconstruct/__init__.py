@@ -4,3 +4,5 @@ Stages follow each other, each with its own file: photos (or frames of a video),
 mapping. What a stage has made is kept in the hidden folder of the scene with a digest of all that
 it depends on, so that the same command goes on where it was interrupted.
 """
+
+import PIL.Image  # noqa: F401  # before pycolmap, with whose zlib Pillow would crash on PNGs

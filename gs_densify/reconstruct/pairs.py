@@ -1,7 +1,9 @@
 """Which pairs of photos are compared: all, neighbours in time, or those that look alike."""
 
 import itertools
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -94,5 +96,19 @@ def _write_vocabulary(features: Sequence[pycolmap.FeatureDescriptors], path: Pat
         num_iterations=10,
         num_rounds=1,
     )
-    words.build(options, pycolmap.FeatureDescriptorsFloat(features[0].type, data))
+    with _without_warnings():
+        words.build(options, pycolmap.FeatureDescriptorsFloat(features[0].type, data))
     words.write(path)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keeps back what a library writes to stderr itself: that few words are made of few features."""
+    before = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)

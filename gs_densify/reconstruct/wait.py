@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import PIL.Image  # noqa: F401  # before pycolmap, whose zlib would break Pillow's PNGs
 import pycolmap
 
 from gs_densify.errors import SceneError
@@ -15,7 +14,7 @@ _Result = TypeVar("_Result")
 
 _SECONDS = 0.2
 """Between looks at whether pycolmap is done."""
-_PATIENCE = 5.0
+_PATIENCE = 30.0
 """Seconds that an interruption waits for pycolmap to end."""
 
 pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value  # its own log is for developers
@@ -31,21 +30,25 @@ def wait_for(job: str, call: Callable[[pycolmap.CancellationToken], _Result]) ->
     results: list[_Result] = []
     errors: list[Exception] = []
 
+    is_done = threading.Event()
+
     def work() -> None:
         try:
             results.append(call(token))
         except Exception as error:
             errors.append(error)
+        finally:
+            is_done.set()
 
-    # A daemon: not all calls heed the token, and an interruption does not wait for them.
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
+    # A daemon: not all calls heed the token, and an interruption does not wait for them. An event,
+    # since Thread.join takes a thread for ended whose join was interrupted.
+    threading.Thread(target=work, daemon=True).start()
     try:
-        while thread.is_alive():
-            thread.join(_SECONDS)
+        while not is_done.wait(_SECONDS):
+            pass
     except BaseException:
         token.cancel()
-        thread.join(_PATIENCE)
+        is_done.wait(_PATIENCE)
         raise
     if errors:
         reason = " ".join(str(errors[0]).split())

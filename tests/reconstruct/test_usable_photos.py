@@ -1,6 +1,8 @@
 """Which photos can be used, under which names, in which form, and with which cameras."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +106,10 @@ def test_one_camera_needs_one_size() -> None:
         ConfigError, match="--cameras is one, and the photos have 2 sizes: 30x40, 4"
     ):
         camera_groups(PHOTOS, "one")
+
+
+def test_pngs_are_written_beside_pycolmap(tmp_path: Path) -> None:
+    work = "import gs_densify.reconstruct.cameras; from PIL import Image; "
+    work += "Image.new('RGB', (300, 300)).save('a.png')"
+    done = subprocess.run([sys.executable, "-c", work], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
