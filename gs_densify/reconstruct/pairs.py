@@ -103,7 +103,7 @@ def _write_vocabulary(features: Sequence[pycolmap.FeatureDescriptors], path: Pat
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Keeps back what a library writes to stderr itself: that few words are made of few features."""
+    """Keeps back what a library says on stderr: that few words are made of few features."""
     before = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:
