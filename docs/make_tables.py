@@ -21,7 +21,7 @@ from statistics import mean
 from typing import Any
 
 from gs_densify.cli.report import PROGRAM, ReportArguments, report_of
-from gs_densify.config.flags import parse
+from gs_densify.flags.parse import parse
 from gs_densify.report.formats import markdown
 
 ROOT = Path(__file__).parents[1]

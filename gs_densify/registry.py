@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from gs_densify.entry_points import entry_points, load_offered, refuse_clash
 from gs_densify.errors import ConfigError
+from gs_densify.near_names import known_or_meant
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,7 @@ class Registry(Generic[E]):
         for position, name in enumerate(names):
             if name not in self.names():
                 raise ConfigError(
-                    f"has '{name}'",
-                    expected=f"known: {', '.join(self.names()) or 'none'}",
-                    option=option,
+                    f"has '{name}'", expected=known_or_meant(name, self.names()), option=option
                 )
             if name in names[:position]:
                 raise ConfigError(f"has '{name}' twice", action="once is enough", option=option)
@@ -66,7 +65,6 @@ class Registry(Generic[E]):
         offered = load_offered(self.group, self.kind, name)
         if offered is None:
             raise ConfigError(
-                f"there is no {self.kind} '{name}'",
-                expected=f"known: {', '.join(self.names()) or 'none'}",
+                f"there is no {self.kind} '{name}'", expected=known_or_meant(name, self.names())
             )
         return offered[0]

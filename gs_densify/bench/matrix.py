@@ -121,7 +121,7 @@ def _cell(study: Study, row: Row, seed: int, parse: Parser) -> Cell:
     try:
         config = parse(arguments)
     except ConfigError as error:
-        raise ConfigError(f"{_blamed(layers, str(error)) or row.place}: {error}") from None
+        raise ConfigError(f"{_blamed(layers, error.found_where) or row.place}: {error}") from None
     if config.checkpoint_every is None:
         every = -(-config.steps // _CHECKPOINTS)
         arguments += ["--checkpoint-every", str(every)]

@@ -50,7 +50,7 @@ class RunOptions:
     per_gpu: int = 1
     """Cells at a time on one GPU; their times are then not comparable."""
     jobs: int | None = None
-    """Cells at a time without a GPU (default: 1), or in the queue of a cluster (default: all)."""
+    """Cells at a time (default: 1 without a GPU, all in the queue of a cluster)."""
     executor: ExecutorName = "local"
     """Where cells run: local processes; jobs of a Slurm cluster (pip install 'gs-densify[slurm]');
     submitit-local and debug try the latter on this machine."""

@@ -6,24 +6,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gs_densify.errors import ConfigError
+from gs_densify.flags.values import number, whole_number
 
-_UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_COUNT = re.compile(r"(\d+(?:\.\d+)?(?:e\d{1,2})?)([kKmM]?)")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
 _MOST_VALUES = 1000
 
 
 def count_of(value: Any, place: str) -> int:
     """Returns a number of Gaussians: 500000, 500k or 1.5M; ConfigError for anything else."""
-    match = _COUNT.fullmatch(str(value).replace("_", ""))
-    number = 0.0 if match is None else float(match[1]) * _UNITS[match[2].lower()]
-    if isinstance(value, bool) or number < 1 or number != int(number):
+    try:
+        count = whole_number(str(value))
+    except ValueError:
+        count = 0
+    if isinstance(value, bool) or count < 1:
         raise ConfigError(
             f"{place}: {value!r} is no number of Gaussians",
             expected="a whole number above 0, such as 500k or 1M",
         )
-    return int(number)
+    return count
 
 
 def seconds_of(value: Any, place: str) -> float:
@@ -33,7 +34,7 @@ def seconds_of(value: Any, place: str) -> float:
         seconds = float(value)
     elif isinstance(value, str) and _DURATION.fullmatch(value):
         parts = re.findall(r"([\d.]+)([smhd])", value)
-        seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+        seconds = sum(float(count) * _SECONDS[unit] for count, unit in parts)
     if not 0 < seconds < math.inf:
         raise ConfigError(
             f"{place}: {value!r} is no duration", expected="something such as 90s, 15m or 1h30m"
@@ -83,10 +84,13 @@ def _spread(
 
 
 def _number(value: Any, place: str) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
+    try:
+        read = math.nan if isinstance(value, bool) else number(str(value))
+    except ValueError:
+        read = math.nan
+    if not math.isfinite(read):
         raise ConfigError(f"{place} is {value!r}", expected="it must be a number")
-    return float(value)
+    return read
 
 
 def known_keys(values: Mapping[Any, Any], known: tuple[str, ...], place: str) -> None:

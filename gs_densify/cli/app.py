@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from gs_densify.cli import interrupt
-from gs_densify.config.flags import one_line
 from gs_densify.errors import GsDensifyError
+from gs_densify.flags.parse import one_line
 from gs_densify.trace import own_lines
 
 

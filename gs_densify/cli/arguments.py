@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import tyro
 
@@ -19,12 +19,15 @@ from gs_densify.cli.choices import (
 )
 from gs_densify.config import file as config_file
 from gs_densify.config.file import ConfigFile
-from gs_densify.config.flags import parse
 from gs_densify.config.former_options import translate_retired_flags
 from gs_densify.config.layers import strategy_defaults
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import TARGET_OPTIONS, check_budget
 from gs_densify.errors import ConfigError
+from gs_densify.flags.check import check
+from gs_densify.flags.forms import options_in
+from gs_densify.flags.help import Page
+from gs_densify.flags.parse import asks_for_help, parse, parse_known
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.paths import with_absolute_paths
 from gs_densify.scene.presets import PRESETS
@@ -32,6 +35,19 @@ from gs_densify.strategies.plugin import parse_reference
 from gs_densify.strategies.registry import BUILTIN, build_strategy, load_strategy_class, options_of
 
 PROGRAM = "gs-train"
+
+COMMON = (
+    *("--scene", "--data-root", "--downscale", "--data.masks", "--data.skip-missing"),
+    *("--strategy", "--preset", "--steps", "--budget", "--max-gaussians", "--seed"),
+    *("--init", "--init.sh-degree", "--modules", "--render.antialiased", "--device"),
+    *("--config", "--resume", "--checkpoint-minutes", "--dry-run", "--quiet"),
+    *("--out", "--label", "--export", "--log-to"),
+    *("--protocol", "--data.test-every", "--evaluation.steps", "--evaluation.lpips"),
+    "--lpips-weights",
+)
+"""Options that people use, in the order in which help shows them."""
+
+_STRAY = "a scene is given with --scene: gs-train --scene {word}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +135,7 @@ def parse_resumed(argv: Sequence[str]) -> TrainConfig | None:
     """
     known, others = _read(_Resume, argv)
     run: Path | None = known.resume
-    if run is None or _asks_for_help(others):
+    if run is None or asks_for_help(others):
         return None
     if others:
         raise ConfigError(
@@ -155,16 +171,12 @@ def wants_quiet(argv: Sequence[str]) -> bool:
 
 def _read_early(argv: Sequence[str]) -> _Early:
     early, others = _read(_Early, argv)
-    return dataclasses.replace(early, asks_for_help=_asks_for_help(others))
+    return dataclasses.replace(early, asks_for_help=asks_for_help(others))
 
 
 def _read(form: Any, argv: Sequence[str]) -> tuple[Any, list[str]]:
     """Returns the arguments of `form` among others, and these."""
-    return parse(form, argv, program=PROGRAM, return_unknown_args=True, add_help=False)
-
-
-def _asks_for_help(arguments: Sequence[str]) -> bool:
-    return bool({"-h", "--help"} & set(arguments))
+    return parse_known(form, argv, program=PROGRAM)
 
 
 def _parse(argv: Sequence[str], early: _Early, file: ConfigFile | None) -> TrainConfig:
@@ -172,12 +184,9 @@ def _parse(argv: Sequence[str], early: _Early, file: ConfigFile | None) -> Train
     values, given = {} if file is None else file.values, early.choices
     choices = choices_in(values) | given
     if not early.asks_for_help and "scene" not in choices:
-        raise ConfigError(
-            "is missing",
-            action=f"name a preset ({', '.join(PRESETS)}) or a COLMAP folder",
-            option="scene",
-        )
+        _refuse_without_scene(argv)
     name = choices["strategy"]
+    words = translate_retired_flags(argv)
     # Plain help needs no strategy, hence no torch; options of a strategy need its class.
     needs_options = not early.asks_for_help or file is not None or "strategy" in given
     form = load_strategy_class(name) if needs_options else _NoOptions
@@ -187,15 +196,16 @@ def _parse(argv: Sequence[str], early: _Early, file: ConfigFile | None) -> Train
             file = without_limit_of_preset(file)
             values = file.values
         check_not_taken_back(file, choices, given, form, has_budget=has_budget)
+    whole = _form(form, brought(choices, form, has_budget=has_budget))
+    in_file = config_file.flags_of(_without_name(values))
+    if file is not None:
+        _check_file(file.path, whole, in_file)
     parsed: Any = parse(
-        _form(form, brought(choices, form, has_budget=has_budget)),
-        [
-            *config_file.flags_of(_without_name(values)),
-            *("--strategy", name),
-            *translate_retired_flags(argv),
-        ],
+        whole,
+        [*in_file, "--strategy", name, *words],
         program=PROGRAM,
-        description=_description(),
+        page=_page(whole),
+        stray=_STRAY,
     )
     options = options_of(parsed.options)
     build_strategy(name, options)
@@ -204,6 +214,31 @@ def _parse(argv: Sequence[str], early: _Early, file: ConfigFile | None) -> Train
         targets, _ = _read(_Targets, argv)
         check_budget(config, [target for target, texts in vars(targets).items() if texts])
     return config
+
+
+def _refuse_without_scene(argv: Sequence[str]) -> NoReturn:
+    """Says what else is wrong with the words, which may be why there is no scene, or asks for one.
+
+    The options of a strategy's own are not looked at.
+    """
+    words = [w for w in translate_retired_flags(argv) if not w.startswith("--strategy.")]
+    form = _form(_NoOptions, TrainConfig(scene=""))
+    check(options_in(form), words, PROGRAM, stray=_STRAY)
+    raise ConfigError(
+        "is missing",
+        action=f"name a preset ({', '.join(PRESETS)}) or a COLMAP folder",
+        option="scene",
+    )
+
+
+def _check_file(path: Path, form: type, words: Sequence[str]) -> None:
+    """Refuses what a file says, as `words`, and the form does not take, with the file's name."""
+    try:
+        check(options_in(form), words, PROGRAM)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{path}: {error.found_where}", expected=error.expected, action=error.action
+        ) from None
 
 
 def _without_name(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,22 +253,21 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
     """
     options_class = _without_state(options_class)
     help_dry_run = (
-        "Load the scene, time a few steps, print photos, Gaussians, expected memory and time,"
-        " and write nothing."
+        "Foretell memory and time; write nothing. The scene is loaded, and a few steps are timed."
     )
     help_quiet = (
-        "Show no progress, remarks and summary: errors alone, and what --protocol mls-bench or"
-        " --dry-run prints."
+        "Show errors alone. There are no progress, remarks and summary, but what"
+        " --protocol mls-bench or --dry-run prints."
     )
     help_debug = "Show the whole traceback of an error, not only the lines of a file of yours."
     help_resume = (
-        "Folder of a run that was interrupted: finish it from its last checkpoint, with the options"
-        " that it has. Of a scene that has moved since, --scene or --data-root says where it is."
+        "Folder of a run to finish. It goes on from its last checkpoint, with the options that it"
+        " has. Of a scene that has moved since, --scene or --data-root says where it is."
     )
     help_config = (
-        "YAML file with options, as saved in a run's folder; flags count for more. With another"
-        " scene, strategy, protocol, preset or downscale than a saved file has, only what did not"
-        " come with those is taken over; options of another strategy never are."
+        "YAML file with options. It is as saved in a run's folder; flags count for more. With"
+        " another scene, strategy, protocol, preset or downscale than a saved file has, only what"
+        " did not come with those is taken over; options of another strategy never are."
     )
     fields: list[Any] = [
         (
@@ -274,7 +308,9 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
             False,
         ),
     ]
-    return dataclasses.make_dataclass("Arguments", fields, frozen=True)
+    form = dataclasses.make_dataclass("Arguments", fields, frozen=True)
+    form.__doc__ = TrainConfig.__doc__
+    return form
 
 
 def _without_state(cls: type) -> type:
@@ -294,6 +330,7 @@ def _without_state(cls: type) -> type:
     return dataclasses.make_dataclass(cls.__name__, own, bases=(cls,), frozen=is_frozen)
 
 
-def _description() -> str:
-    lines = [f"{name}: {entry.summary}" for name, entry in BUILTIN.items()]
-    return "\n\n".join([TrainConfig.__doc__ or "", "Strategies:", *lines])
+def _page(form: type) -> Page:
+    strategies = [(name, entry.summary) for name, entry in BUILTIN.items()]
+    heading = "strategies; gs-train --strategy NAME --help: the options of one, too"
+    return Page(PROGRAM, form, COMMON, ("strategy",), (heading, strategies))

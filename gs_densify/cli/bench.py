@@ -10,10 +10,10 @@ import yaml
 
 from gs_densify.bench.options import RunOptions
 from gs_densify.cli.app import importing, run_command
-from gs_densify.config.flags import parse
 from gs_densify.config.options import PresetName
 from gs_densify.config.yaml_text import load_yaml
 from gs_densify.errors import ConfigError
+from gs_densify.flags.parse import parse
 
 if TYPE_CHECKING:
     from gs_densify.bench.study import Study
@@ -58,7 +58,7 @@ class BenchArguments:
 def command(argv: Sequence[str]) -> int:
     """Parses, prints the plan, and runs what is to be done; 1 where a cell has failed."""
     arguments: BenchArguments = parse(
-        BenchArguments, argv, program=PROGRAM, config=(tyro.conf.FlagCreatePairsOff,)
+        BenchArguments, argv, program=PROGRAM, markers=(tyro.conf.FlagCreatePairsOff,)
     )
     if arguments.study is None and arguments.out is None:
         raise ConfigError(

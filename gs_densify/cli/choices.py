@@ -13,6 +13,7 @@ from gs_densify.config.file import ConfigFile, by_dotted_name, from_mapping, to_
 from gs_densify.config.layers import full_length, strategy_defaults, trainer_defaults
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ConfigError
+from gs_densify.flags.values import whole_number
 from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
 from gs_densify.scene.presets import whole_name
 from gs_densify.strategies.plugin import parse_reference
@@ -232,7 +233,10 @@ def check_not_taken_back(
 
 def _whole(text: str | None) -> int | None:
     """Returns `text` as a number; None where it is none, which is for the parser to say."""
-    return int(text) if text and text.isascii() and text.isdigit() else None
+    try:
+        return whole_number(text or "")
+    except ValueError:
+        return None
 
 
 def _default_of(name: str) -> Any:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from gs_densify.cli.app import run_command
-from gs_densify.config.flags import parse
 from gs_densify.config.options import ProtocolName
 from gs_densify.errors import ConfigError
+from gs_densify.flags.parse import parse
 
 if TYPE_CHECKING:
     from gs_densify.results import EvaluationResults
@@ -35,7 +35,7 @@ class EvalArguments:
 
     model: Annotated[Path | None, tyro.conf.Positional] = None
     """Folder that gs-train wrote, a checkpoint in it, or a PLY in COLMAP's frame."""
-    compare: tuple[Path, Path] | None = None
+    compare: tuple[Path, ...] = ()
     """Compare two models view by view: runs, evaluations, checkpoints or PLYs."""
     protocol: ProtocolName | None = None
     """Whose way of scoring (docs/evaluation.md; default: the run's)."""
@@ -94,6 +94,7 @@ class EvalArguments:
     comparisons/TIME here)."""
 
 
+_MORE = "gs-report makes tables of more"
 _SCORING = (
     *("protocol", "step", "scene", "data_root", "downscale", "image_source", "resize_filter"),
     *("masks", "skip_missing", "test_every", "test_list"),
@@ -117,7 +118,9 @@ def parsed(argv: Sequence[str]) -> EvalArguments:
     """Returns what a command line asks for, in which each option has an effect (ConfigError)."""
     if any(word.partition("=")[0] == "--aggregate" for word in argv):
         raise ConfigError("is gone", action="gs-report RUN... averages runs", option="aggregate")
-    arguments: EvalArguments = parse(EvalArguments, argv, program=PROGRAM)
+    arguments: EvalArguments = parse(
+        EvalArguments, argv, program=PROGRAM, stray=f"--compare A B compares two; {_MORE}"
+    )
     _mode(arguments)
     return arguments
 
@@ -125,9 +128,11 @@ def parsed(argv: Sequence[str]) -> EvalArguments:
 def _mode(arguments: EvalArguments) -> str:
     given = _given(arguments)
     modes = [name for name in _MODES if name in given]
-    if len(modes) != 1:
+    if "compare" in modes:
+        _check_two(arguments)
+    if not modes:
         raise ConfigError(
-            f"{' and '.join(modes) or 'nothing'} given to work on",
+            "nothing given to work on",
             action="give one of: a run, checkpoint or PLY; --compare A B",
         )
     useless = [name for name in given if name not in (*modes, *_MODES[modes[0]], "out")]
@@ -135,6 +140,19 @@ def _mode(arguments: EvalArguments) -> str:
         what = "scoring a model" if modes[0] == "model" else f"--{modes[0]}"
         raise ConfigError(f"has no effect on {what}", option=useless[0].replace("_", "-"))
     return modes[0]
+
+
+def _check_two(arguments: EvalArguments) -> None:
+    """Refuses to compare another number of models than two."""
+    models = [*arguments.compare, *[arguments.model] * (arguments.model is not None)]
+    if len(arguments.compare) == len(models) == 2:
+        return
+    raise ConfigError(
+        f"is about {', '.join(map(str, models))}",
+        expected="two are compared, as --compare A B",
+        action=_MORE if len(models) > 2 else "",
+        option="compare",
+    )
 
 
 def _given(arguments: EvalArguments) -> list[str]:
@@ -183,7 +201,6 @@ def _compare(arguments: EvalArguments, argv: Sequence[str]) -> None:
     from gs_densify.runs.claim import claimed
     from gs_densify.runs.layout import time_stamp
 
-    assert arguments.compare is not None
     with claimed(arguments.out, Path("comparisons") / time_stamp()) as claim:
         folder = claim.folder
         first, second = (

@@ -10,8 +10,8 @@ import tyro
 
 from gs_densify.cli.app import run_command
 from gs_densify.cli.new_files import check_new
-from gs_densify.config.flags import parse
 from gs_densify.errors import ConfigError
+from gs_densify.flags.parse import parse
 from gs_densify.report.plots import check_matplotlib
 
 if TYPE_CHECKING:

@@ -4,15 +4,15 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from gs_densify.cli.app import run_command
 from gs_densify.cli.new_files import check_new
-from gs_densify.config.flags import parse
 from gs_densify.config.options import DataOptions, ReadingOptions, TrainConfig
 from gs_densify.errors import ConfigError, SceneError
+from gs_densify.flags.parse import parse_command
 from gs_densify.reconstruct.options import (
     CameraModel,
     Cameras,
@@ -252,18 +252,20 @@ class LpipsWeights:
             print(f"use them with gs-train --lpips-weights {folder} or {WEIGHTS_VARIABLE}={folder}")
 
 
+_COMMANDS = {
+    "reconstruct": Reconstruct,
+    "make-tiny": MakeTiny,
+    "info": Info,
+    "check": Check,
+    "download": Download,
+    "lpips-weights": LpipsWeights,
+}
+
+
 def command(argv: Sequence[str]) -> None:
     """Parses and carries out one subcommand."""
-    form = (
-        Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
-        | Annotated[MakeTiny, tyro.conf.subcommand("make-tiny")]
-        | Annotated[Info, tyro.conf.subcommand("info")]
-        | Annotated[Check, tyro.conf.subcommand("check")]
-        | Annotated[Download, tyro.conf.subcommand("download")]
-        | Annotated[LpipsWeights, tyro.conf.subcommand("lpips-weights")]
-    )
-    chosen: Reconstruct | MakeTiny | Info | Check | Download | LpipsWeights = parse(
-        form, argv, program=PROGRAM, description=__doc__
+    chosen: Any = parse_command(
+        _COMMANDS, argv, program=PROGRAM, description="Make scenes and look at them."
     )
     chosen.carry_out()
 

@@ -1,6 +1,5 @@
 """gs-strategies: what strategies there are, what each does, and whether one keeps the contract."""
 
-import ast
 import dataclasses
 import inspect
 import sys
@@ -11,8 +10,9 @@ from typing import Annotated
 import tyro
 
 from gs_densify.cli.app import print_lines_of, run_command
-from gs_densify.config.flags import parse
 from gs_densify.entry_points import entry_points
+from gs_densify.flags.forms import field_docstrings
+from gs_densify.flags.parse import parse_command
 from gs_densify.strategies import plugin
 from gs_densify.strategies.registry import (
     BUILTIN,
@@ -106,38 +106,13 @@ def _option_lines(cls: type) -> Iterator[str]:
             )
 
 
-def field_docstrings(cls: type) -> dict[str, str]:
-    """Returns the text below each field of a dataclass and of its bases, as one line each."""
-    texts: dict[str, str] = {}
-    for one in reversed(cls.__mro__):
-        if dataclasses.is_dataclass(one):
-            texts |= _own_docstrings(one)
-    return texts
-
-
-def _own_docstrings(cls: type) -> dict[str, str]:
-    try:
-        source = textwrap.dedent(inspect.getsource(cls))
-    except (OSError, TypeError):  # made at run time
-        return {}
-    definition = ast.parse(source).body[0]
-    assert isinstance(definition, ast.ClassDef)
-    texts = {}
-    for field, text in zip(definition.body, definition.body[1:], strict=False):
-        is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-        if is_text and isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            texts[field.target.id] = " ".join(str(text.value.value).split())  # type: ignore
-    return texts
-
-
 def command(argv: Sequence[str]) -> int:
     """Parses and carries out one subcommand."""
-    form = (
-        Annotated[List, tyro.conf.subcommand("list")]
-        | Annotated[Show, tyro.conf.subcommand("show")]
-        | Annotated[Check, tyro.conf.subcommand("check")]
+    commands = {"list": List, "show": Show, "check": Check}
+    description = "What strategies there are, what each does, and whether one keeps the contract."
+    chosen: List | Show | Check = parse_command(
+        commands, argv, program=PROGRAM, description=description
     )
-    chosen: List | Show | Check = parse(form, argv, program=PROGRAM, description=__doc__)
     return chosen.carry_out()
 
 

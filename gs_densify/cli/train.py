@@ -89,7 +89,9 @@ def trained(
 def main() -> None:
     """Runs gs-train."""
     started = time.perf_counter()  # before tyro, and later torch, are imported
-    if not {"-h", "--help", "--device=cpu", "cpu"} & {*sys.argv}:  # it would start in vain
+    if not {"-h", "--help", "--help-all", "--version", "--device=cpu", "cpu"} & {
+        *sys.argv
+    }:  # it would start in vain
         cuda_driver.begin_to_start()
     from gs_densify.cli import app, arguments
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gs_densify.cli.app import run_command
-from gs_densify.config.flags import one_line, parse
+from gs_densify.flags.parse import one_line, parse
 
 PROGRAM = "gs-view"
 

@@ -10,12 +10,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from gs_densify.config.flags import parse
 from gs_densify.config.former_options import complete_saved, translate_retired
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.yaml_text import TextKeepingLoader, load_yaml
 from gs_densify.errors import ConfigError
+from gs_densify.flags.parse import parse
 from gs_densify.results.files import atomic_write
+from gs_densify.results.names import CONFIG
 from gs_densify.strategies.plugin import parse_reference
 
 FORMAT = 2
@@ -113,6 +114,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         values = load_yaml(path.read_text(encoding="utf-8-sig"), TextKeepingLoader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file", option="config") from None
+    except IsADirectoryError:
+        file = path / CONFIG
+        raise ConfigError(
+            f"{path}: is a folder",
+            action=f"give --config {file}" if file.is_file() else "name the file of options",
+            option="config",
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})", option="config") from None
     except yaml.YAMLError as error:
@@ -146,8 +154,7 @@ def from_mapping(
     name = options.pop("name", None)
     flags = [*flags_of(rest), *([] if name is None else ["--strategy", str(name)])]
     try:
-        given = {} if default is None else {"default": default}
-        config: TrainConfig = parse(TrainConfig, flags, program="gs-train", **given)
+        config: TrainConfig = parse(TrainConfig, flags, program="gs-train", default=default)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     return dataclasses.replace(config, strategy_options=options)

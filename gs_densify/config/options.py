@@ -20,6 +20,7 @@ from gs_densify.config.outputs import OUTPUTS
 from gs_densify.errors import ConfigError
 from gs_densify.evaluation.metrics import LPIPS
 from gs_densify.model.files import FORMATS
+from gs_densify.near_names import known_or_meant
 from gs_densify.rendering.rasterizers import AUTO, RASTERIZERS
 from gs_densify.results.protocol import Quantisation, SsimBorders
 
@@ -38,8 +39,9 @@ class InitOptions:
     """What a run starts from, and how points become Gaussians."""
 
     source: Annotated[str, tyro.conf.arg(aliases=["--init"])] = SFM
-    """sfm: the model's points; random: points about the cameras; a PLY of points in COLMAP's frame
-    (LiDAR, dense clouds); or Gaussians to go on from: a PLY, a run, a checkpoint."""
+    """Start from sfm, random, or a file. sfm: the model's points; random: points about the cameras;
+    a PLY of points in COLMAP's frame (LiDAR, dense clouds); or Gaussians to go on from: a PLY, a
+    run, a checkpoint."""
     num_points: int | None = None
     """Number of random points (default: 100,000)."""
     opacity: float = 0.1
@@ -47,7 +49,7 @@ class InitOptions:
     scale: float = 1.0
     """Initial scale, in distances to the 3 nearest neighbours."""
     sh_degree: int = 3
-    """Highest degree of the spherical harmonics, 0 to 3."""
+    """Highest degree of SH, 0 to 3."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,8 @@ class RenderOptions:
 
     rasterizer: Annotated[str, tyro.conf.arg(help=_RASTERIZER_HELP)] = "auto"
     antialiased: bool = False
-    """Scale opacity by the footprint that the 0.3 px dilation adds (Mip-Splatting, 2D filter)."""
+    """Antialiasing of Mip-Splatting (2D filter). It scales opacity by the footprint that the 0.3 px
+    dilation adds."""
     background: Literal["black", "random"] = "black"
     """Colour behind the Gaussians while training; held-out views are always scored on black."""
     packed: bool = False
@@ -115,8 +118,8 @@ class ReadingOptions:
     """Which photos and pixels of a scene count, and which are held out."""
 
     test_every: int = 8
-    """Every k-th photo by sorted name is held out; 0: none is, all are trained on, and there are no
-    scores."""
+    """Every k-th photo is held out. It is so by sorted name; 0: none is, all are trained on, and
+    there are no scores."""
     test_list: Path | None = None
     """Hold out the photos whose names are in this file, one a line, in place of every k-th."""
     image_source: Literal["auto", "found", "resized"] = "auto"
@@ -125,10 +128,11 @@ class ReadingOptions:
     resize_filter: Literal["area", "bicubic", "lanczos"] | None = None
     """Filter where photos are made smaller (default: bicubic)."""
     masks: Literal["auto", "none", "invert"] = "auto"
-    """auto: use masks/ or alpha channels where they are there; invert: black and transparent pixels
-    count; none: every pixel counts, transparent ones with the colours stored there."""
+    """Use masks: auto, invert or none. auto: of masks/ or alpha channels where they are there;
+    invert: black and transparent pixels count; none: all do, transparent ones with the colours
+    stored there."""
     skip_missing: bool = False
-    """Do without photos that are missing on disk, as long as at least half are there."""
+    """Do without photos that are missing on disk. At least half must be there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,9 +154,9 @@ class EvaluationOptions:
     """How held-out views are scored."""
 
     steps: tuple[int, ...] = ()
-    """Steps after which to evaluate and save; the last step always is."""
+    """Steps after which to score and save. The last step always is such a one."""
     lpips: tuple[str, ...] = ("lpips_alex", "lpips_vgg")
-    """LPIPS variants: lpips_alex, lpips_vgg, lpips_vgg_01."""
+    """Variants of LPIPS. There are lpips_alex, lpips_vgg, lpips_vgg_01; without a name: none."""
     metrics: tuple[str, ...] = ()
     """Further metrics, by the names under which installed packages offer them."""
     quantisation: Quantisation = "uint8-round"
@@ -160,7 +164,7 @@ class EvaluationOptions:
     ssim_borders: SsimBorders = "reflect"
     """Where SSIM's window leaves the picture: mirror it, leave those pixels out, or see black."""
     lpips_weights: Annotated[Path | None, tyro.conf.arg(aliases=["--lpips-weights"])] = None
-    """Folder with the LPIPS backbones (default: GS_LPIPS_WEIGHTS, torch's cache, download)."""
+    """Folder with the networks of LPIPS. (default: GS_LPIPS_WEIGHTS, torch's cache, download)"""
     pictures: int = 4
     """Test views, the worst, of which a picture 'photo, render, error' is written; -1: all."""
 
@@ -170,29 +174,31 @@ class TrainConfig:
     """Train 3D Gaussian Splatting on a COLMAP scene under a densification strategy."""
 
     scene: str
-    """A preset (bicycle, bonsai, counter, flowers, garden, kitchen, room, stump, treehill; tiny
-    needs no download), or the path of a COLMAP folder or of a model in it (FOLDER/sparse/1)."""
+    """Preset, or folder of a COLMAP data set. Presets are bicycle, bonsai, counter, flowers,
+    garden, kitchen, room, stump, treehill, and tiny, which needs no download. The folder may be
+    that of one model, too (FOLDER/sparse/1)."""
     strategy: str = "adaptive"
-    """Densification strategy; with --help, its options are shown."""
+    """Densification strategy. It is a name, or a file with a class; with --help, its options are
+    shown."""
     data_root: Path | None = None
-    """Folder that holds the preset scenes (default: GS_DATA)."""
+    """Folder of the preset scenes (default: GS_DATA)."""
     downscale: int | None = None
-    """Use images_N (1: images), made from images where it is missing; default: the preset's factor,
-    or 1."""
+    """Use images_N (default: the preset's factor, or 1). 1 is images; others are made from it where
+    they are missing."""
     out: Path | None = None
-    """Folder of the run (default: runs/SCENE/STRATEGY/TIME)."""
+    """Run's folder (default: runs/SCENE/STRATEGY/TIME)."""
     label: str | None = None
-    """What gs-report calls the method in tables (default: the strategy and what sets it apart)."""
+    """Name of the method in gs-report's tables. (default: the strategy and what sets it apart)"""
     protocol: ProtocolName = "default"
-    """Whose way of scoring held-out views (docs/evaluation.md). mls-bench is the whole setting of
+    """Whose way of scoring. See docs/evaluation.md. mls-bench is the whole setting of
     that benchmark's cv-3dgs-densification task (factor 8, AdamW, no recipes), with its lines on
     stdout. Single options can still be changed."""
     preset: PresetName | None = None
-    """Length and budget of the run, whatever the strategy: quality (its own), balanced (0.6
-    of the steps, at most 1 M Gaussians), fast (0.3, at most 1 M), compact (at most 0.47 M). The two
-    shorter ones set loss.ssim 0.3 and render.coarse-until 0.25."""
+    """Length and limit: quality, balanced, fast, compact. Whatever the strategy: quality (its own),
+    balanced (0.6 of the steps, at most 1 M Gaussians), fast (0.3, at most 1 M), compact (at most
+    0.47 M). The two shorter ones set loss.ssim 0.3 and render.coarse-until 0.25."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    """Where to train; auto takes a GPU when there is one."""
+    """Where to train. auto takes a GPU when there is one."""
     steps: int = 30_000
     """Training steps."""
     schedule_factor: float | None = None
@@ -203,14 +209,15 @@ class TrainConfig:
     batch_size: int = 1
     """Views a step; learning rates grow with its square root."""
     max_gaussians: int | None = None
-    """Never more Gaussians than this, whatever the strategy (default: the strategy's own limit)."""
+    """Most Gaussians (default: the strategy's own limit). There are never more, whatever the
+    strategy."""
     budget: int | None = None
-    """The number of Gaussians to end with, whatever the strategy, in place of the preset's limit
-    (default: what the strategy comes to)."""
+    """Gaussians to end with (default: the strategy's). So it is whatever the strategy, in place of
+    the preset's limit."""
     log_every: int = 100
     """Steps between lines of metrics.jsonl."""
     checkpoint_minutes: float = 5.0
-    """Minutes between checkpoints from which --resume can go on (0: none by time); the newest is
+    """Minutes between checkpoints. 0: none by time. --resume can go on from them; the newest is
     kept, beside those of --evaluation.steps and the last."""
     checkpoint_every: int | None = None
     """Steps between further checkpoints, which are kept likewise (default: none by steps)."""
@@ -218,14 +225,14 @@ class TrainConfig:
     """Trace the steps from the first number up to the second, for example 3000 3020, into
     profile/: a trace for Perfetto or chrome://tracing, and a table of the longest operations."""
     modules: tuple[str, ...] = ()
-    """What is trained beside the Gaussians: exposure (an affine change of colours for each training
-    view), or what installed packages offer."""
+    """What is trained beside Gaussians: exposure. It is an affine change of colours for each
+    training view; installed packages may offer more."""
     export: tuple[str, ...] = ("ply",)
-    """Formats in which the model is saved at the end, as point_cloud.SUFFIX: ply, or what installed
-    packages offer."""
+    """Formats of the model that is saved. It is point_cloud.SUFFIX, at the end: ply, or what
+    installed packages offer."""
     log_to: tuple[str, ...] = ()
-    """Where figures go besides the run's own files: tensorboard, wandb, or what installed packages
-    offer."""
+    """Send figures to tensorboard or wandb, too. Installed packages may offer more; the run's own
+    files have them anyway."""
     init: InitOptions = field(default_factory=InitOptions)
     lr: LearningRates = field(default_factory=LearningRates)
     loss: LossOptions = field(default_factory=LossOptions)
@@ -247,13 +254,13 @@ class TrainConfig:
         if unknown:
             raise ConfigError(
                 f"has '{unknown[0]}'",
-                expected=f"known: {', '.join(LPIPS)}",
+                expected=known_or_meant(unknown[0], LPIPS),
                 option="evaluation.lpips",
             )
         if self.render.rasterizer not in (AUTO, *RASTERIZERS.names()):
             raise ConfigError(
                 f"is '{self.render.rasterizer}'",
-                expected=f"known: {', '.join([AUTO, *RASTERIZERS.names()])}",
+                expected=known_or_meant(self.render.rasterizer, [AUTO, *RASTERIZERS.names()]),
                 option="render.rasterizer",
             )
         for registry, option, names in (

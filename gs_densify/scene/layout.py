@@ -30,13 +30,26 @@ def data_set_of(folder: Path) -> tuple[Path, Path | None]:
     absolute = Path(os.path.abspath(folder))  # unlike resolve(), this keeps the names of links
     if _has_photos(absolute):
         return absolute, None
-    is_model = any((absolute / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt"))
+    is_model = _holds_model(absolute)
     if (absolute / _SPARSE).is_dir() or not (is_model or _SPARSE in _last_two(absolute)):
         return absolute, None
     base = base_of(absolute)
     root = next((one for one in [base, *base.parents[:2]] if _has_photos(one)), base)
     place = base if absolute.name == _SPARSE and not is_model else absolute
     return root, None if place == root else place
+
+
+def is_part_with_photos(folder: Path) -> bool:
+    """Returns whether a folder is that of the photos of a data set, whose model is beside it."""
+    absolute = Path(os.path.abspath(folder))
+    is_whole = (absolute / _SPARSE).is_dir() or _holds_model(absolute)
+    above = absolute.parent
+    has_model = (above / _SPARSE).is_dir() or _holds_model(above)
+    return _is_for_photos(absolute.name) and has_model and not is_whole
+
+
+def _holds_model(folder: Path) -> bool:
+    return any((folder / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt"))
 
 
 def base_of(model: Path) -> Path:

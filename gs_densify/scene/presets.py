@@ -1,14 +1,16 @@
 """Scene names that the command line knows, and where they lie. Standard library only."""
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from gs_densify.errors import SceneError
 from gs_densify.home import expanded
+from gs_densify.near_names import did_you_mean
 from gs_densify.scene.cache import default_cache
-from gs_densify.scene.layout import data_set_of
+from gs_densify.scene.layout import data_set_of, is_part_with_photos
 from gs_densify.scene.unposed import what_it_is
 
 MIPNERF360: dict[str, int] = {
@@ -82,16 +84,48 @@ def resolve_scene(
     candidates = _candidates(scene, find_data_root(data_root))
     for candidate in candidates:
         if candidate.is_dir():
+            _refuse_photos_alone(scene, candidate)
             root, model = data_set_of(candidate)
             return SceneSource(root.name or scene, root, factor, image_source, model)
         if (known := what_it_is(candidate)) is not None:
             raise known
+    raise _not_found(scene, candidates, find_data_root(data_root))
+
+
+def _refuse_photos_alone(scene: str, folder: Path) -> None:
+    """Refuses the folder of a data set's photos, which stands for nothing."""
+    if is_part_with_photos(folder):
+        above = os.path.dirname(scene.rstrip("/")) or ".."
+        raise SceneError(
+            f"{scene} holds the photos of a scene",
+            expected="expected the scene's folder, which is the one above",
+            action=f"give {above}",
+        )
+
+
+def _not_found(scene: str, candidates: Sequence[Path], data_root: Path | None) -> SceneError:
+    """Returns what to say of a scene that is in none of the places looked at."""
     looked = ", ".join(map(str, candidates)) if candidates else "no folder: no data root is set"
-    raise SceneError(
-        f"scene {scene!r} not found (looked for {looked})",
-        expected=f"expected {_known()}",
-        action="set --data-root or GS_DATA to the folder of the preset scenes, or give a path",
+    if scene in MIPNERF360:
+        folder = data_root or "FOLDER"
+        return SceneError(
+            f"scene {scene!r} is not here (looked for {looked})",
+            action=f"gs-scene download {scene} --data-root {folder} fetches it; if you have it, set"
+            " --data-root or GS_DATA to the folder that holds it",
+        )
+    names = [*PRESETS, *_siblings(scene, candidates)]
+    return SceneError(
+        f"no preset or folder {scene!r} (looked for {looked})",
+        expected=did_you_mean(scene.rstrip("/"), names) or f"expected {_known()}",
     )
+
+
+def _siblings(scene: str, candidates: Sequence[Path]) -> Iterator[str]:
+    """Yields folders beside those looked for, named as the scene is."""
+    for folder in (path.parent for path in candidates):
+        if os.access(folder, os.R_OK) and folder.is_dir():
+            names = (entry.name for entry in os.scandir(folder) if entry.is_dir())
+            yield from (str(Path(scene).parent / name) for name in names)
 
 
 def whole_name(scene: str, data_root: Path | None = None) -> str:

@@ -171,7 +171,7 @@ class _Loaded(NamedTuple):
 def _loaded(path: Path) -> _Loaded:
     if not path.is_file():
         raise ConfigError(
-            f"strategy file {path}: there is no such file",
+            f"strategy file {path}: there is no such file (looked for {path.absolute()})",
             action="give the path of a Python file, or the name of a strategy (gs-strategies list)",
         )
     status, full = path.stat(), path.resolve()

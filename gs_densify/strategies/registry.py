@@ -10,6 +10,7 @@ from typing import Any
 
 from gs_densify.entry_points import refusing
 from gs_densify.errors import BackendError, ConfigError
+from gs_densify.near_names import did_you_mean
 from gs_densify.registry import Entry, Registry
 from gs_densify.strategies import plugin
 
@@ -26,15 +27,15 @@ class StrategyEntry(Entry):
 BUILTIN = {
     "adaptive": StrategyEntry(
         "gs_densify.strategies.methods.adaptive:AdaptiveStrategy",
-        "ours: percentile candidates, attributed error, agreement of views, budget, soft reset",
+        "ours: percentiles, attributed error, agreeing views, budget",
     ),
     "default": StrategyEntry(
         "gs_densify.strategies.methods.default:DefaultStrategy",
-        "original 3DGS: clone, split, prune by mean gradient, with real opacity resets",
+        "original 3DGS: clone, split, prune, with real opacity resets",
     ),
     "mcmc": StrategyEntry(
         "gs_densify.strategies.methods.mcmc:MCMCStrategy",
-        "3DGS-MCMC: relocate dead Gaussians, grow to a budget, add noise",
+        "3DGS-MCMC: relocate the dead, grow to a budget, add noise",
     ),
     "absgs": StrategyEntry(
         "gs_densify.strategies.methods.absgs:AbsGSStrategy",
@@ -42,27 +43,27 @@ BUILTIN = {
     ),
     "new-split": StrategyEntry(
         "gs_densify.strategies.methods.new_split:NewSplitStrategy",
-        "original 3DGS with a split that conserves mass, mean and covariance",
+        "3DGS with a split that conserves mass, mean, covariance",
     ),
     "taming": StrategyEntry(
         "gs_densify.strategies.methods.taming:TamingStrategy",
-        "Taming-3DGS: clone and split to a budget, drawn by a score of many terms",
+        "Taming-3DGS: clone and split to a budget, by a score of many",
     ),
     "edc": StrategyEntry(
         "gs_densify.strategies.methods.edc:EDCStrategy",
-        "Improved-GS: long-axis splits on edges to a budget, recovery-aware pruning",
+        "Improved-GS: long-axis splits on edges to a budget",
     ),
     "mini-splatting": StrategyEntry(
         "gs_densify.strategies.methods.mini_splatting:MiniSplattingStrategy",
-        "Mini-Splatting: blur split, points from depth, then a sample by importance",
+        "Mini-Splatting: blur split, depth points, then a sample",
     ),
     "gsplat-default": StrategyEntry(
         "gsplat.strategy:DefaultStrategy",
-        "gsplat 1.5.3's own DefaultStrategy, unchanged (it never resets opacities)",
+        "gsplat 1.5.3's own, unchanged (it never resets opacities)",
     ),
     "gsplat-mcmc": StrategyEntry(
         "gsplat.strategy:MCMCStrategy",
-        "gsplat 1.5.3's own MCMCStrategy, unchanged (needs a GPU)",
+        "gsplat 1.5.3's own, unchanged (needs a GPU)",
         recipe={
             "init.opacity": 0.5,
             "init.scale": 0.1,
@@ -86,10 +87,11 @@ def load_strategy_class(name: str) -> type:
         return cls
     offered = plugin.load_from_package(name)
     if offered is None:
+        near = did_you_mean(name, known_names())
         raise ConfigError(
             f"unknown strategy '{name}'",
-            expected=f"known: {', '.join(known_names())}",
-            action="or give the path of a Python file",
+            expected=near or f"known: {', '.join(known_names())}",
+            action="" if near else "or give the path of a Python file",
         )
     return offered
 

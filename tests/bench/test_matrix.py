@@ -87,7 +87,7 @@ def test_sweeps_alone_are_the_rows() -> None:
         ("{scenes: [tiny], methods: [nope]}", "methods: nope, scene tiny: unknown strategy 'nope'"),
         (
             "{scenes: [tiny], methods: {mcmc: {options: {strategy.magic: 1}}}}",
-            "methods: mcmc: options: Unrecognized options: --strategy.magic",
+            "methods: mcmc: options: --strategy.magic: no such option",
         ),
         (
             "{scenes: [tiny], methods: [mcmc], options: {steps: -1}}",

@@ -121,7 +121,7 @@ def test_a_dry_run_never_trains(
     "flag", ["--dry--run", "--Dry-run", "--dryrun", "--_dry_run", "--dry-run=yes", "--no-dry-run"]
 )
 def test_what_is_no_spelling_of_dry_run_is_refused(flag: str) -> None:
-    with pytest.raises(ConfigError, match="Unrecognized options"):
+    with pytest.raises(ConfigError, match=r"no such option|takes no value"):
         gs_train.command(["--scene", "tiny", flag])
 
 

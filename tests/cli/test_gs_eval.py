@@ -283,7 +283,7 @@ def test_a_run_is_scored_under_each_protocol(
         (["--aggregate", "{run}"], "--aggregate is gone; gs-report RUN... averages runs"),
         (["--aggregate={run}", "--mean", "mean_7"], "gs-report RUN... averages runs"),
         ([], "nothing given to work on"),
-        (["{run}", "--compare", "a", "b"], "model and compare given"),
+        (["{run}", "--compare", "a", "b"], "two are compared, as --compare A B"),
         (["--compare", "{run}", "{tiny}"], "no config.yml"),
     ],
 )
@@ -315,7 +315,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
     ("line", "wrong", "message"),
     [
         ("test_every: 8", "test_every: -1", "--data.test-every is -1; it must be at least 0"),
-        ("batch_size: 1", "batch_size: some", "Error parsing --batch-size"),
+        ("batch_size: 1", "batch_size: some", "--batch-size is 'some'; expected a whole number"),
     ],
 )
 def test_what_is_wrong_in_a_run_s_configuration_is_said_of_that_file(

@@ -12,9 +12,10 @@ import pytest
 import yaml
 from commands import refusal, run
 
-from gs_densify.cli.strategies import command, field_docstrings
+from gs_densify.cli.strategies import command
 from gs_densify.cli.train import main
 from gs_densify.errors import BackendError, ConfigError, StrategyError
+from gs_densify.flags.forms import field_docstrings
 from gs_densify.results import load_results
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.registry import BUILTIN, load_strategy_class, options_of
@@ -239,7 +240,7 @@ def test_refusals_before_a_run(tiny: Path, custom: Path, tmp_path: Path) -> None
     scene = ["--scene", tiny, "--device", "cpu"]
     said = refusal(run("gs-train", *scene, "--strategy", "gsplat-mcmc", cwd=tmp_path))
     assert said.startswith("gs-train: strategy 'gsplat-mcmc' calls gsplat's CUDA code")
-    assert "Unrecognized options: --strategy.seen" in refusal(
+    assert "--strategy.seen: no such option" in refusal(
         run("gs-train", *scene, "--strategy", custom, "--strategy.seen", "1", cwd=tmp_path)
     )
     (tmp_path / "bad.py").write_text("def f(:\n")

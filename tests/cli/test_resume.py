@@ -151,7 +151,7 @@ def unfinished(whole: Path, tmp_path: Path) -> Path:
 
 
 def test_what_is_no_unfinished_run_is_refused(whole: Path, tmp_path: Path) -> None:
-    assert "Missing value for argument '--resume'" in refused(tmp_path, "--resume")
+    assert "--resume has no value; expected a path" in refused(tmp_path, "--resume")
     assert "no config.yml; name the folder" in refused(tmp_path, "--resume", "nothing")
     flags = ["--scene", "tiny", *FLAGS]
     assert "--checkpoint-every is 61; it must be between 1 and 60" in refused(

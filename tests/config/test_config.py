@@ -204,8 +204,8 @@ def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("scene: tiny\nrender: {half_until: 0.1}\n", "half_until is gone; use render.coarse_until"),
-        ("scene: tiny\nstepz: 5\n", "Unrecognized options: --stepz"),
-        ("scene: tiny\nsteps: many\n", "Error parsing --steps"),
+        ("scene: tiny\nstepz: 5\n", "--stepz: no such option; did you mean --steps?"),
+        ("scene: tiny\nsteps: many\n", "--steps is 'many'; expected a whole number"),
         ("- a\n", "holds no 'option: value' lines"),
         ("a: [\n", "is not valid YAML"),
         ("scene: tiny\nstrategy: {name: default, nope: 1}\n", "--strategy.nope"),

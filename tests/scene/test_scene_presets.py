@@ -80,8 +80,8 @@ def test_a_link_keeps_its_own_name(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_presets_and_the_places(tmp_path: Path) -> None:
-    message = refusal("gardn", data_root=tmp_path / "data")
-    assert "looked for gardn, " + str(tmp_path / "data" / "gardn") in message
+    message = refusal("house", data_root=tmp_path / "data")
+    assert "looked for house, " + str(tmp_path / "data" / "house") in message
     for name in PRESETS:
         assert name in message
     assert "empty" in refusal("")

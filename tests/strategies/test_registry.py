@@ -70,7 +70,7 @@ def test_a_recipe_of_the_class_is_taken_and_must_be_a_mapping():
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"unknown strategy 'defualt'; known: .*default.*mcmc"):
+    with pytest.raises(ConfigError, match=r"unknown strategy 'defualt'; did you mean default\?$"):
         load_strategy_class("defualt")
 
 

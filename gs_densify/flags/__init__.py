@@ -1,0 +1,1 @@
+"""Command lines: the options of a form, what their values may be, complaints, help."""
