@@ -4,7 +4,7 @@ import numpy as np
 
 from gs_densify.scene.normalize import mean_up
 
-_TRUST = 0.01
+_TRUST = 0.003
 """What the mean up direction weighs beside the cameras' horizontals, whose squares sum up to 1."""
 
 

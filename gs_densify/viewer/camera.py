@@ -5,6 +5,7 @@ Poses are in OpenCV axes (x right, y down, z forward), as viser's and ours.
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -81,9 +82,19 @@ def camera_from(
     )
 
 
-def fov_that_shows(camera: Camera, aspect: float) -> float:
-    """Returns the vertical field of view with which a window of `aspect` shows all that `camera`
-    sees.
-    """
-    half = math.tan(camera.fov / 2)
-    return 2 * math.atan(half * max(1.0, camera.aspect / aspect))
+class Seen(Protocol):
+    """What has an upright rectangle of the view in it."""
+
+    @property
+    def fov(self) -> float:
+        """Returns its vertical field of view in radians."""
+
+    @property
+    def aspect(self) -> float:
+        """Returns its width over its height."""
+
+
+def fov_that_shows(seen: Seen, aspect: float) -> float:
+    """Returns the vertical field of view with which a window of `aspect` shows all that is seen."""
+    half = math.tan(seen.fov / 2)
+    return 2 * math.atan(half * max(1.0, seen.aspect / aspect))

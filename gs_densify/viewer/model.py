@@ -153,7 +153,7 @@ def _model(
     if shots:
         poses = np.stack([shot.camera.viewmat() for shot in shots])
         x, y, z = map(float, up_of_photos(poses))
-        start = start_at_photos(shots, bulk)
+        start = start_at_photos(shots, bulk, (x, y, z))
         return Model(title, splats, settings, (x, y, z), start, shots, tuple(remarks))
     up = up or up_of_bulk(bulk)
     return Model(title, splats, settings, up, start_beside(bulk, up), (), tuple(remarks))

@@ -25,7 +25,7 @@ from gs_densify.viewer.model import Model
 from gs_densify.viewer.paint import Painter
 from gs_densify.viewer.panel import Panel
 from gs_densify.viewer.session import Session
-from gs_densify.viewer.steering import camera_seen
+from gs_densify.viewer.steering import FirstLook, camera_seen
 
 MOVING_QUALITY = 60
 RESTING_QUALITY = 92
@@ -114,9 +114,12 @@ class _Windows:
         if self._model.shots:
             add_frusta(client, self._model.shots)
 
+        first = FirstLook(self._model.start)
+
         @client.camera.on_update
         async def follow(camera: viser.CameraHandle) -> None:
             if camera.image_width > 0 and camera.image_height > 0:  # else it is minimised
+                first.fit(camera)
                 session.move(camera_seen(camera), camera.image_width, camera.image_height)
 
         await follow(client.camera)

@@ -28,6 +28,7 @@ _SAMPLE = 20_000
 _SIDES = 16
 _ABOVE = 0.3
 """Height of the first look, in horizontal distances."""
+_ROUNDS = 10
 _PULL = 0.01
 """What the middle of the Gaussians weighs beside the cameras' axes, where these are parallel."""
 
@@ -40,6 +41,8 @@ class StartingPoint:
     look_at: Direction
     fov: float = FOV
     """Vertical, in radians."""
+    aspect: float = 1.0
+    """Width over height of what is to be seen at least."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,11 @@ def _blocked(bulk: Bulk, position: np.ndarray) -> float:
     return float(np.minimum(shares, 1.0).sum())
 
 
-def start_at_photos(shots: Sequence[Shot], bulk: Bulk) -> StartingPoint:
-    """Returns where the photo was taken that has in its middle what all photos look at."""
+def start_at_photos(shots: Sequence[Shot], bulk: Bulk, up: Direction) -> StartingPoint:
+    """Returns where the photo was taken that has in its middle what all photos look at.
+
+    Of several it is one from as far, and from the same side, as most.
+    """
     cameras = [shot.camera for shot in shots]
     centers = np.array([camera.position for camera in cameras])
     forward = np.array([camera.viewmat()[2, :3] for camera in cameras])
@@ -141,22 +147,38 @@ def start_at_photos(shots: Sequence[Shot], bulk: Bulk) -> StartingPoint:
         return _ahead(cameras[0], bulk)
     typical = max(float(np.median(distances)), 1e-12)
     oddness = np.abs(np.log(np.maximum(distances, 1e-12) / typical))
-    best = int(np.argmin(np.arccos(np.clip(cosines, -1, 1)) + 0.2 * oddness))
-    return StartingPoint(cameras[best].position, _direction(focus), cameras[best].fov)
+    mean = forward.mean(axis=0)  # about 0 where they are all around, but for its height
+    frontal = forward @ (mean - (mean @ up) * np.array(up))
+    best = int(np.argmin(np.arccos(np.clip(cosines, -1, 1)) + 0.2 * oddness - 0.3 * frontal))
+    return _from(cameras[best], focus)
 
 
 def _ahead(camera: Camera, bulk: Bulk) -> StartingPoint:
     """Returns a camera that turns about a point in front of it, about as far as the model is."""
     ahead = np.array(camera.position) + bulk.radius * camera.viewmat()[2, :3]
-    return StartingPoint(camera.position, _direction(ahead), camera.fov)
+    return _from(camera, ahead)
+
+
+def _from(camera: Camera, target: np.ndarray) -> StartingPoint:
+    return StartingPoint(camera.position, _direction(target), camera.fov, camera.aspect)
 
 
 def _focus(centers: np.ndarray, forward: np.ndarray, middle: np.ndarray) -> np.ndarray:
-    """Returns the point [3] that is nearest to the optical axes, and a little to `middle`."""
+    """Returns the point [3] that is nearest to the optical axes, and a little to `middle`.
+
+    Cameras that look elsewhere, or are misplaced, do not draw it away from the others' point.
+    """
     across = np.eye(3) - np.einsum("ni,nj->nij", forward, forward)
-    pull = _PULL * np.eye(3)
-    right = np.einsum("nij,nj->i", across, centers) / len(centers) + pull @ middle
-    return np.asarray(np.linalg.solve(across.mean(axis=0) + pull, right))
+    weights = np.full(len(centers), 1 / len(centers))
+    focus = middle
+    for _ in range(_ROUNDS):
+        mean = np.einsum("n,nij->ij", weights, across) + _PULL * np.eye(3)
+        right = np.einsum("n,nij,nj->i", weights, across, centers) + _PULL * middle
+        focus = np.linalg.solve(mean, right)
+        off = np.linalg.norm(np.einsum("nij,nj->ni", across, focus - centers), axis=1)
+        weights = 1 / (off + 0.1 * np.median(off) + 1e-12)  # sums of distances, not of squares
+        weights /= weights.sum()
+    return np.asarray(focus)
 
 
 def _direction(vector: np.ndarray) -> Direction:

@@ -1,5 +1,7 @@
 """The camera of a viser client: read it, take it somewhere, level it."""
 
+import math
+
 import viser
 
 from gs_densify.viewer.camera import Camera, fov_that_shows
@@ -33,3 +35,24 @@ def stand_up(client: viser.ClientHandle, up: Direction, start: StartingPoint) ->
 def level(client: viser.ClientHandle) -> None:
     """Makes the up of the picture the direction that the window orbits about."""
     client.camera.up_direction = -camera_seen(client.camera).viewmat()[1, :3]
+
+
+class FirstLook:
+    """Keeps all of the first look in a window while that finds its size, which it has only once
+    the panel is beside it; until another field of view is chosen.
+    """
+
+    def __init__(self, start: StartingPoint) -> None:
+        self._start = start
+        self._fov: float | None = start.fov
+
+    def fit(self, handle: viser.CameraHandle) -> None:
+        """Widens or narrows what the window shows, where it is as it was left."""
+        if self._fov is None:
+            return
+        if not math.isclose(handle.fov, self._fov, rel_tol=1e-3):
+            self._fov = None
+            return
+        wanted = fov_that_shows(self._start, handle.aspect)
+        if not math.isclose(wanted, self._fov, rel_tol=1e-3):
+            self._fov = handle.fov = wanted
