@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 # Parallel test processes with several OpenMP threads each wait for one another for minutes. Set
 # before torch is imported, and inherited by the commands that tests run.
@@ -13,6 +15,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 import torch
 
+from gs_densify.scene.cache import default_cache
+from gs_densify.scene.formats.tiny.make import ensure_tiny
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if torch.cuda.is_available():
@@ -21,6 +26,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests run in one process, so that what they share is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log) if config.getoption("dist") == "load" else None
+
+
+@pytest.fixture(scope="session")
+def cached_tiny() -> Path:
+    """The tiny scene as `--scene tiny` finds it; it takes seconds to make. Copy it to change it."""
+    return ensure_tiny(default_cache())
 
 
 @pytest.fixture

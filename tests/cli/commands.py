@@ -20,15 +20,15 @@ MODULES = {
 }
 SMOKE = "--steps 40 --schedule-factor 0.005 --log-every 20 --evaluation.lpips --device cpu".split()
 _TIMEOUT = 300.0
-# Variables that are read before the first line of a command.
-_AT_THE_START = ("PYTHON", "OMP_")
+# Variables that are read while Python and torch start.
+_AT_THE_START = {"PYTHONIOENCODING", "OMP_NUM_THREADS"}
 
 
 def run(
     command: str, *arguments: object, cwd: Path, **environment: str
 ) -> subprocess.CompletedProcess:
     """Run a command in `cwd`, where it may write."""
-    if any(name.startswith(_AT_THE_START) for name in environment):
+    if _AT_THE_START & environment.keys():
         return start(command, *arguments, cwd=cwd, **environment)
     return run_fork(
         command,

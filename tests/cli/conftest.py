@@ -1,17 +1,16 @@
 """One tiny scene and one finished run for all tests of the commands."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from commands import SMOKE, start
 
-from gs_densify.scene.formats.tiny.make import make_tiny
-
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny(cached_tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes") / "room one"
-    make_tiny(folder)
+    shutil.copytree(cached_tiny, folder)
     return folder
 
 

@@ -60,8 +60,17 @@ def _become(
 ) -> None:
     for number, path in ((1, stdout), (2, stderr)):
         os.dup2(os.open(path, os.O_WRONLY), number)
+    if (paths := environment.get("PYTHONPATH")) != os.environ.get("PYTHONPATH"):
+        _import_anew(paths or "")
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
     sys.argv = argv
     importlib.import_module(module).main()
+
+
+def _import_anew(paths: str) -> None:
+    """Forget the package, which looks for other packages' extensions while it is imported."""
+    sys.path[:0] = paths.split(os.pathsep)
+    for name in [name for name in sys.modules if name.split(".")[0] == "gs_densify"]:
+        del sys.modules[name]

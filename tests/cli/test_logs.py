@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import refusal, run
+from commands import refusal, run, start
 
 from gs_densify.results import load_results, read_metrics
 
@@ -86,9 +86,9 @@ def test_wandb_logs_offline_and_goes_on_with_its_run(tiny: Path, tmp_path: Path)
 
 
 def test_a_log_that_cannot_be_kept_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    start = ("gs-train", "--scene", "no/such/scene", "--device", "cpu", "--out", "run")
+    words = ("gs-train", "--scene", "no/such/scene", "--device", "cpu", "--out", "run")
     assert "--log-to has 'tensorbord'; known: tensorboard, wandb" in refusal(
-        run(*start, "--log-to", "tensorbord", cwd=tmp_path)
+        run(*words, "--log-to", "tensorbord", cwd=tmp_path)
     )
     (tmp_path / "sitecustomize.py").write_text(
         "import importlib.util as u\n"
@@ -97,12 +97,12 @@ def test_a_log_that_cannot_be_kept_is_refused_before_anything_is_loaded(tmp_path
     )
     path = os.pathsep.join([str(tmp_path), *sys.path])
     for further in ([], ["--dry-run"]):
-        done = run(*start, "--log-to", "tensorboard", *further, cwd=tmp_path, PYTHONPATH=path)
+        done = start(*words, "--log-to", "tensorboard", *further, cwd=tmp_path, PYTHONPATH=path)
         assert "'tensorboard', which is not installed; run pip install" in refusal(done)
         assert "'gs-densify[tensorboard]'" in done.stderr
     if importlib.util.find_spec("wandb"):
         home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_API_KEY": ""}
-        done = run(*start, "--log-to", "wandb", cwd=tmp_path, **home)
+        done = run(*words, "--log-to", "wandb", cwd=tmp_path, **home)
         assert "--log-to wandb: No API key configured" in refusal(done)
     assert not (tmp_path / "run").exists()
 

@@ -12,17 +12,19 @@ from gs_densify.scene.formats.tiny import make as tiny
 RADIUS = 0.1  # metres; the subject is 2.5 m away
 
 
-@pytest.fixture
-def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny room from 24 places around one."""
     turn = 2 * np.pi * np.arange(24) / 24
     around = np.stack([-0.4 * np.cos(turn), np.cos(turn), np.sin(turn)], axis=1)
     centers = np.array([2.3, -0.9, 1.25]) + RADIUS * around
     target = np.array([0.1, 0.0, 0.4])
     poses = np.stack([tiny._look_at(center, target) for center in centers])
-    monkeypatch.setattr(tiny, "tiny_poses", lambda: poses)
-    tiny.make_tiny(tmp_path / "scene")
-    return tmp_path / "scene"
+    folder = tmp_path_factory.mktemp("short_baseline") / "scene"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tiny, "tiny_poses", lambda: poses)
+        tiny.make_tiny(folder)
+    return folder
 
 
 def test_adaptive_keeps_the_scene(scene: Path, tmp_path: Path) -> None:

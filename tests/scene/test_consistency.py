@@ -16,7 +16,6 @@ from gs_densify.scene.consistency.sizes import check_sizes
 from gs_densify.scene.consistency.turns import TURNS
 from gs_densify.scene.doubt import Doubt
 from gs_densify.scene.formats.base import Observations, SceneModel, read_scene_model
-from gs_densify.scene.formats.tiny.make import make_tiny
 from gs_densify.scene.load import load_scene
 from gs_densify.scene.photos.decode import Photo
 from gs_densify.scene.photos.load import load_photos
@@ -26,10 +25,8 @@ OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("consistency") / "tiny"
-    make_tiny(folder)
-    return folder
+def root(cached_tiny: Path) -> Path:
+    return cached_tiny
 
 
 @pytest.fixture(scope="module")

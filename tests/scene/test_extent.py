@@ -17,7 +17,6 @@ from gs_densify.capture.check import CheckOptions, check_capture
 from gs_densify.config.options import TrainConfig
 from gs_densify.runs.loaded_scene import load
 from gs_densify.scene.extent import camera_distance, cameras_radius, extent_of, odd_cameras
-from gs_densify.scene.formats.tiny.make import make_tiny
 from gs_densify.scene.in_view import depths_in_view, typical_depth
 from gs_densify.scene.load import load_scene
 from gs_densify.scene.near_plane import near_plane
@@ -112,17 +111,10 @@ def test_the_typical_depth_is_that_of_what_is_in_the_pictures() -> None:
     assert np.isnan(typical_depth([blind.camera], points[:4]))
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("extent") / "tiny"
-    make_tiny(root)
-    return root
-
-
 def test_a_scene_is_as_large_as_its_cameras_radius_unless_they_stand_close_together(
-    tiny: Path,
+    cached_tiny: Path,
 ) -> None:
-    scene = load_scene(tiny, name="tiny")
+    scene = load_scene(cached_tiny, name="tiny")
     assert scene.extent == scene.scene_scale and scene.doubts == ()
     views = tuple(
         replace(view, cam_from_world=pose)
@@ -145,14 +137,14 @@ def gathered(views: tuple) -> np.ndarray:
 
 @pytest.mark.parametrize("times", [1e3, 1e4])
 def test_a_misplaced_camera_costs_no_point_and_is_named(
-    tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, times: float
+    cached_tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, times: float
 ) -> None:
     """It used to be the radius of the scene: 378 of 640 points then lay on cameras, or all."""
-    root = copied(tiny, tmp_path)
+    root = copied(cached_tiny, tmp_path)
     misplace(root, "005.png", times)
     with caplog.at_level(logging.WARNING):
         loaded = load(TrainConfig(scene=str(root), device="cpu"))
-    plain = load_scene(tiny, name="tiny")
+    plain = load_scene(cached_tiny, name="tiny")
     assert len(loaded.scene.points) == 640 and loaded.scene.dropped_points == 0
     assert loaded.scene.scene_scale == pytest.approx(plain.scene_scale, rel=0.1)
     assert loaded.near_plane == pytest.approx(near_plane(plain.views, plain.points), rel=0.1)
@@ -161,8 +153,8 @@ def test_a_misplaced_camera_costs_no_point_and_is_named(
     assert "'005.png' stands" in doubt.found and "times as far away" in doubt.found
 
 
-def test_points_that_are_left_out_are_said(tiny: Path, tmp_path: Path) -> None:
-    root = copied(tiny, tmp_path)
+def test_points_that_are_left_out_are_said(cached_tiny: Path, tmp_path: Path) -> None:
+    root = copied(cached_tiny, tmp_path)
     model = pycolmap.Reconstruction(root / "sparse/0")
     center = next(iter(model.images.values())).projection_center()
     for point in list(model.points3D.values())[:7]:
@@ -190,8 +182,10 @@ def misplace(scene: Path, name: str, times: float) -> None:
     model.write_binary(scene / "sparse/0")
 
 
-def test_the_check_of_a_capture_names_the_misplaced_photo_first(tiny: Path, tmp_path: Path) -> None:
-    root = copied(tiny, tmp_path)
+def test_the_check_of_a_capture_names_the_misplaced_photo_first(
+    cached_tiny: Path, tmp_path: Path
+) -> None:
+    root = copied(cached_tiny, tmp_path)
     misplace(root, "005.png", 1e4)
     options = CheckOptions(gaussians=1000, image_budget=1e9, progress=False)
     report, _ = check_capture(resolve_scene(str(root)), options)

@@ -26,10 +26,8 @@ from gs_densify.scene.scene import Scene
 
 
 @pytest.fixture(scope="module")
-def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("tiny") / "scene"
-    make_tiny(root)
-    return root
+def tiny_root(cached_tiny: Path) -> Path:
+    return cached_tiny
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -1,6 +1,7 @@
 """What --dry-run says against what a trainer takes."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ from gs_densify.config.options import DataOptions, LearningRates, RenderOptions,
 from gs_densify.runs import forecast as forecasts
 from gs_densify.runs.forecast import Forecaster, forecast, forecast_text
 from gs_densify.runs.loaded_scene import load
-from gs_densify.scene.formats.tiny.make import make_tiny
 from gs_densify.training.batches import ViewStore
 
 
 @pytest.mark.parametrize("masked", [None, "001.png", "000.png"], ids=["none", "training", "test"])
-def test_photos_take_the_memory_that_is_forecast(masked: str | None, tmp_path: Path) -> None:
+def test_photos_take_the_memory_that_is_forecast(
+    masked: str | None, cached_tiny: Path, tmp_path: Path
+) -> None:
     """One mask among the training views gives every photo a fourth channel."""
-    make_tiny(tmp_path / "scene")
+    shutil.copytree(cached_tiny, tmp_path / "scene")
     if masked is not None:
         (tmp_path / "scene/masks").mkdir()
         mask = np.full((64, 96), 255, np.uint8)
@@ -43,9 +45,9 @@ def test_photos_take_the_memory_that_is_forecast(masked: str | None, tmp_path: P
 
 
 def test_runs_share_what_their_forecasts_have_in_common(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cached_tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_tiny(tmp_path / "scene")
+    shutil.copytree(cached_tiny, tmp_path / "scene")
     loaded, timed = [], []
 
     def load_once(config: TrainConfig) -> Any:
