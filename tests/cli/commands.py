@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pycolmap
-from forks import run_fork
+from fork_server import run_fork
 
 MODULES = {
     "gs-train": "gs_densify.cli.train",
