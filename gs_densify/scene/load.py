@@ -1,7 +1,6 @@
 """From a COLMAP folder to a ``Scene``: pair names with photos, fit the cameras, normalise."""
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +27,6 @@ from gs_densify.scene.photos.decode import Header, is_turned_by_exif
 from gs_densify.scene.photos.files import check_missing, find_masks, find_photos
 from gs_densify.scene.photos.lens import undistortion
 from gs_densify.scene.photos.load import read_headers
-from gs_densify.scene.photos.prepare import photo_cache
 from gs_densify.scene.photos.resize import is_resized, reduced_size
 from gs_densify.scene.scene import MaskSource, Recipe, Scene, Size, View
 from gs_densify.scene.split import check_split, held_out, read_test_list
@@ -135,7 +133,6 @@ def load_scene(
             images, headers, transform_poses(similarity, poses), strict=True
         )
     )
-    _say_what_is_made(root, source, views)
     return Scene(
         name=name,
         root=root,
@@ -163,16 +160,6 @@ def _test_names(test_list: Path | Sequence[str] | None, names: Sequence[str]) ->
     if isinstance(test_list, Path):
         return held_out(read_test_list(test_list), names, path=test_list)
     return frozenset(test_list or ())
-
-
-def _say_what_is_made(root: Path, source: PhotoSource, views: tuple[View, ...]) -> None:
-    lenses = Counter(view.recipe.lens.model for view in views if view.recipe and view.recipe.lens)
-    what = [f"{count} photos undistorted ({model})" for model, count in sorted(lenses.items())]
-    if source.resize_filter is not None:
-        size = f"1/{source.factor}, {source.resize_filter} filter"
-        what.insert(0, f"{len(views)} photos resized from {source.folder.name}/ ({size})")
-    if what:
-        _log.warning("%s: %s; kept in %s", root, ", ".join(what), photo_cache())
 
 
 def choose_photos(layout: Layout, downscale: int, options: PhotoOptions) -> PhotoSource:

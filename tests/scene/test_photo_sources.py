@@ -78,7 +78,13 @@ def test_a_missing_folder_is_made_up_for_only_when_asked_and_said(
     assert "--data.image-source resized to make them from images/" in refusal(root, 4)
     scene = load(root, 4, image_source="auto")
     assert scene.resize_filter == "bicubic", "gsplat's"
-    assert "3 photos resized from images/ (1/4, bicubic filter); kept in " in caplog.text
+    assert not caplog.records, "nothing is made yet"
+    load_images(scene.views, progress=False)
+    said = f"3 photos of {root / 'images'} resized to 24x16 (bicubic filter); kept in "
+    assert said in caplog.text
+    caplog.clear()
+    load_images(scene.views, progress=False)
+    assert not caplog.records, "they are kept"
     assert not (root / "images_4").exists(), "the user's folder is left alone"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from gs_densify.messages import tracked
 from gs_densify.scene.digest import joint_digest, photo_digest
 from gs_densify.scene.photos.decode import Header, Photo, read_header
+from gs_densify.scene.photos.made import saying_what_is_made
 from gs_densify.scene.photos.prepare import read_view
 from gs_densify.scene.scene import Size, View
 
@@ -21,7 +22,8 @@ _Item = TypeVar("_Item")
 def load_photos(
     views: Sequence[View], *, workers: int | None = None, progress: bool = True
 ) -> list[Photo]:
-    """Decodes the photos of ``views``, after resizing and undistorting those that need it.
+    """Decodes the photos of ``views``, after resizing and undistorting those that need it, which
+    is said.
 
     Args:
         views: the views, whose sizes the photos must have.
@@ -37,7 +39,8 @@ def load_photos(
         SceneError: a photo or mask that cannot be used (see ``decode``), or has another size than
             its view; a cache that cannot be written.
     """
-    return _in_threads(read_view, views, "photo", workers, progress)
+    with saying_what_is_made(views):
+        return _in_threads(read_view, views, "photo", workers, progress)
 
 
 def load_photos_and_digest(
@@ -52,7 +55,8 @@ def load_photos_and_digest(
         photo = read_view(view)
         return photo, photo_digest(view, photo)
 
-    found = _in_threads(read, views, "photo", workers, progress)
+    with saying_what_is_made(views):
+        found = _in_threads(read, views, "photo", workers, progress)
     return [photo for photo, _ in found], joint_digest(digest for _, digest in found)
 
 
