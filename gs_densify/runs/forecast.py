@@ -1,14 +1,12 @@
 """What a run will take, before it: photos, Gaussians, memory, and time from a few real steps."""
 
 import dataclasses
-import time
 from typing import Any
 
-import numpy as np
 import torch
 
 from gs_densify.capture.memory import GpuMemory, gpu_memory
-from gs_densify.config.options import LearningRates, TrainConfig
+from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import (
     BUDGET_OPTIONS,
     most_gaussians,
@@ -17,19 +15,13 @@ from gs_densify.config.strategy import (
     with_fitted_schedule,
 )
 from gs_densify.messages import duration
-from gs_densify.rendering.device import suit_threads, wait_for
+from gs_densify.rendering.device import suit_threads
 from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.runs.outputs.all import check_outputs
 from gs_densify.runs.start import Start, check_start, start_of
+from gs_densify.runs.step_time import StepTimer, is_extrapolated
 from gs_densify.scene.scene import Scene
-from gs_densify.strategies.adapter import StrategyAdapter
-from gs_densify.strategies.base import Strategy
-from gs_densify.training.create import build_trainer
-from gs_densify.training.trainer import Trainer
-
-_STEPS = {"cuda": (10, 30), "cpu": (1, 2)}
-"""Steps to warm up, and to time, on each kind of device."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +43,8 @@ class Forecast:
     device: str
     remark: str | None = None
     """What becomes of the strategy's schedule, where nobody asked for a factor and it matters."""
+    is_rough: bool = False
+    """Whether the times were extrapolated from smaller steps."""
 
 
 def forecast(config: TrainConfig) -> Forecast:
@@ -63,8 +57,7 @@ class Forecaster:
 
     def __init__(self) -> None:
         self._scene: tuple[str, LoadedScene, Start] | None = None
-        self._timed: dict[tuple[str, int], float] = {}
-        """Milliseconds by what a step depends on and the number of Gaussians."""
+        self._timer = StepTimer()
 
     def forecast(self, config: TrainConfig) -> Forecast:
         """Returns the forecast of a run; runs of one scene are best asked for one after another."""
@@ -78,10 +71,7 @@ class Forecaster:
         first, last = num_gaussians(config, strategy, start)
 
         def milliseconds(count: int) -> float:
-            key = _step_key(config), count
-            if key not in self._timed:
-                self._timed[key] = _milliseconds(config, loaded, start, count, device)
-            return self._timed[key]
+            return self._timer.milliseconds(config, loaded, start, count, device)
 
         at_first = milliseconds(first)
         at_last = None if last is None else milliseconds(last)
@@ -100,6 +90,7 @@ class Forecaster:
             None if at_last is None else _seconds(config, strategy, at_first, at_last),
             torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
             remark,
+            is_rough=is_extrapolated(last or first, loaded.scene.train_views, device),
         )
 
     def _loaded(self, config: TrainConfig) -> tuple[LoadedScene, Start]:
@@ -116,14 +107,6 @@ def scene_key(config: TrainConfig) -> str:
     init = (config.init.source, config.init.num_points)
     data = (config.scene, config.data_root, config.downscale, config.data, *init)
     return repr((*data, config.render.near_plane))
-
-
-def _step_key(config: TrainConfig) -> str:
-    """Returns what the time of a step depends on besides the number of Gaussians."""
-    lr = LearningRates(weight_decay=config.lr.weight_decay, visible_only=config.lr.visible_only)
-    parts = (config.device, config.batch_size, config.modules, config.steps)
-    drawn = (config.init, config.render, config.loss)
-    return repr((scene_key(config), *parts, *drawn, lr))
 
 
 def num_gaussians(config: TrainConfig, strategy: Any, start: Start) -> tuple[int, int | None]:
@@ -158,46 +141,6 @@ def _seconds(config: TrainConfig, strategy: Any, at_first: float, at_last: float
     return 1e-3 * (growth * (at_first + at_last) / 2 + (config.steps - growth) * at_last)
 
 
-def _milliseconds(
-    config: TrainConfig, loaded: LoadedScene, start: Start, count: int, device: torch.device
-) -> float:
-    trainer = _trainer(config, loaded, start, count, device)
-    step = config.steps - 1  # at which all SH degrees are in use
-    warm_up, timed = _STEPS[device.type]
-    for _ in range(warm_up):
-        trainer._step(step)
-    wait_for(device)
-    started = time.perf_counter()
-    for _ in range(timed):
-        trainer._step(step)
-    wait_for(device)
-    return 1e3 * (time.perf_counter() - started) / timed
-
-
-def _trainer(
-    config: TrainConfig, loaded: LoadedScene, start: Start, count: int, device: torch.device
-) -> Trainer:
-    """Returns a trainer of `count` Gaussians around the first points, under no strategy."""
-    scene, random = loaded.scene, np.random.default_rng(config.seed)
-    rows = np.arange(count) % len(start.points)
-    repeats = rows.size - len(start.points)
-    jitter = 0.01 * scene.scene_scale * random.standard_normal((max(repeats, 0), 3))
-    points = start.points[rows]
-    points[count - len(jitter) :] += jitter.astype(np.float32)
-    return build_trainer(
-        dataclasses.replace(config, strategy="none"),
-        StrategyAdapter("none", Strategy()),
-        points=points,
-        colors=np.zeros((count, 3), np.uint8) if start.colors is None else start.colors[rows],
-        views=scene.train_views,
-        photos=loaded.train_photos,
-        scene_scale=scene.scene_scale,
-        near_plane=loaded.near_plane,
-        device=device,
-        masks=loaded.train_masks,
-    )
-
-
 def forecast_text(found: Forecast) -> str:
     """Returns the lines that --dry-run prints."""
     scene, memory = found.loaded.scene, found.memory
@@ -212,9 +155,10 @@ def forecast_text(found: Forecast) -> str:
         f"memory      about {memory.total / 1e9:.2f} GB on a GPU with {memory.gaussians:,}"
         f" Gaussians: photos {memory.photos / 1e9:.2f}, model {memory.model / 1e9:.2f},"
         f" rendering {memory.working / 1e9:.2f}",
-        f"a step      {at_first:.1f} ms with {found.first:,} Gaussians"
-        + (f", {at_last:.1f} ms with {found.last:,}" if at_last is not None else "")
-        + f", on {found.device}, without the strategy's own work",
+        f"a step      {_step_time(at_first)} with {found.first:,} Gaussians"
+        + (f", {_step_time(at_last)} with {found.last:,}" if at_last is not None else "")
+        + f", on {found.device}, without the strategy's own work"
+        + (", roughly, by smaller steps" if found.is_rough else ""),
     ]
     if found.seconds is not None:
         lines.append(
@@ -223,3 +167,7 @@ def forecast_text(found: Forecast) -> str:
     if found.remark is not None:
         lines.append(f"schedule    {found.remark}")
     return "\n".join(lines)
+
+
+def _step_time(milliseconds: float) -> str:
+    return f"{milliseconds:.1f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"

@@ -12,6 +12,7 @@ from PIL import Image
 
 from gs_densify.config.options import DataOptions, LearningRates, RenderOptions, TrainConfig
 from gs_densify.runs import forecast as forecasts
+from gs_densify.runs import step_time
 from gs_densify.runs.forecast import Forecaster, forecast, forecast_text
 from gs_densify.runs.loaded_scene import load
 from gs_densify.training.batches import ViewStore
@@ -59,7 +60,7 @@ def test_runs_share_what_their_forecasts_have_in_common(
         return float(count)
 
     monkeypatch.setattr(forecasts, "load", load_once)
-    monkeypatch.setattr(forecasts, "_milliseconds", milliseconds)
+    monkeypatch.setattr(step_time, "_milliseconds", milliseconds)
     forecaster = Forecaster()
     first = TrainConfig(scene=str(tmp_path / "scene"), strategy="default", device="cpu")
     first = dataclasses.replace(first, steps=1000, max_gaussians=5000)
@@ -74,3 +75,28 @@ def test_runs_share_what_their_forecasts_have_in_common(
     assert (len(loaded), timed[2:]) == (1, [7000, 640, 5000])
     forecaster.forecast(dataclasses.replace(first, data=DataOptions(test_every=4)))
     assert (len(loaded), len(timed)) == (2, 7)
+
+
+def test_a_cpu_times_small_steps_and_says_that_it_is_rough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Real ones take minutes each at a million Gaussians."""
+    monkeypatch.setattr(step_time, "_PIXELS", 2000)
+    real, timed = step_time._milliseconds, []
+
+    def milliseconds(config: TrainConfig, scene: Any, start: Any, count: int, device: Any) -> float:
+        assert {photo.shape for photo in scene.train_photos} == {(32, 48, 3)}
+        if not timed:
+            assert real(config, scene, start, count, device) > 0
+        timed.append(count)
+        return 1000 + count
+
+    monkeypatch.setattr(step_time, "_milliseconds", milliseconds)
+    config = TrainConfig(scene="tiny", strategy="default", device="cpu", max_gaussians=1_000_000)
+    found = forecast(config)
+    assert timed == [640, 16_000, 4_000]
+    assert found.milliseconds == (4 * 1640.0, pytest.approx(4 * 1_001_000.0))
+    said = forecast_text(found)
+    assert "a step      6.6 s with 640 Gaussians, 4004.0 s with 1,000,000, on the CPU" in said
+    assert "own work, roughly, by smaller steps\n" in said
+    assert " days for 30,000 steps" in said
