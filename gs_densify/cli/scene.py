@@ -142,8 +142,7 @@ class Reconstruct:
     cameras: Cameras = ReconstructOptions.cameras
     """Which photos share intrinsics: of one size and camera by EXIF, all, of a folder, none."""
     matching: Matching = ReconstructOptions.matching
-    """Pairs to compare: all, neighbours by name, or those that look alike (auto: sequential for a
-    video, exhaustive up to 150 photos, else retrieval)."""
+    """Pairs to compare: all, neighbours by name, or those that look alike; auto goes by number."""
     mapper: Mapper = ReconstructOptions.mapper
     """global is faster for hundreds of photos, and less exact."""
     frames: int | None = None

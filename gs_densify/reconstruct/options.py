@@ -33,13 +33,13 @@ class Effort:
 
     image_size: int
     """Features are looked for at this length of the longer side at most."""
-    first_octave: int
-    """-1 looks for features in the picture at twice its size, too."""
+    doubled_up_to: int
+    """Photos whose longer side is up to this are looked at at twice their size, too."""
     features: int
     """Kept of a photo, at most."""
 
 
 EFFORTS: dict[Quality, Effort] = {
-    "fast": Effort(image_size=1600, first_octave=0, features=4096),
-    "high": Effort(image_size=3200, first_octave=-1, features=8192),
+    "fast": Effort(image_size=1600, doubled_up_to=800, features=4096),
+    "high": Effort(image_size=3200, doubled_up_to=3200, features=8192),
 }

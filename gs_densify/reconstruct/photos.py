@@ -16,7 +16,7 @@ from gs_densify.capture.photos import list_photos, measure_photos
 from gs_densify.errors import SceneError
 from gs_densify.reconstruct import left_out
 from gs_densify.reconstruct.stages import digest_of
-from gs_densify.scene.layout import Layout
+from gs_densify.scene.layout import Layout, is_side_folder
 from gs_densify.scene.photos.names import PHOTO_SUFFIXES
 from gs_densify.scene.photos.open import has_alpha, open_photo
 
@@ -56,7 +56,7 @@ class Photo:
 
 def find_photos(source: Path, *, without: Path) -> dict[str, Path]:
     """Returns the photos of a folder, by name: those in ``images`` or ``input``, or else in it and
-    the folders below, but not in `without`.
+    the folders below; not those in `without`, smaller ones as in ``images_4``, and masks.
 
     Raises:
         SceneError: there are none.
@@ -64,7 +64,12 @@ def find_photos(source: Path, *, without: Path) -> dict[str, Path]:
     images = Layout(source).images(1)
     listed = list_photos(images if images.is_dir() else source)
     made = without.absolute()
-    found = {name: path for name, path in listed.items() if made not in path.absolute().parents}
+    found = {
+        name: path
+        for name, path in listed.items()
+        if made not in path.absolute().parents
+        and not any(is_side_folder(part) for part in name.split("/")[:-1])
+    }
     if not found:
         raise SceneError(
             f"{source} has no photos",

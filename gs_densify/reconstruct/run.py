@@ -87,13 +87,15 @@ class _Run:
 
     def photos(self, files: dict[str, Path]) -> tuple[str, list[Placed]]:
         """Returns the photos that can be used, too."""
+        key = files_digest(files)
+        is_complete = self.stages.is_complete("photos", key, self.images)
+        # Before the stage, which takes the place of what is there: photos may not suffice.
+        usable = [] if is_complete else usable_photos(files)
 
         def work(_: bool) -> dict[str, Any]:
-            photos = usable_photos(files)
-            place_photos(photos, self.images)
-            return {"photos": [asdict(photo.placed) for photo in photos]}
+            place_photos(usable, self.images)
+            return {"photos": [asdict(photo.placed) for photo in usable]}
 
-        key = files_digest(files)
         found = self.stages.stage("photos", key, self.images, work)
         return key, [Placed(**photo) for photo in found["photos"]]
 
@@ -105,8 +107,7 @@ class _Run:
         def work(is_begun: bool) -> None:
             if not is_begun or not self.database.exists():
                 write_cameras(self.database, self.images, groups, options.camera_model)
-            names = [photo.name for photo in photos]
-            extract_features(self.database, self.images, names, effort)
+            extract_features(self.database, self.images, photos, effort)
 
         self.stages.stage("features", key, self.database, work)
         return key

@@ -69,6 +69,11 @@ class Stages:
             )
         return stages
 
+    def is_complete(self, name: str, key: str, made: Path) -> bool:
+        """Returns whether `stage` would keep what is there."""
+        kept = self.kept.get(name, {})
+        return kept.get("key") == key and "found" in kept and made.exists()
+
     def stage(
         self, name: str, key: str, made: Path, work: Callable[[bool], dict[str, Any] | None]
     ) -> dict[str, Any]:
@@ -82,7 +87,7 @@ class Stages:
                 what it has found, which JSON must hold.
         """
         kept = self.kept.get(name, {})
-        if kept.get("key") == key and "found" in kept and made.exists():
+        if self.is_complete(name, key, made):
             remark(f"{name}: complete already")
             return dict(kept["found"])
         if kept and kept["key"] != key:

@@ -78,12 +78,13 @@ def _below(root: Path, depth: int) -> Iterator[Path]:
     if not root.is_dir() or depth == 0:
         return
     for entry in os.scandir(root):
-        if entry.is_dir() and not is_foreign(entry.name) and not _is_side_folder(entry.name):
+        if entry.is_dir() and not is_foreign(entry.name) and not is_side_folder(entry.name):
             yield root / entry.name
             yield from _below(root / entry.name, depth - 1)
 
 
-def _is_side_folder(name: str) -> bool:
+def is_side_folder(name: str) -> bool:
+    """Returns whether a folder has a name as those of smaller photos (``images_4``) and masks."""
     match = _FACTOR.fullmatch(name)
     return bool(match and match[1]) or "mask" in name.casefold()
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-WIDTH, HEIGHT, FOCAL = 320, 240, 300.0
+WIDTH, HEIGHT, FOCAL = 200, 150, 190.0
 
 
 def take_photos(folder: Path, count: int = 6, *, width: int = WIDTH) -> list[Path]:

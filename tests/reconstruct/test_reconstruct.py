@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 import pytest
-from corner_photos import HEIGHT, WIDTH, take_photos
+from corner_photos import FOCAL, HEIGHT, WIDTH, take_photos
 from PIL import Image
 
 from gs_densify.errors import SceneError
@@ -51,7 +51,7 @@ def test_poses_are_those_that_the_photos_were_taken_from(made: Path) -> None:
     moved = pycolmap.estimate_sim3d(found, true)
     assert np.abs([moved * one for one in found] - true).max() < 0.02
     (camera,) = model.cameras.values()
-    assert abs(camera.focal_length - 300) < 3
+    assert abs(camera.focal_length - FOCAL) < 3
 
 
 def test_what_it_makes_is_a_scene(made: Path) -> None:
@@ -100,6 +100,18 @@ def test_an_interrupted_call_goes_on_and_other_options_withdraw_the_model(
     monkeypatch.delattr(run, "match_pairs")
     assert reconstruct(made / "photos", scene, other).posed == 6
     assert (scene / "sparse/0/images.bin").is_file()
+
+
+def test_photos_that_no_longer_suffice_leave_the_scene_alone(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path / "made")
+    photos, scene = tmp_path / "made/photos", tmp_path / "made/scene"
+    stages = scene / ".reconstruct/stages.json"
+    stages.write_text(stages.read_text().replace(str(made), str(tmp_path / "made")))
+    for photo in sorted(photos.iterdir())[2:]:
+        photo.unlink()
+    with pytest.raises(SceneError, match="1 of 2 photos can be used"):
+        reconstruct(photos, scene, OPTIONS)
+    assert (scene / "sparse/0/images.bin").is_file() and (scene / "images/03.jpg").is_file()
 
 
 def test_photos_that_show_different_things_leave_no_scene(

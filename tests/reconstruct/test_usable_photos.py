@@ -72,9 +72,10 @@ def test_without_photos_it_says_what_was_expected(tmp_path: Path) -> None:
         usable_photos(find_photos(tmp_path, without=tmp_path / "scene"))
 
 
-def test_photos_of_the_scene_itself_are_not_taken_for_more(tmp_path: Path) -> None:
+def test_what_is_beside_the_photos_is_not_taken_for_more(tmp_path: Path) -> None:
     save(tmp_path / "a.png", 0)
-    save(tmp_path / "scene/images/a.png", 1)
+    for seed, name in enumerate(["scene/images/a.png", "masks/a.png", "images_4/a.png"]):
+        save(tmp_path / name, seed)
     assert list(find_photos(tmp_path, without=tmp_path / "scene/images")) == ["a.png"]
 
 
