@@ -136,7 +136,7 @@ class Reconstruct:
     out: Path
     """Folder to make: images/ and sparse/0. The same command goes on where it was interrupted."""
     quality: Quality = ReconstructOptions.quality
-    """high: more and finer features, at five times the time; for weak texture and thin overlap."""
+    """high: more and finer features in three times the time; for weak texture and thin overlap."""
     camera_model: CameraModel = ReconstructOptions.camera_model
     """COLMAP's model of the lens."""
     cameras: Cameras = ReconstructOptions.cameras
@@ -144,7 +144,7 @@ class Reconstruct:
     matching: Matching = ReconstructOptions.matching
     """Pairs to compare: all, neighbours by name, or those that look alike; auto goes by number."""
     mapper: Mapper = ReconstructOptions.mapper
-    """global is faster for hundreds of photos, and less exact."""
+    """global (GLOMAP) is faster for hundreds of photos, and less exact."""
     frames: int | None = None
     """Frames to pick of a video, at most (default: 150)."""
 

@@ -21,7 +21,8 @@ def extract_features(
     database: Path, images: Path, photos: Sequence[Placed], effort: Effort
 ) -> None:
     """Finds the features of photos whose cameras the database has; those that it has are kept."""
-    small, large = [], []
+    small: list[str] = []
+    large: list[str] = []
     for photo in photos:
         is_small = max(photo.width, photo.height) <= effort.doubled_up_to
         (small if is_small else large).append(photo.name)
