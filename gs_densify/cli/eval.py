@@ -144,7 +144,7 @@ def _mode(arguments: EvalArguments) -> str:
 
 def _check_two(arguments: EvalArguments) -> None:
     """Refuses to compare another number of models than two."""
-    models = [*arguments.compare, *[arguments.model] * (arguments.model is not None)]
+    models = [*[arguments.model] * (arguments.model is not None), *arguments.compare]
     if len(arguments.compare) == len(models) == 2:
         return
     raise ConfigError(

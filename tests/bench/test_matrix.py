@@ -94,6 +94,10 @@ def test_sweeps_alone_are_the_rows() -> None:
             "study.yml: options: --steps is -1",
         ),
         (
+            "{scenes: [tiny], options: {iterations: 5}, methods: {mcmc: {options: {steps: 9}}}}",
+            "study.yml: options: --iterations: no such option; did you mean --steps?",
+        ),
+        (
             "{scenes: {tiny: {downscale: x}}, methods: [mcmc]}",
             "study.yml: scenes: tiny: ",
         ),
