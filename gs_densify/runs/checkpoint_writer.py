@@ -51,6 +51,13 @@ class CheckpointWriter:
     def _write(self, step: int, contents: Mapping[str, Any]) -> None:
         self._held.check()
         save_checkpoint(checkpoint_path(self._held.path, step), contents)
+        self.remove_before(step)
+
+    def remove_before(self, step: int) -> None:
+        """Removes the checkpoints of earlier steps that were not scored.
+
+        A process that was killed between two files has left one.
+        """
         for path in checkpoints(self._held.path):
             if step_of(path) < step and step_of(path) not in self._config.scored_steps:
                 path.unlink()

@@ -176,6 +176,7 @@ class RunProcess:
             for output in self.outputs:
                 output.logged(row)
 
+        self.checkpoints.remove_before(start)
         kept = None if start == 0 else start if state.pending is None else start - 1
         with (
             MetricsLog(self.folder / run_folder.METRICS, resume_step=kept) as log,

@@ -117,6 +117,7 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
     folder = config.out
     assert folder is not None
     with locked(folder) as held:
+        remove_unfinished(run_folder.written_folders(folder))
         if (folder / run_folder.RESULTS).exists():
             messages.remark(
                 f"{folder}: this run is complete; gs-eval scores it again, and gs-train --init"
@@ -129,7 +130,6 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
                 f"{folder}: was cut off before its first checkpoint",
                 action=f"begin anew: gs-train --config {shlex.quote(str(folder))}/config.yml",
             )
-        remove_unfinished(run_folder.written_folders(folder))
         device = device_for(config)
         record.forget_peak_memory(device)
         strategy = strategy_for(config)

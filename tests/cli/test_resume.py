@@ -309,6 +309,13 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     assert not any(path.exists() for path in left)
 
 
+def test_a_checkpoint_that_a_killed_process_was_about_to_remove_goes(unfinished: Path) -> None:
+    last = unfinished / "checkpoints" / "step_000060.pt"
+    shutil.copy(last.with_name("step_000020.pt"), last.with_name("step_000030.pt"))
+    command(["--resume", str(unfinished)])
+    assert steps_of(unfinished) == ["step_000020.pt", "step_000060.pt"]
+
+
 def change_pixel(scene: Path) -> None:
     path = photos_of(scene)[0]
     with Image.open(path) as photo:

@@ -4,7 +4,7 @@ import importlib
 from pathlib import Path
 
 import pytest
-from forks import MODULES
+from killable import MODULES
 
 IMPORTED_LATE = (
     *("encodings.utf_8_sig", "html", "colorsys", "matplotlib.figure", "gs_densify.bench.conduct"),

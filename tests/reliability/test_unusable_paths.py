@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from forks import Forked, command, run
+from killable import Forked, command, run
 
 CPU = ["--steps", "2", "--schedule-factor", "1", "--evaluation.lpips", "--device", "cpu"]
 COMMANDS = {

@@ -104,6 +104,8 @@ def _be(call: Callable[[], object], folder: Path, files: Sequence[Path]) -> NoRe
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt:  # before the command has begun
+        code = 130
     except BaseException:
         traceback.print_exc()
     finally:
