@@ -15,7 +15,7 @@ from gs_densify.config.file import plain
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import most_gaussians
-from gs_densify.errors import InterruptedRunError, PausedError, ResultError
+from gs_densify.errors import GsDensifyError, InterruptedRunError, PausedError, ResultError
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.memory import host_shortage
 from gs_densify.messages import Bar, Progress, remark
@@ -139,15 +139,17 @@ class RunProcess:
     def _saying_how_to_resume(self) -> Iterator[None]:
         try:
             yield
-        except KeyboardInterrupt:
-            if self.checkpoints.is_there:
-                print(f"to go on: {self.checkpoints.how_to_resume}", file=sys.stderr)
-            raise
         except ResultError as error:  # a file that cannot be written
             if error.action or not self.checkpoints.is_there:
                 raise
             action = f"mend that, and go on with {self.checkpoints.how_to_resume}"
             raise ResultError(error.found, expected=error.expected, action=action) from error
+        except GsDensifyError:
+            raise
+        except BaseException:  # Ctrl-C, or a fault of ours
+            if self.checkpoints.is_there:
+                print(f"to go on: {self.checkpoints.how_to_resume}", file=sys.stderr)
+            raise
 
     @contextmanager
     def _closing_outputs(self) -> Iterator[None]:

@@ -20,6 +20,7 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.errors import GsDensifyError, ResultError
 from gs_densify.results import load_results
 from gs_densify.results.encode import encode
+from gs_densify.runs import session
 from gs_densify.runs.loaded_scene import load
 from gs_densify.source import module_digest
 
@@ -171,6 +172,24 @@ def test_a_complete_run_is_complete(whole: Path, capsys: pytest.CaptureFixture[s
     said = capsys.readouterr()
     assert f"{whole}: this run is complete; gs-eval scores it again" in said.err
     assert f"files: {whole}" in said.out
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, ZeroDivisionError])
+def test_what_cuts_a_run_off_amid_its_scores_says_how_to_go_on(
+    kind: type[BaseException],
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def score(*arguments: object, **options: object) -> None:
+        raise kind
+
+    monkeypatch.setattr(session, "score", score)
+    with pytest.raises(kind):
+        command(["--scene", str(tiny), "--out", str(tmp_path / "run"), *FLAGS, "--steps", "1"])
+    assert f"to go on: gs-train --resume {tmp_path / 'run'}\n" in capsys.readouterr().err
+    assert steps_of(tmp_path / "run") == ["step_000001.pt"]
 
 
 def test_a_run_goes_on_as_it_began_or_not_at_all(unfinished: Path, tiny: Path) -> None:
