@@ -134,6 +134,7 @@ def test_a_fingerprint_is_of_what_moves_a_number(tmp_path: Path) -> None:
     assert first.options["strategy.name"] == "own.py"
     assert Fingerprint(**json.loads(json.dumps(dataclasses.asdict(first)))) == first
     noise = {"device": "cpu", "data.workers": 1, "data.image_budget": 1, "evaluation.pictures": 0}
+    noise |= {"checkpoint_minutes": 1}
     assert of(**noise, **{"data_root": "elsewhere"}).digest == first.digest
     for name, value in (("strategy.share", 0.4), ("checkpoint_every", 9), ("log_every", 7)):
         changed = of(**{name: value})

@@ -131,6 +131,9 @@ def test_a_checkpoint_that_was_to_be_scored_is_scored_first(whole: Path, tmp_pat
     for name in ("results.json", "per_view.json", "point_cloud.ply"):
         (folder / name).unlink()
     (folder / "checkpoints" / "step_000060.pt").unlink()
+    config = (folder / "config.yml").read_text()
+    assert "checkpoint_minutes: 5.0\n" in config
+    (folder / "config.yml").write_text(config.replace("minutes: 5.0", "minutes: 0.5"))
     for step in (20, 60):
         done = run("gs-train", "--resume", "run", cwd=tmp_path)
         assert done.returncode == 0, done.stderr

@@ -79,7 +79,7 @@ def test_a_strategy_s_file_is_called_by_its_name(tmp_path: Path) -> None:
     "name",
     [
         *("seed", "out", "data_root", "device", "evaluation", "protocol", "log_every", "profile"),
-        *("export", "log_to", "data.workers", "data.image_budget"),
+        *("export", "log_to", "data.workers", "data.image_budget", "checkpoint_minutes"),
     ],
 )
 def test_options_that_change_no_number_are_no_difference(name: str, tmp_path: Path) -> None:
