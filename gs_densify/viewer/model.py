@@ -11,10 +11,12 @@ from gs_densify.errors import ConfigError, ResultError, SceneError
 from gs_densify.model.files.base import load_model
 from gs_densify.rendering.base import RenderSettings
 from gs_densify.results import Scores
+from gs_densify.results.names import POINT_CLOUD
 from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
 from gs_densify.results.scored import is_scored, load_scored
 from gs_densify.runs import open_model as model_file
 from gs_densify.runs.loaded_scene import find_scene, near_plane_of
+from gs_densify.scene.georeference import from_local, offset_of
 from gs_densify.scene.normalize import World
 from gs_densify.scene.scene import Scene
 from gs_densify.scene.upright import up_of_photos
@@ -112,32 +114,47 @@ def _bare(path: Path) -> Model:
 def _with_scene(opened: model_file.OpenedModel, is_named: bool) -> Model:
     """Returns a model in the world of its scene, where that is there; it must be if it is named."""
     config, scene, remarks = opened.config, None, []
-    try:
-        scene = find_scene(config, opened.found, needs_training=False)
-    except SceneError as error:
-        if is_named:
-            raise
-        # What to do about it is for the commands that need the scene.
-        remarks.append(f"without the cameras: {error.found_where}")
-    splats = dict(opened.splats)
-    if opened.in_colmap_frame and scene is not None:
-        splats = opened.moved_from_colmap(scene.normalized_from_colmap)
     scores: Mapping[str, Scores] = {}
     if opened.run is not None:
         try:
             scores = _scores(opened.run, opened.step)
         except ResultError as error:
             remarks.append(f"without scores: {error.found}")
+    try:
+        scene = find_scene(config, opened.found, needs_training=False)
+        shots = shots_of(scene, scores)
+    except SceneError as error:
+        if is_named:
+            raise
+        shots = _kept_shots(opened, scores)
+        # What to do about it is for the commands that need the scene.
+        remarks.append(f"without the {'photos' if shots else 'cameras'}: {error.found_where}")
+    splats = dict(opened.splats)
+    if opened.in_colmap_frame and scene is not None:
+        splats = opened.moved_from_colmap(scene.normalized_from_colmap)
     return _model(
         _title(opened),
         splats,
         RenderSettings(
             antialiased=config.render.antialiased, near_plane=_near_plane(opened, scene)
         ),
-        () if scene is None else shots_of(scene, scores),
+        shots,
         _world_up(config.data.normalize),
         remarks,
     )
+
+
+def _kept_shots(opened: model_file.OpenedModel, scores: Mapping[str, Scores]) -> tuple[Shot, ...]:
+    """Returns the cameras that a run has written for other programs, in its own world; none where
+    it has not, or of a former version its world is not known.
+    """
+    world = opened.found.normalized_from_colmap
+    path = None if opened.run is None else cameras_beside(opened.run / POINT_CLOUD)
+    if path is None or world is None:
+        return ()
+    similarity = np.array(world)
+    similarity = from_local(similarity, offset_of(np.linalg.inv(similarity)))
+    return tuple(shot.moved(similarity).scored(scores) for shot in read_cameras(path))
 
 
 def _model(

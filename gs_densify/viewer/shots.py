@@ -1,8 +1,9 @@
 """The photos that a model was made from: where they were taken, and what it scores there."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from gs_densify.errors import ResultError
 from gs_densify.results import Scores
 from gs_densify.results.names import COMPAT
+from gs_densify.scene.normalize import camera_centers, transform_poses
 from gs_densify.scene.scene import Scene, View
 from gs_densify.viewer.camera import Camera, camera_from, camera_of
 
@@ -28,6 +30,19 @@ class Shot:
     view: View | None = None
     """The photo; None where the camera alone is known."""
     scores: Scores | None = None
+
+    def moved(self, similarity: np.ndarray) -> "Shot":
+        """Returns it in the world after a similarity [4, 4]."""
+        pose = transform_poses(similarity, self.camera.viewmat()[None])[0]
+        half = math.tan(self.camera.fov / 2)
+        (center,) = camera_centers(pose[None])
+        camera = camera_from(pose[:3, :3].T, center, half * self.camera.aspect, half)
+        return replace(self, camera=camera)
+
+    def scored(self, scores: Mapping[str, Scores]) -> "Shot":
+        """Returns it with its score, where `scores` has all held-out views of its scene by name."""
+        kind: Kind = "held out" if self.name in scores else "training"
+        return replace(self, scores=scores.get(self.name), kind=kind if scores else self.kind)
 
 
 def shots_of(scene: Scene, scores: Mapping[str, Scores]) -> tuple[Shot, ...]:

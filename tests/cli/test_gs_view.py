@@ -195,7 +195,20 @@ def test_a_scene_that_has_gone_is_said_and_done_without(finished_run: Path, tmp_
         code, errors = server.end(signal.SIGINT)
     lines = errors.splitlines()
     assert code == 130 and len(lines) == 2
-    assert lines[0].startswith("gs-view: without the cameras: scene 'no/such/place' not found")
+    assert lines[0].startswith("gs-view: without the photos: ") and "no/such/place" in lines[0]
+
+
+def test_a_run_on_another_machine_has_its_cameras_and_scores(
+    finished_run: Path, model: Model, tmp_path: Path
+) -> None:
+    alone = open_model(_copy_with_scene(finished_run, tmp_path / "run", "no/such/place"))
+    np.testing.assert_allclose(alone.up, model.up, atol=1e-6)
+    np.testing.assert_allclose(alone.start.position, model.start.position, atol=1e-6)
+    for shot, own in zip(alone.shots, model.shots, strict=True):
+        assert (shot.name, shot.kind, shot.scores) == (own.name, own.kind, own.scores)
+        assert shot.view is None
+        np.testing.assert_allclose(shot.camera.viewmat(), own.camera.viewmat(), atol=1e-6)
+        np.testing.assert_allclose(shot.camera.intrinsics(9, 9), own.camera.intrinsics(9, 9))
 
 
 def _check_that_it_opens_as(model: Model, url: str) -> None:
