@@ -2,20 +2,26 @@
 
 import torch
 
+from gs_densify import messages
 from gs_densify.config.options import TrainConfig
 from gs_densify.evaluation.metrics import check_further
 from gs_densify.rendering.device import pick_device
 from gs_densify.rendering.rasterizers import rasterizer_for
+from gs_densify.runs.tested import untested
 from gs_densify.strategies.registry import require_device
 
 
 def device_for(config: TrainConfig) -> torch.device:
     """Returns the device to train on; an error now, rather than after loading the scene.
 
+    A torch that was not tested is said, and used.
+
     Raises:
         BackendError: the device is missing, or the strategy or rasteriser does not run on it.
         ConfigError: a metric or rasteriser that there is not.
     """
+    if said := untested("torch", torch.__version__):
+        messages.remark(said)
     device = pick_device(config.device)
     check_further(config.evaluation.metrics)
     require_device(config.strategy, device.type)
