@@ -17,19 +17,26 @@ _Item = TypeVar("_Item")
 SECONDS = 30.0
 """Between lines where there is no terminal."""
 
+DOUBT = logging.WARNING + 5
+"""The level of warnings about data that make results other than they look: `quiet` lets them
+through."""
+
 _quiet = [False]
 
 
 @contextmanager
 def quiet(wanted: bool = True) -> Iterator[None]:
-    """Keeps remarks, progress and warnings back inside, in all threads, where that is wanted."""
+    """Keeps remarks, progress and warnings back inside, in all threads, where that is wanted.
+
+    Errors are shown, and `DOUBT`s about data.
+    """
     if not wanted:
         yield
         return
     logger, before = logging.getLogger("gs_densify"), is_quiet()
     level = logger.level
     _quiet[0] = True
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(DOUBT)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

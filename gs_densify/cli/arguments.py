@@ -256,8 +256,8 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
         "Foretell memory and time; write nothing. The scene is loaded, and a few steps are timed."
     )
     help_quiet = (
-        "Show errors alone. There are no progress, remarks and summary, but what"
-        " --protocol mls-bench or --dry-run prints."
+        "Show errors, and doubts about the data, alone. There are no progress, remarks and"
+        " summary, but what --protocol mls-bench or --dry-run prints."
     )
     help_debug = "Show the whole traceback of an error, not only the lines of a file of yours."
     help_resume = (

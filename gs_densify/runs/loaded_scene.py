@@ -9,6 +9,7 @@ import numpy as np
 
 from gs_densify.config.options import SFM, ReadingOptions, TrainConfig
 from gs_densify.errors import SceneError
+from gs_densify.messages import DOUBT
 from gs_densify.results import DataRecord
 from gs_densify.scene import near_plane as near
 from gs_densify.scene.blank import without_blank
@@ -160,7 +161,7 @@ def load(
     scene = without_blank(scene, by_name, known=found.blank)
     if not test_only:
         for doubt in all_doubts(scene, lambda view: by_name[view.name]):
-            _log.warning("%s", doubt)
+            _log.log(DOUBT, "%s", doubt)
     train = [] if test_only else [by_name[view.name] for view in scene.train_views]
     test = [by_name[view.name] for view in scene.test_views]
     return LoadedScene(

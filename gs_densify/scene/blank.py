@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gs_densify.errors import SceneError
+from gs_densify.messages import DOUBT
 from gs_densify.scene.photos.decode import Photo
 from gs_densify.scene.scene import Scene, View
 
@@ -32,7 +33,7 @@ def without_blank(scene: Scene, photos: Mapping[str, Photo], *, known: Iterable[
     _require_some(scene, scene.train_views, rest.train_views, "to train on")
     _require_some(scene, scene.test_views, rest.test_views, "held out")
     message = "%s: %s left out, of which the masks let no pixel count"
-    _log.warning(message, scene.root, _listed(sorted(blank)))
+    _log.log(DOUBT, message, scene.root, _listed(sorted(blank)))
     return rest
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from gs_densify.errors import SceneError
+from gs_densify.messages import DOUBT
 from gs_densify.scene.consistency.model import check_model
 from gs_densify.scene.consistency.sizes import check_sizes
 from gs_densify.scene.digest import cameras_digest, model_digest
@@ -231,7 +232,7 @@ def _mask_sources(
     unused = [] if files else layout.named_like_masks()
     if unused:
         message = "%s is not used: masks are read from %s"
-        _log.warning(message, unused[0], layout.root / "masks")
+        _log.log(DOUBT, message, unused[0], layout.root / "masks")
     if masks == "invert" and not files and not alphas:
         raise SceneError(
             f"invert has no effect: {layout.root} has neither masks/ nor photos with an alpha"

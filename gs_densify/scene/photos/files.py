@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gs_densify.errors import SceneError
+from gs_densify.messages import DOUBT
 from gs_densify.scene.layout import no_image_folder
 from gs_densify.scene.photos.names import (
     ends_of,
@@ -81,7 +82,7 @@ def check_missing(
             action="add them, choose another folder with --downscale, or train without them:"
             " --data.skip-missing",
         )
-    _log.warning("%s, first %r; going on without them", what, missing[0])
+    _log.log(DOUBT, "%s, first %r; going on without them", what, missing[0])
 
 
 def find_masks(
@@ -124,7 +125,7 @@ def find_masks(
     if len(masks) < len(photos):
         first = next(name for name in photos if name not in masks)
         message = "%s: %d of %d photos have no mask and count in full, first %r"
-        _log.warning(message, folder, len(photos) - len(masks), len(photos), first)
+        _log.log(DOUBT, message, folder, len(photos) - len(masks), len(photos), first)
     return masks
 
 

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from gs_densify.errors import SceneError
+from gs_densify.messages import DOUBT
 from gs_densify.scene.formats.colmap.binary import count_binary_images
 from gs_densify.scene.formats.colmap.text import read_images
 from gs_densify.scene.layout import base_of, folders_below
@@ -78,7 +79,7 @@ def _model_in(base: Path) -> Path | None:
         return largest
     if sizes and sizes[largest] > sizes[sparse / "0"]:
         message = "%s: using sparse/0 (%d images); sparse/%s has %d; to use it, give --scene %s"
-        _log.warning(message, base, sizes[sparse / "0"], largest.name, sizes[largest], largest)
+        _log.log(DOUBT, message, base, sizes[sparse / "0"], largest.name, sizes[largest], largest)
     return sparse / "0"
 
 
