@@ -1,13 +1,12 @@
 """The cameras of photos in a browser window, to be seen and clicked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import viser
 from scipy.spatial import cKDTree
 
 from gs_densify.viewer.shots import Kind, Shot
-from gs_densify.viewer.steering import go_to
 
 COLORS: dict[Kind, tuple[int, int, int]] = {
     "training": (70, 130, 220),
@@ -20,14 +19,16 @@ _OF_SPACING, _OF_EXTENT = 0.3, 0.02
 """Length of a frustum: in distances of neighbours, at most in distances of the outermost camera."""
 
 
-def add_frusta(client: viser.ClientHandle, shots: Sequence[Shot]) -> None:
-    """Adds the cameras, which are hidden at first; a click takes the window to one of them."""
+def add_frusta(
+    client: viser.ClientHandle, shots: Sequence[Shot], choose: Callable[[Shot], None]
+) -> None:
+    """Adds the cameras, which are hidden at first; a click on one of them chooses it."""
     root = client.scene.add_frame("/cameras", show_axes=False, visible=False)
     size = frustum_size(np.array([shot.camera.position for shot in shots]))
     for i, shot in enumerate(shots):
-        _add_frustum(client, f"/cameras/{i}", shot, size)
+        _add_frustum(client, f"/cameras/{i}", shot, size, choose)
     shown = client.gui.add_checkbox(
-        "Cameras", False, hint="Blue: training views; orange: held out. Click one to go there."
+        "Cameras", False, hint="Blue: training views; orange: held out. A click chooses the photo."
     )
 
     @shown.on_update
@@ -44,7 +45,13 @@ def frustum_size(centers: np.ndarray) -> float:
     return min(_OF_SPACING * float(np.median(distances[:, 1])), _OF_EXTENT * extent)
 
 
-def _add_frustum(client: viser.ClientHandle, name: str, shot: Shot, size: float) -> None:
+def _add_frustum(
+    client: viser.ClientHandle,
+    name: str,
+    shot: Shot,
+    size: float,
+    choose: Callable[[Shot], None],
+) -> None:
     camera = shot.camera
     frustum = client.scene.add_camera_frustum(
         name,
@@ -57,4 +64,4 @@ def _add_frustum(client: viser.ClientHandle, name: str, shot: Shot, size: float)
         wxyz=camera.wxyz,
         position=camera.position,
     )
-    frustum.on_click(lambda _: go_to(client, camera))
+    frustum.on_click(lambda _: choose(shot))

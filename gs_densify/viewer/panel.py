@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import viser
 
+from gs_densify.viewer.frusta import add_frusta
 from gs_densify.viewer.model import Model
 from gs_densify.viewer.paint import QUANTITIES, Look, Painter
 from gs_densify.viewer.photos import PhotoChoice
@@ -49,8 +50,10 @@ class Panel:
         here = gui.add_button("Level here", hint="Turn about this picture's vertical")
         here.on_click(lambda _: level(client))
         self._photos = PhotoChoice(client, model.shots, changed) if model.shots else None
-        if not model.shots:
+        if self._photos is None:
             _add_choice_of_up(client, model)
+        else:
+            add_frusta(client, model.shots, self._photos.choose)
 
     @staticmethod
     def _degree_slider(gui: viser.GuiApi, most: int) -> Any:

@@ -24,6 +24,7 @@ class PhotoChoice:
     def __init__(
         self, client: viser.ClientHandle, shots: Sequence[Shot], changed: Callable[[], None]
     ) -> None:
+        self._client, self._changed = client, changed
         self._shots = {_label(shot): shot for shot in ranked(shots)}
         self._chosen = client.gui.add_dropdown(
             "Go to photo", [NONE, *self._shots], NONE, hint="Held-out views, the worst score first"
@@ -39,13 +40,21 @@ class PhotoChoice:
 
         @self._chosen.on_update
         def _(_: viser.GuiEvent) -> None:
-            shot = self._shots.get(self._chosen.value)
-            if shot is not None:
-                go_to(client, shot.camera)
-            changed()
+            self._go()
 
         if self._beside is not None:
             self._beside.on_update(lambda _: changed())
+
+    def choose(self, shot: Shot) -> None:
+        """Goes to a shot, as if it was chosen from the list."""
+        self._chosen.value = _label(shot)
+        self._go()
+
+    def _go(self) -> None:
+        shot = self._shots.get(self._chosen.value)
+        if shot is not None:
+            go_to(self._client, shot.camera)
+        self._changed()
 
     def beside(self, quantity: Quantity) -> Shot | None:
         """Returns the shot to compare with, where one is chosen and colours are shown."""

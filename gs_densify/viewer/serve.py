@@ -20,7 +20,6 @@ except ModuleNotFoundError as error:
     ) from None
 
 from gs_densify.viewer.address import Address
-from gs_densify.viewer.frusta import add_frusta
 from gs_densify.viewer.model import Model
 from gs_densify.viewer.paint import Painter
 from gs_densify.viewer.panel import Panel
@@ -111,8 +110,6 @@ class _Windows:
         panel = Panel(client, self._model, self._painter, lambda: session.redraw())
         session = Session(self._painter, panel.look, show, self._failures.put)
         self._sessions[client.client_id] = session
-        if self._model.shots:
-            add_frusta(client, self._model.shots)
 
         first = FirstLook(self._model.start)
 

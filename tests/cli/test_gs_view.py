@@ -144,7 +144,7 @@ def test_two_browsers_look_at_different_things(browser, server, model, painter) 
 
 
 @needs_viser
-def test_a_click_on_a_camera_goes_there(browser, model: Model) -> None:
+def test_a_click_on_a_camera_chooses_its_photo(browser, model, painter) -> None:
     goal = model.shots[2].camera
     browser.look((1, 0, 0, 0), (0, 0, -5), 1.0)
     next(browser.pictures())
@@ -163,6 +163,10 @@ def test_a_click_on_a_camera_goes_there(browser, model: Model) -> None:
     forward = np.array(told["SetCameraLookAtMessage"]["look_at"]) - position
     np.testing.assert_allclose(forward / np.linalg.norm(forward), goal.viewmat()[2, :3], atol=1e-9)
     assert told["SetCameraFovMessage"]["fov"] == pytest.approx(goal.fov)  # of equal aspect
+    browser.look(goal.wxyz, goal.position, goal.fov)
+    expected = painter.comparison(model.shots[2], WIDTH, HEIGHT)
+    assert any(_similar(one, expected) for one in itertools.islice(browser.pictures(), 4))
+    browser.set("Go to photo", "choose one")
 
 
 @needs_viser
