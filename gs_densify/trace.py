@@ -1,12 +1,11 @@
 """Where an error went through files of the user's own. Standard library only."""
 
-import sysconfig
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 _OURS = Path(__file__).parent
-_STANDARD = Path(sysconfig.get_path("stdlib"))
+_STANDARD = Path(traceback.__file__).parent
 
 
 def own_lines(error: BaseException) -> str:
