@@ -93,7 +93,7 @@ def train(
         strategy: a strategy's name, or the path of its file, with `:ClassName` behind it where
             that holds several; the default is gs-train's.
         strategy_options: options of the strategy, as `--strategy.OPTION`.
-        quiet: print errors alone.
+        quiet: print doubts about the data and errors alone.
         options: all others of gs-train.
 
     Raises:
@@ -125,7 +125,7 @@ def evaluate(model: Run | str | PathLike[str], *, quiet: bool = False, **options
 
     Args:
         model: a run, the folder of one, a checkpoint, or a PLY.
-        quiet: print errors alone.
+        quiet: print doubts about the data and errors alone.
         options: those of gs-eval, e.g. `protocol="inria"`; a PLY needs `scene`.
 
     Raises:
