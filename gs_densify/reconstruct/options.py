@@ -34,7 +34,7 @@ class Effort:
     image_size: int
     """Features are looked for at this length of the longer side at most."""
     doubled_up_to: int
-    """Photos whose longer side is up to this are looked at at twice their size, too."""
+    """Where the longer side is up to this then, they are looked for at twice that, too."""
     features: int
     """Kept of a photo, at most."""
 

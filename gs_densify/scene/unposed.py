@@ -4,6 +4,7 @@ Each is recognised, and the command that makes a scene of it is named.
 """
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ def what_it_is(path: Path) -> SceneError | None:
 def _to_reconstruct(found: str, source: Path, near: Path | None = None) -> SceneError:
     """Returns what names the command, whose scene lies beside what was given."""
     beside = near or source
+    if beside.name in ("", ".."):
+        beside = Path(os.path.abspath(beside))
     out = beside.with_name(f"{beside.stem if beside.is_file() else beside.name}-scene")
     return SceneError(
         found,

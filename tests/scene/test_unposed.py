@@ -68,6 +68,14 @@ def test_data_sets_of_others(tmp_path: Path, file: str, kind: str, photo: str, f
     assert refusal(root).endswith(f"gs-scene reconstruct {root} --out {root}-scene")
 
 
+def test_the_folder_of_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_photo(tmp_path / "house/a.jpg")
+    monkeypatch.chdir(tmp_path / "house")
+    with pytest.raises(SceneError, match=f"reconstruct . --out {tmp_path}/house-scene"):
+        read_scene_model(Path("."))
+    assert refusal(Path(".")).endswith(f"--out {tmp_path}/house-scene")
+
+
 def test_nothing_that_is_known_names_the_command_all_the_same(tmp_path: Path) -> None:
     line = refusal(tmp_path)
     assert line.startswith("no COLMAP model in ")
