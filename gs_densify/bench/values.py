@@ -7,6 +7,7 @@ from typing import Any
 
 from gs_densify.errors import ConfigError
 from gs_densify.flags.values import number, whole_number
+from gs_densify.near_names import known_or_meant
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
@@ -98,5 +99,5 @@ def known_keys(values: Mapping[Any, Any], known: tuple[str, ...], place: str) ->
     for key in values:
         if key not in known:
             raise ConfigError(
-                f"{place}: unknown key {key!r}", expected=f"known: {', '.join(known)}"
+                f"{place}: unknown key {key!r}", expected=known_or_meant(str(key), known)
             )

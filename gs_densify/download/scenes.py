@@ -17,6 +17,7 @@ from tqdm import tqdm
 from gs_densify.download.remote import RemoteFile
 from gs_densify.download.unpack import PartialScene, unpack_member
 from gs_densify.errors import DownloadError, ResultError
+from gs_densify.near_names import known_or_meant
 from gs_densify.scene.presets import MIPNERF360
 
 BASE_URL = "https://storage.googleapis.com/gresearch/refraw360"
@@ -63,12 +64,8 @@ def download_scenes(
     """
     unknown = [name for name in names if name not in MIPNERF360]
     if unknown or not names:
-        found = f"scene {unknown[0]!r}" if unknown else "no scene"
-        raise DownloadError(
-            f"{found} cannot be downloaded",
-            expected=f"expected some of {', '.join(MIPNERF360)}",
-            action="name those",
-        )
+        found = f"scene {unknown[0]!r} cannot be downloaded" if unknown else "no scene is named"
+        raise DownloadError(found, expected=known_or_meant("".join(unknown[:1]), MIPNERF360))
     try:
         for archive, scenes in _ARCHIVES.items():
             wanted = [name for name in scenes if name in names]

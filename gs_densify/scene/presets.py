@@ -121,11 +121,12 @@ def _not_found(scene: str, candidates: Sequence[Path], data_root: Path | None) -
 
 
 def _siblings(scene: str, candidates: Sequence[Path]) -> Iterator[str]:
-    """Yields folders beside those looked for, named as the scene is."""
+    """Yields folders beside those looked for that may be scenes, named as the scene is."""
     for folder in (path.parent for path in candidates):
         if os.access(folder, os.R_OK) and folder.is_dir():
-            names = (entry.name for entry in os.scandir(folder) if entry.is_dir())
-            yield from (str(Path(scene).parent / name) for name in names)
+            for entry in os.scandir(folder):
+                if entry.is_dir() and not is_part_with_photos(Path(entry.path)):
+                    yield str(Path(scene).parent / entry.name)
 
 
 def whole_name(scene: str, data_root: Path | None = None) -> str:

@@ -78,7 +78,7 @@ def test_a_saved_study_is_the_same_study(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("sceness: [tiny]", f"study.yml: unknown key 'sceness'; known: {', '.join(KEYS)}"),
+        ("sceness: [tiny]", "study.yml: unknown key 'sceness'; did you mean scenes?"),
         ("methods: {mine: {seed: 3}}", "methods: mine: unknown key 'seed'; known: strategy"),
         ("methods: [mcmc, mcmc]", "methods: 'mcmc' is there twice"),
         ("methods: {a b: {strategy: mcmc}, a_b: {strategy: edc}}", "'a_b' is there beside 'a b'"),

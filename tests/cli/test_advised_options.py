@@ -2,18 +2,18 @@
 
 import ast
 import re
-import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import tyro
 
 import gs_densify
 from gs_densify.cli import arguments, bench, eval, report, scene, strategies, view
 from gs_densify.config.options import TrainConfig
+from gs_densify.flags.check import ALL, HELP, VERSION
+from gs_densify.flags.forms import options_in
 from gs_densify.strategies.registry import BUILTIN, load_strategy_class
 
 PACKAGE = Path(gs_densify.__file__).parent
@@ -38,6 +38,7 @@ PRINTED_BY = {
     "download": ("gs-scene download",),
     "evaluation": ("gs-train", "gs-eval"),
     "evaluation/lpips_fetch.py": ("gs-scene lpips-weights",),
+    "reconstruct": ("gs-scene reconstruct",),
     "report": ("gs-report",),
     "results/compare.py": ("gs-eval",),
     "runs/claim.py": ("gs-train", "gs-eval"),
@@ -52,6 +53,7 @@ PRINTED_BY = {
 """Whose messages a module's are: the longest path that begins as its own counts."""
 
 OF_CLASSES = {
+    "Reconstruct": "gs-scene reconstruct",
     "MakeTiny": "gs-scene make-tiny",
     "Info": "gs-scene info",
     "Check": "gs-scene check",
@@ -81,11 +83,8 @@ def options_of(command: str) -> frozenset[str]:
         ]
     else:
         forms = [FORMS[command]]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it goes once there is something in its place
-        parsers = [tyro.extras.get_parser(form) for form in forms]
-    texts = {text for one in parsers for action in one._actions for text in action.option_strings}
-    return frozenset(text.removeprefix("--") for text in texts)
+    flags = {flag for form in forms for one in options_in(form) for flag in one.flags}
+    return frozenset(flag.lstrip("-") for flag in flags | {ALL, VERSION, *HELP})
 
 
 class Message(NamedTuple):
@@ -147,16 +146,16 @@ def _named_options(message: Message) -> Iterator[tuple[str, str]]:
     for command in message.commands if message.option else ():
         yield message.option, command
     for clause in re.split(r"[;()]|, or ", message.text):
-        named = NAMED.search(clause)
-        commands = message.commands
-        if named is not None:
-            longer = f"{named[1]} {named[2]}"
-            commands = (longer if longer in FORMS else named[1],)
         start = OTHER_PROGRAM.search(clause)
         for found in OPTION.finditer(clause if start is None else clause[: start.start()]):
-            is_before = named is None or found.start() < named.start()
-            for command in message.commands if is_before else commands:
+            before = [*NAMED.finditer(clause, 0, found.start())]
+            for command in _whole_names(before[-1]) if before else message.commands:
                 yield found[1], command
+
+
+def _whole_names(named: re.Match[str]) -> tuple[str, ...]:
+    longer = f"{named[1]} {named[2]}"
+    return (longer if longer in FORMS else named[1],)
 
 
 MESSAGES = list(_messages())

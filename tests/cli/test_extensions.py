@@ -146,7 +146,7 @@ def test_all_of_them_in_one_run_that_is_interrupted_and_scored_again(
 def test_help_shows_their_options_and_a_missing_one_is_refused(
     installed: dict[str, str], tmp_path: Path
 ) -> None:
-    shown = run("gs-train", "--help", cwd=tmp_path, **installed).stdout
+    shown = run("gs-train", "--help-all", cwd=tmp_path, **installed).stdout
     assert "--loss.far" in shown and "somebody:far" in shown
     start = ("gs-train", "--scene", "tiny", *SMOKE)
     broken = run(*start, "--loss.broken", "1", cwd=tmp_path, **installed)

@@ -41,5 +41,6 @@ def test_the_photos_of_a_scene_are_told_from_it(part: str) -> None:
     (Path("s") / part).mkdir(parents=True)
     Path("s/sparse/0").mkdir(parents=True)
     assert refusal(f"s/{part}").endswith("; give s")
+    assert "did you mean" not in refusal(f"s/{part.strip('/')}x"), "which would be refused, too"
     Path("s", part, "sparse").mkdir()
     assert resolve_scene(f"s/{part}").root == Path("s", part).absolute()
