@@ -12,6 +12,7 @@ import pytest
 from corner_photos import FOCAL, HEIGHT, WIDTH, take_photos
 from PIL import Image
 
+from gs_densify.cli import scene as gs_scene
 from gs_densify.errors import SceneError
 from gs_densify.reconstruct import run
 from gs_densify.reconstruct.options import ReconstructOptions
@@ -78,6 +79,19 @@ def test_a_second_call_keeps_what_is_complete(
     again = reconstruct(made / "photos", made / "scene", OPTIONS)
     assert again.posed == 6 and again.photos == 7
     assert "poses: complete already" in capsys.readouterr().err
+
+
+def test_the_command_says_what_it_has_and_how_to_go_on(
+    made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = str(made / "scene")
+    words = ["reconstruct", str(made / "photos"), "--out", scene]
+    gs_scene.command([*words, "--camera-model", OPTIONS.camera_model])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("6 of 7 photos have a pose: 1 camera (SIMPLE_PINHOLE), ")
+    assert any("1 photo on disk without a pose" in line for line in lines), "gs-scene check"
+    assert lines[-2].startswith("verdict: worth a look; gs-train can start")
+    assert lines[-1] == f"train with gs-train --scene {scene}"
 
 
 def test_an_interrupted_call_goes_on_and_other_options_withdraw_the_model(
