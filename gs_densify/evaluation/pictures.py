@@ -42,13 +42,11 @@ class WorstPictures:
 
     def __call__(self, view: NamedView, truth: Tensor, rendered: Tensor, scores: Scores) -> None:
         """Takes a view, its photo and its render [H, W, 3] in [0, 1], and its scores."""
-        if self._count == 0:
-            return
-        one = (ViewScores(name=view.name, scores=scores), _levels(truth), _levels(rendered))
+        scored = ViewScores(name=view.name, scores=scores)
         if self._count < 0:
-            self._begin(*one)
-        else:
-            self._kept.append(one)
+            self._begin(scored, _levels(truth), _levels(rendered))
+        elif sum(badness(one) < badness(scored) for one, _, _ in self._kept) < self._count:
+            self._kept.append((scored, _levels(truth), _levels(rendered)))
             self._kept = sorted(self._kept, key=lambda one: badness(one[0]))[: self._count]
 
     def write(self) -> None:
