@@ -60,10 +60,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scene", default="bonsai")
     parser.add_argument("--downscale", default="1")
+    parser.add_argument("--rasterizer", default="auto")
     parser.add_argument("--gaussians", nargs="+", type=float, default=[0.1, 0.3, 1, 2, 5])
     parser.add_argument("--factors", nargs="+", type=float, default=[0.25, 0.5, 2.0])
     arguments = parser.parse_args()
     scene = ["--scene", arguments.scene, "--downscale", arguments.downscale]
+    scene += ["--render.rasterizer", arguments.rasterizer]
     config = with_fitted_schedule(parse_train_arguments([*scene, "--strategy", "default"]))
     loaded = load(config)
     for millions in arguments.gaussians:

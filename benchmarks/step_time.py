@@ -217,6 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scene", default="bonsai")
     parser.add_argument("--downscale", default="1")
+    parser.add_argument("--rasterizer", default="auto")
     parser.add_argument("--strategy", nargs="+", default=["default"])
     parser.add_argument("--gaussians", nargs="+", type=float, default=[0.2, 0.7, 2, 5])
     parser.add_argument("--steps", type=int, default=100)
@@ -225,6 +226,7 @@ def main() -> None:
     loaded = None
     for name in arguments.strategy:
         flags = ["--scene", arguments.scene, "--downscale", arguments.downscale, "--strategy", name]
+        flags += ["--render.rasterizer", arguments.rasterizer]
         config = with_fitted_schedule(parse_train_arguments(flags))
         loaded = loaded or load(config)
         for millions in arguments.gaussians:

@@ -120,12 +120,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scene", default="bonsai")
     parser.add_argument("--downscale", default="1")
+    parser.add_argument("--rasterizer", default="auto")
     parser.add_argument("--strategy", nargs="+", default=["default", "adaptive"])
     parser.add_argument("--at", type=int, default=5000)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     scene = ["--scene", arguments.scene, "--downscale", arguments.downscale]
+    scene += ["--render.rasterizer", arguments.rasterizer]
     loaded = None
     for name in arguments.strategy:
         config = with_fitted_schedule(parse_train_arguments([*scene, "--strategy", name]))

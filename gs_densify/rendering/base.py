@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -105,3 +106,10 @@ class Rasterizer(Protocol):
             BackendError: an option that this rasteriser cannot carry out.
         """
         ...
+
+
+class StoredRasterizer(Rasterizer, Protocol):
+    """A rasteriser that activates what a model stores by itself, in the kernel that projects."""
+
+    of_stored: Callable[..., RenderOutput]
+    """Takes what a call does, with logarithms for scales and logits for opacities."""

@@ -25,6 +25,10 @@ RASTERIZERS: Registry[Entry] = Registry(
             "gs_densify.rendering.gsplat.rasterizer:GsplatRasterizer",
             "gsplat 1.5.3's CUDA kernels",
         ),
+        "own": Entry(
+            "gs_densify.rendering.own.rasterizer:OwnRasterizer",
+            "CUDA kernels of our own, compiled at their first use",
+        ),
         "reference": Entry(
             "gs_densify.rendering.reference.rasterizer:ReferenceRasterizer",
             "plain torch on any device, far slower",

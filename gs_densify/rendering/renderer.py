@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -52,12 +53,15 @@ class Renderer:
         Raises:
             BackendError: an option that the rasteriser cannot carry out.
         """
-        sh0 = splats["sh0"]
-        return self.rasterizer(
+        sh0, scales, opacities = splats["sh0"], splats["scales"], splats["opacities"]
+        of_stored: Callable[..., RenderOutput] | None = getattr(self.rasterizer, "of_stored", None)
+        if of_stored is None:
+            scales, opacities = torch.exp(scales), torch.sigmoid(opacities)
+        return (of_stored or self.rasterizer)(
             splats["means"],
             splats["quats"],
-            torch.exp(splats["scales"]),
-            torch.sigmoid(splats["opacities"]),
+            scales,
+            opacities,
             sh0 if sh_degree == 0 else (sh0, splats["shN"]),
             viewmats,
             Ks,

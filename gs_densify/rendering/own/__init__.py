@@ -1,0 +1,1 @@
+"""A CUDA rasteriser of our own, compiled on first use."""

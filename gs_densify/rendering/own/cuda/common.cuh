@@ -1,0 +1,61 @@
+// Layouts and rules that the kernels share.
+
+#pragma once
+#include <cuda_runtime.h>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace gs {
+
+constexpr int TILE = 16;        // side of a tile in pixels; a block of 256 threads has one
+constexpr int BATCH = 256;      // list entries that a block holds in shared memory at a time
+constexpr float EPS2D = 0.3f;   // px^2 added to every projected covariance
+constexpr float ALPHA_MIN = 1.0f / 255.0f;
+constexpr float ALPHA_MAX = 0.999f;
+constexpr float T_MIN = 1e-4f;  // a pixel is done before its transmittance falls to this
+constexpr unsigned ALL = 0xffffffffu;
+
+// A projected Gaussian is RECORD floats, in quarters of a float4:
+//   0: x, y, conic xx, conic xy    1: conic yy, opacity, limit, depth    2: red, green, blue, determinant
+// where the limit is the value of the conic's quadratic form at which alpha falls to 1/255,
+// and the determinant the conic's.
+// Its gradient is RECORD floats too: sums over pixels of
+//   0: s    1, 2: s dx, s dy    3, 4, 5: s dx^2, s dx dy, s dy^2    6, 7, 8: of the colour
+//   9, 10: |gradient of x|, |gradient of y|    11 to 15: of further channels
+// where s is the gradient of the exponent, half the quadratic form of d = centre - pixel.
+constexpr int RECORD = 16;
+constexpr int FIRST_AUX = 11;
+constexpr int MAX_AUX = RECORD - FIRST_AUX;
+
+struct Ellipse {
+  float x, y, a, b, c;  // centre and conic (xx, xy, yy)
+  float limit;
+  float det;  // a c - b^2, which would cancel for long ellipses
+};
+
+// The least value of an ellipse's quadratic form over a rectangle, for pixel centres in it.
+__device__ __forceinline__ float least_in(const Ellipse& e, float x0, float y0, float x1, float y1) {
+  const float left = x0 - e.x, right = x1 - e.x, top = y0 - e.y, bottom = y1 - e.y;
+  // The form is convex: it is least at the centre, or on one of the two edges that face it.
+  const float near_x = fminf(fmaxf(0.f, left), right), near_y = fminf(fmaxf(0.f, top), bottom);
+  const float along_y = fminf(fmaxf(__fdividef(-e.b * near_x, e.c), top), bottom);
+  const float along_x = fminf(fmaxf(__fdividef(-e.b * near_y, e.a), left), right);
+  const float on_x = e.a * near_x * near_x + (2.f * e.b * near_x + e.c * along_y) * along_y;
+  const float on_y = e.c * near_y * near_y + (2.f * e.b * near_y + e.a * along_x) * along_x;
+  return fminf(on_x, on_y);
+}
+
+// Rounding must not lose a pixel at the threshold; what is let through is tested exactly.
+__device__ __forceinline__ bool reaches(const Ellipse& e, float x0, float y0, float x1, float y1) {
+  return least_in(e, x0, y0, x1, y1) <= e.limit * 1.0001f + 1e-3f;
+}
+
+inline int blocks(int64_t count, int threads) { return int((count + threads - 1) / threads); }
+
+inline void check(const char* what) {
+  const cudaError_t error = cudaGetLastError();
+  if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
+}
+
+}  // namespace gs

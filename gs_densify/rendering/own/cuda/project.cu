@@ -1,0 +1,313 @@
+// From the parameters of Gaussians to records, and back.
+
+#include "kernels.h"
+#include "projection.cuh"
+#include "tiles.cuh"
+
+namespace gs {
+namespace {
+
+constexpr int THREADS = 128, WARPS = THREADS / 32;
+
+__device__ __forceinline__ float opacity_of(const Model& m, int i) {
+  return m.is_stored ? 1.f / (1.f + __expf(-m.opacities[i])) : m.opacities[i];
+}
+
+__device__ __forceinline__ Vec3 scales_of(const Model& m, int i) {
+  const Vec3 s = {m.scales[3 * i], m.scales[3 * i + 1], m.scales[3 * i + 2]};
+  return m.is_stored ? Vec3{__expf(s.x), __expf(s.y), __expf(s.z)} : s;
+}
+
+__device__ __forceinline__ Mat3 scaled(const Mat3& m, Vec3 s) {
+  Mat3 out;
+#pragma unroll
+  for (int i = 0; i < 3; ++i) out.row[i] = {m.row[i].x * s.x, m.row[i].y * s.y, m.row[i].z * s.z};
+  return out;
+}
+
+// An odd distance between rows in shared memory, so that threads of a warp use different banks.
+__host__ __device__ inline int pitch_of(int columns) { return columns | 1; }
+
+__host__ __device__ inline int used_columns(int degree) { return degree < 1 ? 0 : 3 * ((degree + 1) * (degree + 1) - 1); }
+
+// Copies the rows of a warp's Gaussians that `wanted` names, neighbouring threads reading
+// neighbouring values.
+__device__ __forceinline__ void gather_rows(const Model& m, int first, unsigned wanted, int columns,
+                                            float* rows) {
+  const int lane = threadIdx.x % 32, pitch = pitch_of(columns);
+#pragma unroll 8
+  for (int l = 0; l < 32; ++l) {
+    if (wanted >> l & 1)
+      for (int c = lane; c < columns; c += 32)
+        rows[l * pitch + c] = m.rest[int64_t(first + l) * m.rest_stride + c];
+  }
+  __syncwarp();
+}
+
+__global__ void __launch_bounds__(THREADS) project_kernel(Model m, View v, Frame frame, Projection out,
+                                                          int tiles_x, int tiles_y) {
+  extern __shared__ float shared[];
+  const int i = blockIdx.x * THREADS + threadIdx.x, camera_id = blockIdx.y;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int64_t pair = int64_t(camera_id) * m.count + i;
+  const Camera camera = camera_of(v.viewmats + 16 * camera_id, v.Ks + 9 * camera_id);
+  bool is_drawn = i < m.count;
+  Vec3 seen = {0.f, 0.f, 1.f};
+  if (is_drawn) {
+    seen = times(camera.turn, {m.means[3 * i], m.means[3 * i + 1], m.means[3 * i + 2]}) + camera.shift;
+    is_drawn = seen.z >= frame.near_plane && seen.z <= frame.far_plane;
+  }
+  float opacity = is_drawn ? opacity_of(m, i) : 0.f;
+  is_drawn = is_drawn && opacity >= ALPHA_MIN;
+  Projected p;
+  int across = 0, down = 0, reached = 0;
+  float limit = 0.f;
+  if (is_drawn) {
+    const float4 q = reinterpret_cast<const float4*>(m.quats)[i];
+    const float quat[4] = {q.x, q.y, q.z, q.w};
+    p = projected(seen, scaled(rotation_of(quat), scales_of(m, i)), camera, frame);
+    if (frame.antialiased) opacity *= sqrtf(p.ratio);
+    limit = 2.f * logf(opacity / ALPHA_MIN);
+    const float extent = fminf(sqrtf(fmaxf(limit, 0.f)), 3.33f);
+    const float wide = ceilf(extent * sqrtf(p.xx + EPS2D)), high = ceilf(extent * sqrtf(p.yy + EPS2D));
+    is_drawn = opacity >= ALPHA_MIN && (wide > frame.radius_clip || high > frame.radius_clip) &&
+               p.x + wide > 0.f && p.x - wide < frame.width && p.y + high > 0.f && p.y - high < frame.height;
+    if (is_drawn) {
+      across = int(fminf(wide, 1073741824.f)), down = int(fminf(high, 1073741824.f));
+      reached = tiles_reached({p.x, p.y, p.a, p.b, p.c, limit, 1.f / p.dilated}, tiles_x, tiles_y);
+    }
+  }
+  const int sum = __reduce_add_sync(ALL, reached);
+  if (lane == 0 && sum) atomicAdd(out.total, sum);
+
+  const unsigned drawn = __ballot_sync(ALL, is_drawn);
+  const int columns = used_columns(m.degree);
+  float* rows = shared + warp * 32 * pitch_of(columns);
+  if (columns && drawn) gather_rows(m, blockIdx.x * THREADS + warp * 32, drawn, columns, rows);
+  if (i >= m.count) return;
+  reinterpret_cast<int2*>(out.radii)[pair] = make_int2(across, down);
+  out.tiles[pair] = reached;
+  out.keys[pair] = reached ? __float_as_uint(seen.z) : 0xffffffffu;
+  out.depths[pair] = seen.z;
+  reinterpret_cast<float2*>(out.means2d)[pair] = is_drawn ? make_float2(p.x, p.y) : make_float2(0.f, 0.f);
+  if (!is_drawn) return;
+
+  const float* base = m.base + int64_t(i) * m.base_stride;
+  float rgb[3] = {base[0], base[1], base[2]};
+  if (m.degree >= 0) {
+    const Vec3 away = transposed_times(camera.turn, seen);  // from the camera's centre
+    const Vec3 direction = rsqrtf(dot(away, away)) * away;
+    float basis[15];
+    const int terms = basis_of(m.degree, direction, basis);
+    const float* row = rows + lane * pitch_of(columns);
+#pragma unroll
+    for (int c = 0; c < 3; ++c) rgb[c] = C0 * rgb[c] + 0.5f;
+#pragma unroll
+    for (int k = 0; k < 15; ++k)
+      if (k < terms)
+        for (int c = 0; c < 3; ++c) rgb[c] += basis[k] * row[3 * k + c];
+#pragma unroll
+    for (int c = 0; c < 3; ++c) rgb[c] = fmaxf(rgb[c], 0.f);
+  }
+  float4* record = reinterpret_cast<float4*>(out.records) + pair * (RECORD / 4);
+  record[0] = make_float4(p.x, p.y, p.a, p.b);
+  record[1] = make_float4(p.c, opacity, limit, seen.z);
+  record[2] = make_float4(rgb[0], rgb[1], rgb[2], 1.f / p.dilated);
+}
+
+struct Sums {
+  Vec3 mean;
+  Mat3 shape;
+  float opacity, rgb[3];
+};
+
+// Adds a row of 12 per camera: a block first sums its own Gaussians.
+__device__ void add_pose_gradient(float* out, const Mat3& turn, Vec3 shift) {
+  __shared__ float sums[WARPS];
+  const float values[12] = {turn.row[0].x, turn.row[0].y, turn.row[0].z, shift.x,
+                            turn.row[1].x, turn.row[1].y, turn.row[1].z, shift.y,
+                            turn.row[2].x, turn.row[2].y, turn.row[2].z, shift.z};
+  for (int k = 0; k < 12; ++k) {
+    float value = values[k];
+    for (int step = 16; step; step /= 2) value += __shfl_down_sync(ALL, value, step);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = value;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      float sum = 0.f;
+      for (int w = 0; w < WARPS; ++w) sum += sums[w];
+      atomicAdd(out + k, sum);
+    }
+  }
+}
+
+template <bool POSES>
+__global__ void __launch_bounds__(THREADS) project_backward_kernel(Model m, View v, Frame frame,
+                                                                   const int32_t* radii,
+                                                                   const float* v_means2d,
+                                                                   const float* v_records,
+                                                                   const float* v_depths, Gradients out) {
+  extern __shared__ float shared[];
+  const int i = blockIdx.x * THREADS + threadIdx.x;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const bool is_inside = i < m.count;
+  const int columns = used_columns(m.degree), pitch = pitch_of(columns);
+  float* rows = shared + warp * 64 * pitch;
+  float* sums_of_rows = rows + 32 * pitch;
+  bool is_drawn = false;
+  if (is_inside)
+    for (int c = 0; c < v.cameras; ++c) is_drawn |= radii[2 * (int64_t(c) * m.count + i)] > 0;
+  const unsigned drawn = __ballot_sync(ALL, is_drawn);
+  if (columns && drawn) {
+    gather_rows(m, blockIdx.x * THREADS + warp * 32, drawn, columns, rows);
+    for (int c = 0; c < columns; ++c) sums_of_rows[lane * pitch + c] = 0.f;
+  }
+  Sums sum = {};
+  float quat[4] = {1.f, 0.f, 0.f, 0.f};
+  Mat3 turned = {}, shape = {};
+  Vec3 scales = {}, mean = {};
+  float opacity = 0.f;
+  if (is_drawn) {
+    const float4 q = reinterpret_cast<const float4*>(m.quats)[i];
+    quat[0] = q.x, quat[1] = q.y, quat[2] = q.z, quat[3] = q.w;
+    turned = rotation_of(quat), scales = scales_of(m, i), shape = scaled(turned, scales);
+    mean = {m.means[3 * i], m.means[3 * i + 1], m.means[3 * i + 2]};
+    opacity = opacity_of(m, i);
+  }
+  for (int c = 0; c < v.cameras; ++c) {
+    const int64_t pair = int64_t(c) * m.count + i;
+    const Camera camera = camera_of(v.viewmats + 16 * c, v.Ks + 9 * c);
+    Mat3 v_turn = {};
+    Vec3 v_shift = {};
+    if (is_drawn && radii[2 * pair] > 0) {
+      const Vec3 seen = times(camera.turn, mean) + camera.shift;
+      const Projected p = projected(seen, shape, camera, frame);
+      const float4* g = reinterpret_cast<const float4*>(v_records) + pair * (RECORD / 4);
+      const float4 g0 = g[0], g1 = g[1];
+      const float v_blue = v_records[pair * RECORD + 8];
+      const float compensation = frame.antialiased ? sqrtf(p.ratio) : 1.f;
+      const float v_drawn_opacity = -g0.x / (opacity * compensation);
+      const float2 v_mean2d = reinterpret_cast<const float2*>(v_means2d)[pair];
+      const ProjectedGradient gradient = {v_mean2d.x, v_mean2d.y, 0.5f * g0.w, g1.x, 0.5f * g1.y,
+                                          frame.antialiased ? v_drawn_opacity * opacity : 0.f};
+      Vec3 v_seen;
+      Mat3 v_axes;
+      projected_gradient(p, camera, gradient, v_seen, v_axes);
+      if (v_depths) v_seen.z += v_depths[pair];
+      sum.opacity += v_drawn_opacity * compensation;
+      // axes = turn * shape
+      const Mat3 transposed = {{{camera.turn.row[0].x, camera.turn.row[1].x, camera.turn.row[2].x},
+                                {camera.turn.row[0].y, camera.turn.row[1].y, camera.turn.row[2].y},
+                                {camera.turn.row[0].z, camera.turn.row[1].z, camera.turn.row[2].z}}};
+      const Mat3 v_shape = product(transposed, v_axes);
+      for (int k = 0; k < 3; ++k) sum.shape.row[k] = sum.shape.row[k] + v_shape.row[k];
+      sum.mean = sum.mean + transposed_times(camera.turn, v_seen);
+
+      float v_rgb[3] = {g1.z, g1.w, v_blue};
+      Vec3 v_away = {};
+      if (m.degree >= 0) {
+        const Vec3 away = transposed_times(camera.turn, seen);
+        const float inverse = rsqrtf(dot(away, away));
+        const Vec3 direction = inverse * away;
+        float basis[15], weights[15];
+        const int terms = basis_of(m.degree, direction, basis);
+        float rgb[3];
+        const float* row = rows + lane * pitch;
+        float* sum_row = sums_of_rows + lane * pitch;
+        for (int k = 0; k < 3; ++k) rgb[k] = C0 * m.base[int64_t(i) * m.base_stride + k] + 0.5f;
+#pragma unroll
+        for (int k = 0; k < 15; ++k)
+          if (k < terms)
+            for (int j = 0; j < 3; ++j) rgb[j] += basis[k] * row[3 * k + j];
+        // A clamped channel has no gradient.
+        for (int k = 0; k < 3; ++k) v_rgb[k] = rgb[k] > 0.f ? v_rgb[k] : 0.f;
+#pragma unroll
+        for (int k = 0; k < 15; ++k) {
+          weights[k] = 0.f;
+          if (k < terms)
+            for (int j = 0; j < 3; ++j) {
+              sum_row[3 * k + j] += basis[k] * v_rgb[j];
+              weights[k] += v_rgb[j] * row[3 * k + j];
+            }
+        }
+        if (terms) {
+          const Vec3 v_direction = basis_gradient(m.degree, direction, weights);
+          v_away = inverse * (v_direction + (-dot(v_direction, direction)) * direction);
+          sum.mean = sum.mean + v_away;
+        }
+        for (int k = 0; k < 3; ++k) v_rgb[k] *= C0;
+      }
+      for (int k = 0; k < 3; ++k) sum.rgb[k] += v_rgb[k];
+      if (POSES) {
+        // seen = turn * mean + shift; axes = turn * shape; away = mean + transpose(turn) * shift
+        for (int k = 0; k < 3; ++k) {
+          const float along = (&v_seen.x)[k], offset = (&camera.shift.x)[k];
+          v_turn.row[k] = along * mean + offset * v_away +
+                          Vec3{dot(v_axes.row[k], shape.row[0]), dot(v_axes.row[k], shape.row[1]),
+                               dot(v_axes.row[k], shape.row[2])};
+        }
+        v_shift = v_seen + times(camera.turn, v_away);
+      }
+    }
+    if (POSES) add_pose_gradient(out.viewmats + 16 * c, v_turn, v_shift);
+  }
+  if (is_inside) {
+    float v_quat[4] = {};
+    Vec3 v_scales = {};
+    if (is_drawn) {
+      Mat3 v_turned;
+      for (int k = 0; k < 3; ++k) {
+        const Vec3 &r = turned.row[k], &g = sum.shape.row[k];
+        v_scales = v_scales + Vec3{r.x * g.x, r.y * g.y, r.z * g.z};
+        v_turned.row[k] = {g.x * scales.x, g.y * scales.y, g.z * scales.z};
+      }
+      rotation_gradient(quat, v_turned, v_quat);
+      if (m.is_stored) {
+        v_scales = {v_scales.x * scales.x, v_scales.y * scales.y, v_scales.z * scales.z};
+        sum.opacity *= opacity * (1.f - opacity);
+      }
+    }
+    for (int k = 0; k < 3; ++k) {
+      out.means[3 * int64_t(i) + k] = (&sum.mean.x)[k];
+      out.scales[3 * int64_t(i) + k] = (&v_scales.x)[k];
+      out.base[3 * int64_t(i) + k] = sum.rgb[k];
+    }
+    reinterpret_cast<float4*>(out.quats)[i] = make_float4(v_quat[0], v_quat[1], v_quat[2], v_quat[3]);
+    out.opacities[i] = sum.opacity;
+  }
+  if (!out.rest) return;
+  __syncwarp();
+  const int first = blockIdx.x * THREADS + warp * 32;
+#pragma unroll 4
+  for (int l = 0; l < 32; ++l) {
+    if (first + l >= m.count) break;
+    for (int c = lane; c < m.rest_columns; c += 32)
+      out.rest[int64_t(first + l) * m.rest_columns + c] =
+          c < columns && (drawn >> l & 1) ? sums_of_rows[l * pitch + c] : 0.f;
+  }
+}
+
+Frame frame_of(const View& v) {
+  return {float(v.width), float(v.height), v.near_plane, v.far_plane, v.radius_clip, v.antialiased};
+}
+
+}  // namespace
+
+void project(const Model& m, const View& v, const Projection& out, void* stream) {
+  const dim3 grid(blocks(m.count, THREADS), v.cameras);
+  const size_t bytes = sizeof(float) * THREADS * pitch_of(used_columns(m.degree));
+  project_kernel<<<grid, THREADS, bytes, cudaStream_t(stream)>>>(
+      m, v, frame_of(v), out, blocks(v.width, TILE), blocks(v.height, TILE));
+  check("project");
+}
+
+void project_backward(const Model& m, const View& v, const int32_t* radii, const float* v_means2d,
+                      const float* v_records, const float* v_depths, const Gradients& out, void* stream) {
+  const size_t bytes = 2 * sizeof(float) * THREADS * pitch_of(used_columns(m.degree));
+  const auto kernel = out.viewmats ? project_backward_kernel<true> : project_backward_kernel<false>;
+  kernel<<<blocks(m.count, THREADS), THREADS, bytes, cudaStream_t(stream)>>>(
+      m, v, frame_of(v), radii, v_means2d, v_records, v_depths, out);
+  check("project_backward");
+}
+
+}  // namespace gs

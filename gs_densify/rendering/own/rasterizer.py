@@ -1,0 +1,183 @@
+"""Our own CUDA rasteriser behind `rendering.base.Rasterizer`.
+
+It follows gsplat 1.5.3's rules (culling, dilation, limits of alpha, order), as the reference does.
+How its kernels work, and what was measured, is in docs/performance.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gs_densify.errors import BackendError
+from gs_densify.rendering.base import GSPLAT_SETTINGS, RenderOutput, RenderSettings
+from gs_densify.rendering.colors import Colors
+from gs_densify.rendering.own import build
+from gs_densify.rendering.own.stages import MAX_AUX, TILE_SIZE, Composite, Frame, Project
+
+
+class OwnRasterizer:
+    """Renders float32 tensors on a CUDA device.
+
+    `info` has gsplat's keys of its unpacked mode but `isect_ids`. Of what it holds `means2d` and
+    `depths` have gradients, `conics` and `opacities` none.
+
+    Raises:
+        BackendError: torch sees no CUDA device, or there is no compiler for the kernels.
+    """
+
+    name = "own"
+    devices = ("cuda",)
+
+    def __init__(self) -> None:
+        reason = build.unavailable()
+        if reason is not None:
+            raise BackendError(
+                f"Rasteriser 'own' was asked for and {reason}",
+                expected="it needs an NVIDIA GPU, and nvcc the first time",
+                action="install what is missing, or use another rasteriser",
+            )
+
+    def start(self, device: torch.device) -> None:
+        """Makes a CUDA context and compiles the kernels where that was never done."""
+        torch.zeros(1, device=device)
+        build.kernels()
+
+    def __call__(self, *args: Any, **options: Any) -> RenderOutput:
+        """See `rendering.base.Rasterizer`.
+
+        Raises:
+            BackendError: `packed`, or more than five further channels, which gsplat has.
+        """
+        return _rendered(*args, **options, is_stored=False)
+
+    def of_stored(self, *args: Any, **options: Any) -> RenderOutput:
+        """See `rendering.base.StoredRasterizer`; raises as a call does."""
+        return _rendered(*args, **options, is_stored=True)
+
+
+def _rendered(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Colors,
+    viewmats: Tensor,
+    Ks: Tensor,
+    width: int,
+    height: int,
+    *,
+    sh_degree: int | None,
+    backgrounds: Tensor | None = None,
+    absgrad: bool = False,
+    aux: Tensor | None = None,
+    packed: bool = False,
+    settings: RenderSettings = GSPLAT_SETTINGS,
+    is_stored: bool,
+) -> RenderOutput:
+    _check(len(means), packed, aux)
+    degree = -1 if sh_degree is None else sh_degree
+    frame = Frame(width, height, degree, is_stored, settings)
+    base, rest = _parts(colors, degree)
+    means2d, records, depths, radii, tiles, keys, total = Project.apply(
+        frame,
+        means.contiguous(),
+        quats.contiguous(),
+        scales.contiguous(),
+        opacities.contiguous(),
+        base,
+        rest,
+        viewmats.contiguous(),
+        Ks.contiguous(),
+    )
+    ids, offsets = build.kernels().order(
+        records.detach(), tiles, keys, total, *frame.tiles, _stream(means)
+    )
+    channels = None if aux is None else aux.contiguous()
+    image, alpha, further = Composite.apply(
+        frame, absgrad, means2d, records, channels, ids, offsets
+    )
+    if backgrounds is not None:
+        image = image + (1 - alpha) * backgrounds[:, None, None, :]
+    info = _info(frame, means2d, records, depths, radii, tiles, ids, offsets)
+    return RenderOutput(image, alpha, info, further)
+
+
+def _check(count: int, packed: bool, aux: Tensor | None) -> None:
+    if count == 0:
+        raise BackendError(
+            "The scene holds 0 Gaussians",
+            expected="rasteriser 'own' needs at least 1",
+            action="check that the strategy's pruning leaves some",
+        )
+    if packed:
+        raise BackendError(
+            "Packed mode was asked of rasteriser 'own'",
+            expected="it is gsplat's alone",
+            action="leave packed off, or use --render.rasterizer gsplat",
+        )
+    if aux is not None and aux.shape[1] > MAX_AUX:
+        raise BackendError(
+            f"{aux.shape[1]} further channels were asked of rasteriser 'own'",
+            expected=f"it has {MAX_AUX} at most",
+            action="use --render.rasterizer gsplat",
+        )
+
+
+def _parts(colors: Colors, degree: int) -> tuple[Tensor, Tensor | None]:
+    """Returns coefficient 0 (or RGB) [N, 1, 3] or [N, 3], and the others, or None if not used.
+
+    Raises:
+        ValueError: fewer coefficients than `degree` has.
+    """
+    base, rest = colors if isinstance(colors, tuple) else (colors, None)
+    if degree < 0:
+        return base.contiguous(), None
+    if rest is None and base.shape[1] > 1:
+        base, rest = base.contiguous()[:, :1], base.contiguous()[:, 1:]
+    if degree == 0:
+        return base, None
+    if rest is None or rest.shape[1] < (degree + 1) ** 2 - 1:
+        held = 1 if rest is None else 1 + rest.shape[1]
+        raise ValueError(f"{held} coefficients do not fit SH degree {degree}")
+    return base, rest
+
+
+def _stream(tensor: Tensor) -> int:
+    return torch.cuda.current_stream(tensor.device).cuda_stream
+
+
+def _info(
+    frame: Frame,
+    means2d: Tensor,
+    records: Tensor,
+    depths: Tensor,
+    radii: Tensor,
+    tiles: Tensor,
+    ids: Tensor,
+    offsets: Tensor,
+) -> dict[str, Any]:
+    fixed = records.detach()
+    across, down = frame.tiles
+    return {
+        "batch_ids": None,
+        "camera_ids": None,
+        "gaussian_ids": None,
+        "radii": radii,
+        "means2d": means2d,
+        "depths": depths,
+        "conics": fixed[..., 2:5],
+        "opacities": fixed[..., 5],
+        "tile_width": across,
+        "tile_height": down,
+        "tiles_per_gauss": tiles,
+        "flatten_ids": ids,
+        "isect_offsets": offsets[:-1].view(len(radii), down, across),
+        "width": frame.width,
+        "height": frame.height,
+        "tile_size": TILE_SIZE,
+        "n_batches": 1,
+        "n_cameras": len(radii),
+    }

@@ -1,0 +1,164 @@
+"""Rasteriser 'own' beside the reference, gsplat and itself, on a GPU."""
+
+import dataclasses
+
+import pytest
+import torch
+from rasterizer_cases import (
+    ISOTROPIC,
+    SCENES,
+    assert_agree,
+    assert_images_agree,
+    distance,
+    rendered,
+)
+from rendering_scenes import random_scene
+
+from gs_densify.errors import BackendError
+from gs_densify.rendering.attribution.contributors import contributions
+from gs_densify.rendering.base import RenderSettings
+from gs_densify.rendering.rasterizers import make_rasterizer
+from gs_densify.rendering.renderer import Renderer
+
+pytestmark = pytest.mark.gpu
+
+CASES = [(name, antialiased, 3) for name in SCENES for antialiased in (False, True)]
+CASES += [("small", False, degree) for degree in (0, 1, 2)]
+
+
+@pytest.mark.parametrize(("name", "antialiased", "sh_degree"), CASES)
+def test_own_equals_the_reference(name, antialiased, sh_degree):
+    scene = SCENES[name]()
+    settings = RenderSettings(antialiased=antialiased)
+    options = {"settings": settings, "sh_degree": sh_degree, "absgrad": True}
+    exact, their_info = rendered("reference", scene.to("cuda", torch.float64), **options)
+    mine, my_info = rendered("own", scene.to("cuda", torch.float32), **options)
+    skip = {"gradient of quats"} if name in ISOTROPIC else ()
+    assert_agree(mine, exact, exact, skip)
+    different = (my_info["radii"] != their_info["radii"]).any(-1).float().mean()
+    assert different <= 1e-3
+    assert their_info.keys() - my_info.keys() == {"isect_ids"}
+    for key in ("means2d", "conics", "depths", "opacities", "radii"):
+        assert my_info[key].shape == their_info[key].shape
+
+
+def test_own_equals_gsplat_where_many_gaussians_cover_many_tiles():
+    scene = random_scene(300_000, 800, 533, size=0.03).to("cuda", torch.float32)
+    options = {"sh_degree": 3, "absgrad": True}
+    mine, _ = rendered("own", scene, **options)
+    theirs, _ = rendered("gsplat", scene, **options)
+    assert_agree(mine, theirs, theirs)
+
+
+def test_views_in_one_call_equal_views_one_by_one():
+    scene = SCENES["small"]().to("cuda", torch.float32)
+    together, _ = rendered("own", scene, sh_degree=3, n_aux=0)
+    for i in range(len(scene.viewmats)):
+        one = dataclasses.replace(scene, viewmats=scene.viewmats[i : i + 1], Ks=scene.Ks[i : i + 1])
+        alone, _ = rendered("own", one, sh_degree=3, n_aux=0, background=False)
+        assert torch.equal(alone["alpha"][0], together["alpha"][i])
+
+
+def test_the_forward_pass_gives_the_same_bits_twice():
+    scene = random_scene(100_000, 640, 480, size=0.05).to("cuda", torch.float32)
+    first, _ = rendered("own", scene, sh_degree=3)
+    second, _ = rendered("own", scene, sh_degree=3)
+    assert torch.equal(first["image"], second["image"])
+    assert torch.equal(first["alpha"], second["alpha"])
+    for what, value in first.items():
+        assert distance(second[what], value) <= 1e-5, what
+
+
+@pytest.mark.parametrize("antialiased", [False, True])
+def test_poses_have_the_gradients_of_the_reference(antialiased):
+    found = []
+    for name, dtype in (("own", torch.float32), ("reference", torch.float64)):
+        scene = SCENES["small"]().to("cuda", dtype)
+        viewmats = scene.viewmats.clone().requires_grad_()
+        weights = torch.randn(3, 150, 200, 3, generator=torch.Generator().manual_seed(0)).to(
+            scene.means
+        )
+        out = make_rasterizer(name)(
+            *scene.parameters,
+            viewmats,
+            scene.Ks,
+            scene.width,
+            scene.height,
+            sh_degree=3,
+            settings=RenderSettings(antialiased=antialiased),
+        )
+        (weights * out.image).sum().backward()
+        found.append(viewmats.grad[:, :3].double())
+    assert distance(*found) <= 1e-3
+
+
+def test_depths_have_gradients():
+    scene = random_scene(200, 60, 40).to("cuda", torch.float32).requires_grad()
+    info = make_rasterizer("own")(*scene.arguments, sh_degree=3).info
+    seen = (info["radii"] > 0).all(-1)
+    (info["depths"] * seen).sum().backward()
+    axis = scene.viewmats[0, 2, :3].expand(200, 3) * seen[0][:, None]
+    assert torch.allclose(scene.means.grad, axis, atol=1e-6)
+
+
+def test_stored_parameters_give_what_activated_ones_give():
+    scene = random_scene(3_000, 200, 150, size=0.08).to("cuda", torch.float32)
+    splats = {
+        "means": scene.means,
+        "quats": scene.quats,
+        "scales": scene.scales.log(),
+        "opacities": scene.opacities.logit(),
+        "sh0": scene.sh[:, :1].contiguous(),
+        "shN": scene.sh[:, 1:].contiguous(),
+    }
+    weights = torch.randn(1, 150, 200, 3, device="cuda")
+    found = []
+    for name in ("own", "gsplat"):
+        leaves = {k: v.detach().clone().requires_grad_() for k, v in splats.items()}
+        render = Renderer(make_rasterizer(name))
+        image = render(leaves, scene.viewmats, scene.Ks, 200, 150, sh_degree=3).image
+        (weights * image).sum().backward()
+        found.append({"image": image.detach(), **{k: v.grad for k, v in leaves.items()}})
+    mine, theirs = found
+    assert_images_agree(mine.pop("image"), theirs.pop("image"), "image")
+    for what, value in mine.items():
+        assert distance(value, theirs[what]) <= 1e-3, what
+
+
+def test_plain_colours_and_five_channels_equal_gsplats():
+    scene = SCENES["tiny"]().to("cuda", torch.float32)
+    arguments = list(scene.arguments)
+    arguments[4] = scene.sh[:, 0].abs().contiguous()
+    aux = torch.rand(50, 5, device="cuda")
+    mine = make_rasterizer("own")(*arguments, sh_degree=None, aux=aux)
+    theirs = make_rasterizer("gsplat")(*arguments, sh_degree=None, aux=aux)
+    assert_images_agree(mine.image, theirs.image, "image")
+    assert_images_agree(mine.aux, theirs.aux, "aux")
+
+
+def test_contributions_equal_those_of_gsplats_lists():
+    scene = SCENES["small"]().to("cuda", torch.float32)
+    found = []
+    for name in ("own", "gsplat"):
+        info = make_rasterizer(name)(*scene.arguments, sh_degree=3).info
+        found.append(contributions(info, len(scene.means)))
+    mine, theirs = found
+    assert (mine.ids != theirs.ids).float().mean() <= 1e-3
+    assert distance(mine.sums, theirs.sums) <= 1e-3
+
+
+def test_own_with_no_visible_and_with_no_gaussian():
+    scene = random_scene(5, dtype=torch.float32)
+    scene.means = scene.means - torch.tensor([0.0, 0.0, 50.0])
+    found, info = rendered("own", scene.to("cuda"), sh_degree=3, absgrad=True)
+    assert found["alpha"].abs().max() == 0
+    assert found["gradient of means"].abs().max() == 0
+    assert (info["radii"] == 0).all()
+    with pytest.raises(BackendError, match="0 Gaussians"):
+        rendered("own", random_scene(0, dtype=torch.float32).to("cuda"), sh_degree=3)
+
+
+@pytest.mark.parametrize("options", [{"packed": True}, {"n_aux": 6}])
+def test_own_says_what_it_does_not_do(options):
+    with pytest.raises(BackendError, match="own"):
+        rendered("own", SCENES["tiny"]().to("cuda", torch.float32), sh_degree=3, **options)
