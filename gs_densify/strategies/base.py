@@ -73,7 +73,8 @@ class StepInfo(TypedDict, total=False):
     tiles_per_gauss: Tensor
     """[C,N] int, the tiles that a Gaussian touches."""
     isect_ids: Tensor
-    """[M] int64, view, tile and depth of each pair of a Gaussian and a tile, in order."""
+    """[M] int64, view, tile and depth of each pair of a Gaussian and a tile, in order. Rasteriser
+    `own` has none."""
     flatten_ids: Tensor
     """[M] int32, the row of the Gaussian of each such pair."""
     isect_offsets: Tensor

@@ -64,7 +64,7 @@ def assert_images_agree(mine, theirs, what):
     assert error.max() <= PIXEL_LIMIT, report
 
 
-def assert_agree(mine, theirs, exact, skip=()):
+def assert_agree(mine, theirs, exact, skip=(), limit=GRADIENT_TOLERANCE):
     assert set(mine) == set(theirs)
     for what in mine.keys() - set(skip):
         if what in ("image", "alpha", "aux"):
@@ -72,7 +72,7 @@ def assert_agree(mine, theirs, exact, skip=()):
         else:
             apart = distance(mine[what], theirs[what])
             print(f"{what}: {apart:.2e} of its norm apart")
-            assert apart <= GRADIENT_TOLERANCE, (
+            assert apart <= limit, (
                 f"{what}: {apart:.2e} apart; from float64 the reference is "
                 f"{distance(mine[what], exact[what]):.2e}, gsplat "
                 f"{distance(theirs[what], exact[what]):.2e}"

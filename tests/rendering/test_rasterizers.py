@@ -55,12 +55,14 @@ def test_gsplat_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_unknown_name_or_device_is_refused_with_what_is_known() -> None:
     for name in ("opengl", ""):
-        with pytest.raises(ConfigError, match=f"no rasteriser '{name}'; known: gsplat, reference"):
+        with pytest.raises(
+            ConfigError, match=f"no rasteriser '{name}'; known: gsplat, own, reference"
+        ):
             rasterizer_for(CPU, name)
     meta = torch.device("meta")
     assert "'meta' has no rasteriser; expected cuda or cpu" in refusal(meta)
     assert "runs on cuda or cpu, and the device is the meta" in refusal(meta, "reference")
-    with pytest.raises(ConfigError, match="known: gsplat, reference"):
+    with pytest.raises(ConfigError, match="known: gsplat, own, reference"):
         make_rasterizer("opengl")
     with pytest.raises(ConfigError, match="'opengl'; known: auto, gsplat, reference"):
         TrainConfig(scene="tiny", render=RenderOptions(rasterizer="opengl"))

@@ -167,7 +167,6 @@ def _read(info: Mapping[str, Any]) -> tuple[Rows, TileLists]:
         tile_width=info["tile_width"],
         tile_height=info["tile_height"],
         tiles_per_gauss=info["tiles_per_gauss"],
-        isect_ids=info["isect_ids"],
         flatten_ids=info["flatten_ids"],
         isect_offsets=info["isect_offsets"],
     )

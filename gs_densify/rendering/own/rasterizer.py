@@ -168,7 +168,7 @@ def _info(
         "radii": radii,
         "means2d": means2d,
         "depths": depths,
-        "conics": fixed[..., 2:5],
+        "conics": fixed[..., 12:15],
         "opacities": fixed[..., 5],
         "tile_width": across,
         "tile_height": down,

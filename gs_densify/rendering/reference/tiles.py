@@ -17,18 +17,19 @@ class TileLists:
         tile_width: tiles in a row.
         tile_height: tiles in a column.
         tiles_per_gauss: [C, N] int32.
-        isect_ids: [I] int64 keys: image, tile (from bit 32), bits of the float32 depth.
         flatten_ids: [I] int32 indices into the C * N projected Gaussians.
         isect_offsets: [C, tile_height, tile_width] int32, where each tile's pairs begin.
+        isect_ids: [I] int64 keys: image, tile (from bit 32), bits of the float32 depth; None where
+            nobody asks for them.
     """
 
     tile_size: int
     tile_width: int
     tile_height: int
     tiles_per_gauss: Tensor
-    isect_ids: Tensor
     flatten_ids: Tensor
     isect_offsets: Tensor
+    isect_ids: Tensor | None = None
 
 
 def intersect_tiles(

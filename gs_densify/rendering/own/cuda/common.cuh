@@ -17,32 +17,35 @@ constexpr float T_MIN = 1e-4f;  // a pixel is done before its transmittance fall
 constexpr unsigned ALL = 0xffffffffu;
 
 // A projected Gaussian is RECORD floats, in quarters of a float4:
-//   0: x, y, conic xx, conic xy    1: conic yy, opacity, limit, depth    2: red, green, blue, determinant
-// where the limit is the value of the conic's quadratic form at which alpha falls to 1/255,
-// and the determinant the conic's.
+//   0: x, y, xx, 2 xy    1: yy, opacity, limit, depth    2: red, green, blue, determinant
+//   3: conic xx, conic xy, conic yy, -
+// where alpha is opacity * 2^-form(centre - pixel), form(d) = xx dx^2 + 2 xy dx dy + yy dy^2 is the
+// conic's times SCALE, and the limit is its value at which alpha falls to 1/255.
 // Its gradient is RECORD floats too: sums over pixels of
 //   0: s    1, 2: s dx, s dy    3, 4, 5: s dx^2, s dx dy, s dy^2    6, 7, 8: of the colour
 //   9, 10: |gradient of x|, |gradient of y|    11 to 15: of further channels
-// where s is the gradient of the exponent, half the quadratic form of d = centre - pixel.
+// where s is the gradient of half the conic's quadratic form.
+constexpr float SCALE = 0.72134752044448170f;  // log2(e) / 2
 constexpr int RECORD = 16;
 constexpr int FIRST_AUX = 11;
 constexpr int MAX_AUX = RECORD - FIRST_AUX;
 
+// Where form(centre - pixel) <= limit; the form is symmetric, so its sign of d does not matter.
 struct Ellipse {
-  float x, y, a, b, c;  // centre and conic (xx, xy, yy)
+  float x, y, a, b, c;  // centre; a dx^2 + b dx dy + c dy^2
   float limit;
-  float det;  // a c - b^2, which would cancel for long ellipses
 };
 
-// The least value of an ellipse's quadratic form over a rectangle, for pixel centres in it.
+// The least value of an ellipse's form over a rectangle.
 __device__ __forceinline__ float least_in(const Ellipse& e, float x0, float y0, float x1, float y1) {
   const float left = x0 - e.x, right = x1 - e.x, top = y0 - e.y, bottom = y1 - e.y;
   // The form is convex: it is least at the centre, or on one of the two edges that face it.
   const float near_x = fminf(fmaxf(0.f, left), right), near_y = fminf(fmaxf(0.f, top), bottom);
-  const float along_y = fminf(fmaxf(__fdividef(-e.b * near_x, e.c), top), bottom);
-  const float along_x = fminf(fmaxf(__fdividef(-e.b * near_y, e.a), left), right);
-  const float on_x = e.a * near_x * near_x + (2.f * e.b * near_x + e.c * along_y) * along_y;
-  const float on_y = e.c * near_y * near_y + (2.f * e.b * near_y + e.a * along_x) * along_x;
+  const float half = -0.5f * e.b;
+  const float along_y = fminf(fmaxf(__fdividef(half * near_x, e.c), top), bottom);
+  const float along_x = fminf(fmaxf(__fdividef(half * near_y, e.a), left), right);
+  const float on_x = e.a * near_x * near_x + (e.b * near_x + e.c * along_y) * along_y;
+  const float on_y = e.c * near_y * near_y + (e.b * near_y + e.a * along_x) * along_x;
   return fminf(on_x, on_y);
 }
 

@@ -27,11 +27,17 @@ __device__ __forceinline__ Pixel pixel_of(const Lists& l) {
   return p;
 }
 
+__device__ __forceinline__ float exp2_of(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // A part of a tile's list in shared memory.
 template <int AUX>
 struct Batch {
-  float4 geometry[BATCH];  // x, y, conic xx, conic xy
-  float4 strength[BATCH];  // conic yy, opacity, limit, -
+  float4 geometry[BATCH];  // x, y, xx, 2 xy
+  float4 strength[BATCH];  // yy, opacity, limit, -
   float4 color[BATCH];
   int32_t id[BATCH];
   float aux[AUX > 0 ? AUX : 1][BATCH];
@@ -54,7 +60,7 @@ struct Batch {
     bool is_reaching = false;
     if (slot < count) {
       const float4 g = geometry[slot], s = strength[slot];
-      is_reaching = reaches({g.x, g.y, g.z, g.w, s.x, s.z, 0.f}, p.left, p.top, p.right, p.bottom);
+      is_reaching = reaches({g.x, g.y, g.z, g.w, s.x, s.z}, p.left, p.top, p.right, p.bottom);
     }
     return __ballot_sync(ALL, is_reaching);
   }
@@ -84,9 +90,9 @@ __global__ void __launch_bounds__(THREADS) composite_kernel(Lists l, float* imag
         mask &= mask - 1;
         const float4 g = batch.geometry[slot], s = batch.strength[slot];
         const float dx = g.x - px, dy = g.y - py;
-        const float sigma = 0.5f * (g.z * dx * dx + s.x * dy * dy) + g.w * dx * dy;
-        const float a = fminf(ALPHA_MAX, s.y * __expf(-sigma));
-        if (is_done || sigma < 0.f || a < ALPHA_MIN) continue;
+        const float form = (g.z * dx + g.w * dy) * dx + s.x * dy * dy;
+        const float a = fminf(ALPHA_MAX, s.y * exp2_of(-form));
+        if (is_done || form < 0.f || a < ALPHA_MIN) continue;
         const float next = through * (1.f - a);
         if (next <= T_MIN) {
           is_done = true;
@@ -111,35 +117,50 @@ __global__ void __launch_bounds__(THREADS) composite_kernel(Lists l, float* imag
   for (int k = 0; k < AUX; ++k) aux_image[p.index * AUX + k] = further[k];
 }
 
-// Exchanges halves: threads whose number has the bit keep the upper one, the others the lower one.
-template <int HALF>
-__device__ __forceinline__ void fold(float (&v)[RECORD], int lane) {
-  const bool is_upper = lane & (2 * HALF);
+// Sums COUNT values over a warp: of what is left, threads whose number has the bit keep the upper
+// half and the others the lower one, until each has the sum of one value, which it returns. For 9
+// values that is 12 exchanges; a sum of each value by itself takes 45.
+template <int COUNT, int BIT>
+__device__ __forceinline__ float fold(const float (&v)[COUNT], int lane) {
+  if constexpr (BIT == 0) {
+    return v[0];
+  } else {
+    constexpr int HALF = (COUNT + 1) / 2;
+    const bool is_upper = COUNT > 1 && (lane & BIT);
+    float kept[HALF];
 #pragma unroll
-  for (int k = 0; k < HALF; ++k) {
-    const float mine = is_upper ? v[k + HALF] : v[k];
-    v[k] = mine + __shfl_xor_sync(ALL, is_upper ? v[k] : v[k + HALF], 2 * HALF);
+    for (int k = 0; k < HALF; ++k) {
+      const float upper = COUNT == 1 ? v[0] : k + HALF < COUNT ? v[k + HALF] : 0.f;
+      kept[k] = (is_upper ? upper : v[k]) + __shfl_xor_sync(ALL, is_upper ? v[k] : upper, BIT);
+    }
+    return fold<HALF, BIT / 2>(kept, lane);
   }
 }
 
-// Sums 16 values over a warp; thread l returns the sum of value l / 2. 16 exchanges, where a sum of
-// each value by itself takes 5.
-__device__ __forceinline__ float summed(float (&v)[RECORD], int lane) {
-  fold<8>(v, lane);
-  fold<4>(v, lane);
-  fold<2>(v, lane);
-  fold<1>(v, lane);
-  return v[0] + __shfl_xor_sync(ALL, v[0], 1);
+// Which of COUNT values `fold` leaves in a thread, or -1: in each but one of those with the same.
+template <int COUNT, int BIT>
+__device__ __forceinline__ int folded(int lane, int first) {
+  if constexpr (BIT == 0) {
+    return first;
+  } else {
+    constexpr int HALF = (COUNT + 1) / 2;
+    if (!(lane & BIT)) return folded<HALF, BIT / 2>(lane, first);
+    // The upper half may have one less, and a single value stays with the threads below.
+    const int at = folded<HALF, BIT / 2>(lane, 0);
+    return COUNT > 1 && at >= 0 && HALF + at < COUNT ? first + HALF + at : -1;
+  }
 }
 
 template <int AUX, bool ABSOLUTE>
 __global__ void __launch_bounds__(THREADS) composite_backward_kernel(
     Lists l, const float* rest, const int32_t* last, const float* v_image, const float* v_aux,
     const float* v_alpha, float* v_records) {
-  constexpr int VALUES = AUX > 0 ? FIRST_AUX + AUX : ABSOLUTE ? 11 : 9;
+  constexpr int FIRST = ABSOLUTE ? 11 : 9, VALUES = FIRST + AUX;
   __shared__ Batch<AUX> batch;
   const Pixel p = pixel_of(l);
   const int lane = threadIdx.x % 32;
+  int field = folded<VALUES, 16>(lane, 0);
+  if (!ABSOLUTE && field >= 9) field += 2;
   const int tile = (blockIdx.z * l.tiles_y + blockIdx.y) * l.tiles_x + blockIdx.x;
   const int begin = l.offsets[tile];
   const float px = p.x + 0.5f, py = p.y + 0.5f;
@@ -178,12 +199,12 @@ __global__ void __launch_bounds__(THREADS) composite_backward_kernel(
         mask ^= 1u << bit;
         const float4 g = batch.geometry[slot], s = batch.strength[slot];
         const float dx = g.x - px, dy = g.y - py;
-        const float sigma = 0.5f * (g.z * dx * dx + s.x * dy * dy) + g.w * dx * dy;
-        const float full = s.y * __expf(-sigma);
+        const float form = (g.z * dx + g.w * dy) * dx + s.x * dy * dy;
+        const float full = s.y * exp2_of(-form);
         const float a = fminf(ALPHA_MAX, full);
-        const bool is_hit = first + slot <= latest && sigma >= 0.f && a >= ALPHA_MIN;
+        const bool is_hit = first + slot <= latest && form >= 0.f && a >= ALPHA_MIN;
         if (!__any_sync(ALL, is_hit)) continue;
-        float v[RECORD] = {};
+        float v[VALUES] = {};
         if (is_hit) {
           const float inverse = __fdividef(1.f, 1.f - a);
           through *= inverse;
@@ -194,24 +215,23 @@ __global__ void __launch_bounds__(THREADS) composite_backward_kernel(
 #pragma unroll
           for (int k = 0; k < AUX; ++k) {
             seen += batch.aux[k][slot] * v_further[k];
-            v[FIRST_AUX + k] = weight * v_further[k];
+            v[FIRST + k] = weight * v_further[k];
           }
           const float v_a = through * seen - inverse * behind;
           behind += weight * seen;
           if (full <= ALPHA_MAX) {
-            const float gradient = -full * v_a;  // of sigma
+            const float gradient = -full * v_a;
             v[0] = gradient;
             v[1] = gradient * dx, v[2] = gradient * dy;
             v[3] = v[1] * dx, v[4] = v[1] * dy, v[5] = v[2] * dy;
             if (ABSOLUTE) {
-              v[9] = fabsf(g.z * v[1] + g.w * v[2]);
-              v[10] = fabsf(g.w * v[1] + s.x * v[2]);
+              v[9] = fabsf(2.f * g.z * v[1] + g.w * v[2]);  // times 2 SCALE
+              v[10] = fabsf(g.w * v[1] + 2.f * s.x * v[2]);
             }
           }
         }
-        const float sum = summed(v, lane);
-        if (!(lane & 1) && lane / 2 < VALUES)
-          atomicAdd(v_records + int64_t(batch.id[slot]) * RECORD + lane / 2, sum);
+        const float sum = fold<VALUES, 16>(v, lane);
+        if (field >= 0) atomicAdd(v_records + int64_t(batch.id[slot]) * RECORD + field, sum);
       }
     }
   }
@@ -224,14 +244,13 @@ __global__ void finish_kernel(int64_t count, const float4* records,
   const float4 sums = v_records[i * (RECORD / 4)];
   float2 v = {0.f, 0.f};
   if (sums.x != 0.f || sums.y != 0.f || sums.z != 0.f) {
-    const float4 g = records[i * (RECORD / 4)];
-    const float c = records[i * (RECORD / 4) + 1].x;
-    v = {g.z * sums.y + g.w * sums.z, g.w * sums.y + c * sums.z};
+    const float4 conic = records[i * (RECORD / 4) + 3];
+    v = {conic.x * sums.y + conic.y * sums.z, conic.y * sums.y + conic.z * sums.z};
   }
   v_means2d[i] = v;
   if (absgrad) {
     const float4 rest = v_records[i * (RECORD / 4) + 2];
-    absgrad[i] = {rest.y, rest.z};
+    absgrad[i] = {rest.y / SCALE / 2.f, rest.z / SCALE / 2.f};
   }
 }
 

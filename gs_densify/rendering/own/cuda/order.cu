@@ -24,7 +24,7 @@ __global__ void gather(int64_t count, const int32_t* order, const int32_t* tiles
 }
 
 // Writes one row of tiles from `at` on, at most up to `end`; returns where the next begins.
-__device__ __forceinline__ int64_t list_row(const Ellipse& e, int row, int tiles_x, int first_tile,
+__device__ __forceinline__ int64_t list_row(const Reach& e, int row, int tiles_x, int first_tile,
                                             int32_t id, int64_t at, int64_t end, uint32_t* keys,
                                             int32_t* ids) {
   const Span columns = columns_reached(e, row, tiles_x);
@@ -43,12 +43,11 @@ __global__ void list_tiles(int64_t count, int64_t gaussians, int tiles_x, int ti
   const int32_t id = is_inside ? order[i] : 0;
   const int reached = is_inside ? tiles[id] : 0;
   const int lane = threadIdx.x % 32;
-  Ellipse e = {};
+  Reach e = {};
   int64_t end = 0;
   if (reached) {
     const float4* record = reinterpret_cast<const float4*>(records) + int64_t(id) * (RECORD / 4);
-    const float4 a = record[0], b = record[1];
-    e = {a.x, a.y, a.z, a.w, b.x, b.z, record[2].w};
+    e = reach_of(record[0], record[1], record[2]);
     end = ends[i];
     if (reached < WIDE) {
       const int first_tile = int(id / gaussians) * tiles_x * tiles_y;
@@ -65,10 +64,10 @@ __global__ void list_tiles(int64_t count, int64_t gaussians, int tiles_x, int ti
   while (wide) {
     const int source = __ffs(wide) - 1;
     wide &= wide - 1;
-    Ellipse one;
-    one.x = __shfl_sync(ALL, e.x, source), one.y = __shfl_sync(ALL, e.y, source);
-    one.a = __shfl_sync(ALL, e.a, source), one.b = __shfl_sync(ALL, e.b, source);
-    one.c = __shfl_sync(ALL, e.c, source), one.limit = __shfl_sync(ALL, e.limit, source);
+    Reach one;
+    one.e.x = __shfl_sync(ALL, e.e.x, source), one.e.y = __shfl_sync(ALL, e.e.y, source);
+    one.e.a = __shfl_sync(ALL, e.e.a, source), one.e.b = __shfl_sync(ALL, e.e.b, source);
+    one.e.c = __shfl_sync(ALL, e.e.c, source), one.e.limit = __shfl_sync(ALL, e.e.limit, source);
     one.det = __shfl_sync(ALL, e.det, source);
     const int32_t its_id = __shfl_sync(ALL, id, source);
     const int64_t its_end = __shfl_sync(ALL, end, source);

@@ -9,6 +9,10 @@ namespace {
 
 constexpr int THREADS = 128, WARPS = THREADS / 32;
 
+__device__ __forceinline__ Vec3 mean_of(const Model& m, int i) {
+  return {m.means[3 * i], m.means[3 * i + 1], m.means[3 * i + 2]};
+}
+
 __device__ __forceinline__ float opacity_of(const Model& m, int i) {
   return m.is_stored ? 1.f / (1.f + __expf(-m.opacities[i])) : m.opacities[i];
 }
@@ -44,6 +48,17 @@ __device__ __forceinline__ void gather_rows(const Model& m, int first, unsigned 
   __syncwarp();
 }
 
+// Quarters of a record, see common.cuh.
+__device__ __forceinline__ float4 geometry(const Projected& p) {
+  return make_float4(p.x, p.y, SCALE * p.a, 2.f * SCALE * p.b);
+}
+
+__device__ __forceinline__ float4 strength(const Projected& p, float opacity, float limit) {
+  return make_float4(SCALE * p.c, opacity, SCALE * limit, p.seen.z);
+}
+
+__device__ __forceinline__ float determinant(const Projected& p) { return SCALE * SCALE / p.dilated; }
+
 __global__ void __launch_bounds__(THREADS) project_kernel(Model m, View v, Frame frame, Projection out,
                                                           int tiles_x, int tiles_y) {
   extern __shared__ float shared[];
@@ -54,7 +69,7 @@ __global__ void __launch_bounds__(THREADS) project_kernel(Model m, View v, Frame
   bool is_drawn = i < m.count;
   Vec3 seen = {0.f, 0.f, 1.f};
   if (is_drawn) {
-    seen = times(camera.turn, {m.means[3 * i], m.means[3 * i + 1], m.means[3 * i + 2]}) + camera.shift;
+    seen = times(camera.turn, mean_of(m, i)) + camera.shift;
     is_drawn = seen.z >= frame.near_plane && seen.z <= frame.far_plane;
   }
   float opacity = is_drawn ? opacity_of(m, i) : 0.f;
@@ -74,7 +89,7 @@ __global__ void __launch_bounds__(THREADS) project_kernel(Model m, View v, Frame
                p.x + wide > 0.f && p.x - wide < frame.width && p.y + high > 0.f && p.y - high < frame.height;
     if (is_drawn) {
       across = int(fminf(wide, 1073741824.f)), down = int(fminf(high, 1073741824.f));
-      reached = tiles_reached({p.x, p.y, p.a, p.b, p.c, limit, 1.f / p.dilated}, tiles_x, tiles_y);
+      reached = tiles_reached(reach_of(geometry(p), strength(p, opacity, limit), {0.f, 0.f, 0.f, determinant(p)}), tiles_x, tiles_y);
     }
   }
   const int sum = __reduce_add_sync(ALL, reached);
@@ -110,18 +125,13 @@ __global__ void __launch_bounds__(THREADS) project_kernel(Model m, View v, Frame
     for (int c = 0; c < 3; ++c) rgb[c] = fmaxf(rgb[c], 0.f);
   }
   float4* record = reinterpret_cast<float4*>(out.records) + pair * (RECORD / 4);
-  record[0] = make_float4(p.x, p.y, p.a, p.b);
-  record[1] = make_float4(p.c, opacity, limit, seen.z);
-  record[2] = make_float4(rgb[0], rgb[1], rgb[2], 1.f / p.dilated);
+  record[0] = geometry(p);
+  record[1] = strength(p, opacity, limit);
+  record[2] = make_float4(rgb[0], rgb[1], rgb[2], determinant(p));
+  record[3] = make_float4(p.a, p.b, p.c, 0.f);
 }
 
-struct Sums {
-  Vec3 mean;
-  Mat3 shape;
-  float opacity, rgb[3];
-};
-
-// Adds a row of 12 per camera: a block first sums its own Gaussians.
+// Adds 12 values to the gradient of a camera's matrix: a block first sums its own Gaussians.
 __device__ void add_pose_gradient(float* out, const Mat3& turn, Vec3 shift) {
   __shared__ float sums[WARPS];
   const float values[12] = {turn.row[0].x, turn.row[0].y, turn.row[0].z, shift.x,
@@ -141,150 +151,163 @@ __device__ void add_pose_gradient(float* out, const Mat3& turn, Vec3 shift) {
   }
 }
 
-template <bool POSES>
-__global__ void __launch_bounds__(THREADS) project_backward_kernel(Model m, View v, Frame frame,
-                                                                   const int32_t* radii,
-                                                                   const float* v_means2d,
-                                                                   const float* v_records,
-                                                                   const float* v_depths, Gradients out) {
+// The gradients of SH coefficients in one camera: of coefficient 0 into `v_base`, of the others
+// into `v_row` (which may be the row of coefficients itself), and of the centre, which it returns.
+template <bool IS_SUM>
+__device__ __forceinline__ Vec3 color_backward(const Model& m, int i, const Camera& camera,
+                                               const float v_seen_rgb[3], const float* row, float* v_row,
+                                               float v_base[3]) {
+  const Vec3 seen = times(camera.turn, mean_of(m, i)) + camera.shift;
+  const Vec3 away = transposed_times(camera.turn, seen);
+  const float inverse = rsqrtf(dot(away, away));
+  const Vec3 direction = inverse * away;
+  float basis[15], weights[15], rgb[3], v_rgb[3];
+  const int terms = basis_of(m.degree, direction, basis);
+  for (int k = 0; k < 3; ++k) rgb[k] = C0 * m.base[int64_t(i) * m.base_stride + k] + 0.5f;
+#pragma unroll
+  for (int k = 0; k < 15; ++k)
+    if (k < terms)
+      for (int j = 0; j < 3; ++j) rgb[j] += basis[k] * row[3 * k + j];
+  // A clamped channel has no gradient.
+  for (int k = 0; k < 3; ++k) v_rgb[k] = rgb[k] > 0.f ? v_seen_rgb[k] : 0.f, v_base[k] += C0 * v_rgb[k];
+#pragma unroll
+  for (int k = 0; k < 15; ++k) {
+    weights[k] = 0.f;
+    if (k < terms)
+      for (int j = 0; j < 3; ++j) {
+        weights[k] += v_rgb[j] * row[3 * k + j];
+        const float gradient = basis[k] * v_rgb[j];
+        v_row[3 * k + j] = IS_SUM ? v_row[3 * k + j] + gradient : gradient;
+      }
+  }
+  if (!terms) return {};
+  const Vec3 v_direction = basis_gradient(m.degree, direction, weights);
+  return inverse * (v_direction + (-dot(v_direction, direction)) * direction);
+}
+
+// Gradients of the parameters. The colours' come first and the shapes' after them, so that fewer
+// values are alive at once. Rows of coefficients pass through shared memory; with one camera their
+// gradients take the same place.
+template <bool POSES, bool IS_SUM>
+__global__ void __launch_bounds__(THREADS, 5) project_backward_kernel(Model m, View v, Frame frame,
+                                                                      const int32_t* radii,
+                                                                      const float* v_means2d,
+                                                                      const float* v_records,
+                                                                      const float* v_depths, Gradients out) {
   extern __shared__ float shared[];
   const int i = blockIdx.x * THREADS + threadIdx.x;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const bool is_inside = i < m.count;
   const int columns = used_columns(m.degree), pitch = pitch_of(columns);
-  float* rows = shared + warp * 64 * pitch;
-  float* sums_of_rows = rows + 32 * pitch;
+  float* rows = shared + warp * (IS_SUM ? 64 : 32) * pitch;
+  float* v_rows = IS_SUM ? rows + 32 * pitch : rows;
   bool is_drawn = false;
   if (is_inside)
     for (int c = 0; c < v.cameras; ++c) is_drawn |= radii[2 * (int64_t(c) * m.count + i)] > 0;
   const unsigned drawn = __ballot_sync(ALL, is_drawn);
   if (columns && drawn) {
     gather_rows(m, blockIdx.x * THREADS + warp * 32, drawn, columns, rows);
-    for (int c = 0; c < columns; ++c) sums_of_rows[lane * pitch + c] = 0.f;
+    if (IS_SUM)
+      for (int c = 0; c < columns; ++c) v_rows[lane * pitch + c] = 0.f;
   }
-  Sums sum = {};
-  float quat[4] = {1.f, 0.f, 0.f, 0.f};
-  Mat3 turned = {}, shape = {};
+  Vec3 v_mean = {};
+  float v_base[3] = {};
+  for (int c = 0; c < v.cameras; ++c) {
+    const int64_t pair = int64_t(c) * m.count + i;
+    Vec3 v_away = {};
+    const Camera camera = camera_of(v.viewmats + 16 * c, v.Ks + 9 * c);
+    if (is_drawn && radii[2 * pair] > 0) {
+      const float* g = v_records + pair * RECORD;
+      const float v_rgb[3] = {g[6], g[7], g[8]};
+      if (m.degree >= 0)
+        v_away = color_backward<IS_SUM>(m, i, camera, v_rgb, rows + lane * pitch, v_rows + lane * pitch, v_base);
+      else
+        for (int k = 0; k < 3; ++k) v_base[k] += v_rgb[k];
+      v_mean = v_mean + v_away;
+    }
+    if (POSES) {  // away = mean + transposed(turn) * shift
+      const Vec3 &t = camera.shift;
+      add_pose_gradient(out.viewmats + 16 * c, {{t.x * v_away, t.y * v_away, t.z * v_away}},
+                        times(camera.turn, v_away));
+    }
+  }
+  if (is_inside)
+    for (int k = 0; k < 3; ++k) out.base[3 * int64_t(i) + k] = v_base[k];
+  if (out.rest) {
+    __syncwarp();
+    const int first = blockIdx.x * THREADS + warp * 32;
+#pragma unroll 4
+    for (int l = 0; l < 32; ++l)
+      if (first + l < m.count)
+        for (int c = lane; c < m.rest_columns; c += 32)
+          out.rest[int64_t(first + l) * m.rest_columns + c] =
+              c < columns && (drawn >> l & 1) ? v_rows[l * pitch + c] : 0.f;
+  }
+
+  Mat3 v_shape = {}, turned = {}, shape = {};
   Vec3 scales = {}, mean = {};
-  float opacity = 0.f;
+  float quat[4] = {1.f, 0.f, 0.f, 0.f}, opacity = 0.f, v_opacity = 0.f;
   if (is_drawn) {
     const float4 q = reinterpret_cast<const float4*>(m.quats)[i];
     quat[0] = q.x, quat[1] = q.y, quat[2] = q.z, quat[3] = q.w;
     turned = rotation_of(quat), scales = scales_of(m, i), shape = scaled(turned, scales);
-    mean = {m.means[3 * i], m.means[3 * i + 1], m.means[3 * i + 2]};
-    opacity = opacity_of(m, i);
+    mean = mean_of(m, i), opacity = opacity_of(m, i);
   }
   for (int c = 0; c < v.cameras; ++c) {
     const int64_t pair = int64_t(c) * m.count + i;
     const Camera camera = camera_of(v.viewmats + 16 * c, v.Ks + 9 * c);
-    Mat3 v_turn = {};
-    Vec3 v_shift = {};
+    Vec3 v_seen = {};
+    Mat3 v_axes = {};
     if (is_drawn && radii[2 * pair] > 0) {
-      const Vec3 seen = times(camera.turn, mean) + camera.shift;
-      const Projected p = projected(seen, shape, camera, frame);
+      const Projected p = projected(times(camera.turn, mean) + camera.shift, shape, camera, frame);
       const float4* g = reinterpret_cast<const float4*>(v_records) + pair * (RECORD / 4);
       const float4 g0 = g[0], g1 = g[1];
-      const float v_blue = v_records[pair * RECORD + 8];
       const float compensation = frame.antialiased ? sqrtf(p.ratio) : 1.f;
-      const float v_drawn_opacity = -g0.x / (opacity * compensation);
+      const float v_drawn = -g0.x / (opacity * compensation);
       const float2 v_mean2d = reinterpret_cast<const float2*>(v_means2d)[pair];
-      const ProjectedGradient gradient = {v_mean2d.x, v_mean2d.y, 0.5f * g0.w, g1.x, 0.5f * g1.y,
-                                          frame.antialiased ? v_drawn_opacity * opacity : 0.f};
-      Vec3 v_seen;
-      Mat3 v_axes;
-      projected_gradient(p, camera, gradient, v_seen, v_axes);
+      projected_gradient(p, camera,
+                         {v_mean2d.x, v_mean2d.y, 0.5f * g0.w, g1.x, 0.5f * g1.y,
+                          frame.antialiased ? v_drawn * opacity : 0.f},
+                         v_seen, v_axes);
       if (v_depths) v_seen.z += v_depths[pair];
-      sum.opacity += v_drawn_opacity * compensation;
-      // axes = turn * shape
-      const Mat3 transposed = {{{camera.turn.row[0].x, camera.turn.row[1].x, camera.turn.row[2].x},
-                                {camera.turn.row[0].y, camera.turn.row[1].y, camera.turn.row[2].y},
-                                {camera.turn.row[0].z, camera.turn.row[1].z, camera.turn.row[2].z}}};
-      const Mat3 v_shape = product(transposed, v_axes);
-      for (int k = 0; k < 3; ++k) sum.shape.row[k] = sum.shape.row[k] + v_shape.row[k];
-      sum.mean = sum.mean + transposed_times(camera.turn, v_seen);
-
-      float v_rgb[3] = {g1.z, g1.w, v_blue};
-      Vec3 v_away = {};
-      if (m.degree >= 0) {
-        const Vec3 away = transposed_times(camera.turn, seen);
-        const float inverse = rsqrtf(dot(away, away));
-        const Vec3 direction = inverse * away;
-        float basis[15], weights[15];
-        const int terms = basis_of(m.degree, direction, basis);
-        float rgb[3];
-        const float* row = rows + lane * pitch;
-        float* sum_row = sums_of_rows + lane * pitch;
-        for (int k = 0; k < 3; ++k) rgb[k] = C0 * m.base[int64_t(i) * m.base_stride + k] + 0.5f;
-#pragma unroll
-        for (int k = 0; k < 15; ++k)
-          if (k < terms)
-            for (int j = 0; j < 3; ++j) rgb[j] += basis[k] * row[3 * k + j];
-        // A clamped channel has no gradient.
-        for (int k = 0; k < 3; ++k) v_rgb[k] = rgb[k] > 0.f ? v_rgb[k] : 0.f;
-#pragma unroll
-        for (int k = 0; k < 15; ++k) {
-          weights[k] = 0.f;
-          if (k < terms)
-            for (int j = 0; j < 3; ++j) {
-              sum_row[3 * k + j] += basis[k] * v_rgb[j];
-              weights[k] += v_rgb[j] * row[3 * k + j];
-            }
-        }
-        if (terms) {
-          const Vec3 v_direction = basis_gradient(m.degree, direction, weights);
-          v_away = inverse * (v_direction + (-dot(v_direction, direction)) * direction);
-          sum.mean = sum.mean + v_away;
-        }
-        for (int k = 0; k < 3; ++k) v_rgb[k] *= C0;
-      }
-      for (int k = 0; k < 3; ++k) sum.rgb[k] += v_rgb[k];
-      if (POSES) {
-        // seen = turn * mean + shift; axes = turn * shape; away = mean + transpose(turn) * shift
-        for (int k = 0; k < 3; ++k) {
-          const float along = (&v_seen.x)[k], offset = (&camera.shift.x)[k];
-          v_turn.row[k] = along * mean + offset * v_away +
-                          Vec3{dot(v_axes.row[k], shape.row[0]), dot(v_axes.row[k], shape.row[1]),
-                               dot(v_axes.row[k], shape.row[2])};
-        }
-        v_shift = v_seen + times(camera.turn, v_away);
-      }
-    }
-    if (POSES) add_pose_gradient(out.viewmats + 16 * c, v_turn, v_shift);
-  }
-  if (is_inside) {
-    float v_quat[4] = {};
-    Vec3 v_scales = {};
-    if (is_drawn) {
-      Mat3 v_turned;
+      v_opacity += v_drawn * compensation;
+      v_mean = v_mean + transposed_times(camera.turn, v_seen);
+      const Vec3* turn = camera.turn.row;  // axes = turn * shape
       for (int k = 0; k < 3; ++k) {
-        const Vec3 &r = turned.row[k], &g = sum.shape.row[k];
-        v_scales = v_scales + Vec3{r.x * g.x, r.y * g.y, r.z * g.z};
-        v_turned.row[k] = {g.x * scales.x, g.y * scales.y, g.z * scales.z};
-      }
-      rotation_gradient(quat, v_turned, v_quat);
-      if (m.is_stored) {
-        v_scales = {v_scales.x * scales.x, v_scales.y * scales.y, v_scales.z * scales.z};
-        sum.opacity *= opacity * (1.f - opacity);
+        v_shape.row[0] = v_shape.row[0] + turn[k].x * v_axes.row[k];
+        v_shape.row[1] = v_shape.row[1] + turn[k].y * v_axes.row[k];
+        v_shape.row[2] = v_shape.row[2] + turn[k].z * v_axes.row[k];
       }
     }
+    if (POSES) {  // seen = turn * mean + shift
+      Mat3 v_turn;
+      for (int k = 0; k < 3; ++k)
+        v_turn.row[k] = (&v_seen.x)[k] * mean + times(shape, v_axes.row[k]);
+      add_pose_gradient(out.viewmats + 16 * c, v_turn, v_seen);
+    }
+  }
+  if (!is_inside) return;
+  float v_quat[4] = {};
+  Vec3 v_scales = {};
+  if (is_drawn) {
+    Mat3 v_turned;
     for (int k = 0; k < 3; ++k) {
-      out.means[3 * int64_t(i) + k] = (&sum.mean.x)[k];
-      out.scales[3 * int64_t(i) + k] = (&v_scales.x)[k];
-      out.base[3 * int64_t(i) + k] = sum.rgb[k];
+      const Vec3 &r = turned.row[k], &g = v_shape.row[k];
+      v_scales = v_scales + Vec3{r.x * g.x, r.y * g.y, r.z * g.z};
+      v_turned.row[k] = {g.x * scales.x, g.y * scales.y, g.z * scales.z};
     }
-    reinterpret_cast<float4*>(out.quats)[i] = make_float4(v_quat[0], v_quat[1], v_quat[2], v_quat[3]);
-    out.opacities[i] = sum.opacity;
+    rotation_gradient(quat, v_turned, v_quat);
+    if (m.is_stored) {
+      v_scales = {v_scales.x * scales.x, v_scales.y * scales.y, v_scales.z * scales.z};
+      v_opacity *= opacity * (1.f - opacity);
+    }
   }
-  if (!out.rest) return;
-  __syncwarp();
-  const int first = blockIdx.x * THREADS + warp * 32;
-#pragma unroll 4
-  for (int l = 0; l < 32; ++l) {
-    if (first + l >= m.count) break;
-    for (int c = lane; c < m.rest_columns; c += 32)
-      out.rest[int64_t(first + l) * m.rest_columns + c] =
-          c < columns && (drawn >> l & 1) ? sums_of_rows[l * pitch + c] : 0.f;
+  for (int k = 0; k < 3; ++k) {
+    out.means[3 * int64_t(i) + k] = (&v_mean.x)[k];
+    out.scales[3 * int64_t(i) + k] = (&v_scales.x)[k];
   }
+  reinterpret_cast<float4*>(out.quats)[i] = make_float4(v_quat[0], v_quat[1], v_quat[2], v_quat[3]);
+  out.opacities[i] = v_opacity;
 }
 
 Frame frame_of(const View& v) {
@@ -303,8 +326,11 @@ void project(const Model& m, const View& v, const Projection& out, void* stream)
 
 void project_backward(const Model& m, const View& v, const int32_t* radii, const float* v_means2d,
                       const float* v_records, const float* v_depths, const Gradients& out, void* stream) {
-  const size_t bytes = 2 * sizeof(float) * THREADS * pitch_of(used_columns(m.degree));
-  const auto kernel = out.viewmats ? project_backward_kernel<true> : project_backward_kernel<false>;
+  const bool is_sum = v.cameras > 1;
+  const size_t bytes = (is_sum ? 2 : 1) * sizeof(float) * THREADS * pitch_of(used_columns(m.degree));
+  const auto kernel = out.viewmats ? is_sum ? project_backward_kernel<true, true> : project_backward_kernel<true, false>
+                      : is_sum     ? project_backward_kernel<false, true>
+                                   : project_backward_kernel<false, false>;
   kernel<<<blocks(m.count, THREADS), THREADS, bytes, cudaStream_t(stream)>>>(
       m, v, frame_of(v), radii, v_means2d, v_records, v_depths, out);
   check("project_backward");
