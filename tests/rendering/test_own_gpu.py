@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from rasterizer_cases import (
+    GRADIENT_TOLERANCE,
     ISOTROPIC,
     SCENES,
     assert_agree,

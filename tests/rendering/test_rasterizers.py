@@ -64,7 +64,7 @@ def test_an_unknown_name_or_device_is_refused_with_what_is_known() -> None:
     assert "runs on cuda or cpu, and the device is the meta" in refusal(meta, "reference")
     with pytest.raises(ConfigError, match="known: gsplat, own, reference"):
         make_rasterizer("opengl")
-    with pytest.raises(ConfigError, match="'opengl'; known: auto, gsplat, reference"):
+    with pytest.raises(ConfigError, match="'opengl'; known: auto, gsplat, own, reference"):
         TrainConfig(scene="tiny", render=RenderOptions(rasterizer="opengl"))
 
 

@@ -73,6 +73,7 @@ class Project(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, frame: Frame, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+        """Projects."""
         means = inputs[0]
         assert means is not None
         found = kernels().project(_scene(inputs, frame), means, _stream(means))
@@ -86,6 +87,7 @@ class Project(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Returns gradients of the model and the matrices of the cameras."""
         *inputs, radii = ctx.saved_tensors
         v_means2d, v_records, v_depths = grads[:3]
         means, base = inputs[0], inputs[4]
@@ -126,6 +128,7 @@ class Composite(torch.autograd.Function):
         ids: Tensor,
         offsets: Tensor,
     ) -> tuple[Tensor | None, ...]:
+        """Composites."""
         image, alpha, further, rest, last = kernels().composite(
             records, aux, ids, offsets, frame.width, frame.height, _stream(records)
         )
@@ -138,6 +141,7 @@ class Composite(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Returns gradients of centres, records and further channels."""
         records, aux, ids, offsets, rest, last = ctx.saved_tensors
         v_image, v_alpha, v_further = grads
         size = rest.shape
