@@ -155,7 +155,7 @@ class Gaussians(NamedTuple):
             problem = self._problem_of_optimizer(name, value) if name in self.optimizers else None
             if problem:
                 return problem
-        return self._problem_of_state(before)
+        return self.problem_of_state(before)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns all that changes while training, as a checkpoint holds it."""
@@ -226,7 +226,8 @@ class Gaussians(NamedTuple):
                 )
         return None
 
-    def _problem_of_state(self, before: int) -> str | None:
+    def problem_of_state(self, before: int) -> str | None:
+        """Returns what of `out_of_step` is about statistics alone."""
         for key, value in self.state.items():
             if not isinstance(key, str):
                 return f"`state` has the key {key!r}, which is no text"

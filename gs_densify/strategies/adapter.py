@@ -14,7 +14,7 @@ from torch import Tensor
 from gs_densify.entry_points import described
 from gs_densify.errors import GsDensifyError, StrategyError
 from gs_densify.memory import is_shortage
-from gs_densify.model.form import Form
+from gs_densify.model.form import Form, Trace, traced
 from gs_densify.model.gaussians import Gaussians, Optimizers, Params
 from gs_densify.model.state import State
 from gs_densify.strategies import ops
@@ -61,6 +61,7 @@ class StrategyAdapter:
         self.strategy = strategy
         self.max_gaussians = max_gaussians
         self._form: Form | None = None
+        self._trace: Trace | None = None  # of the model that was looked at last
         """Of the model, which no hook may change."""
         self._defaults = {hook: _bound(_default(strategy, hook)) for hook in OPTIONAL}
         self._hooks = {hook: self._bind(hook) for hook in (*GSPLAT_HOOKS, *OPTIONAL)}
@@ -224,14 +225,19 @@ class StrategyAdapter:
         self._check_switches(step)
         params, optimizers, _ = gaussians
         try:
-            problem = self._form.problem(params, optimizers) if self._form is not None else None
-            problem = problem or gaussians.out_of_step(before)
+            trace = traced(params, optimizers)
+            if trace is not None and trace == self._trace:
+                problem = gaussians.problem_of_state(before)
+            else:
+                problem = self._form.problem(params, optimizers) if self._form is not None else None
+                problem = problem or gaussians.out_of_step(before)
         except Exception as error:
             problem = f"leaves a model that cannot be looked at: {described(error)}"
         if problem is None and gaussians.num == 0:
             problem = "no Gaussian is left"
         if problem:
             raise self.blame_for(problem, hook, step)
+        self._trace = trace
 
     def _enforce_cap(self, gaussians: Gaussians) -> None:
         """Drops the least opaque Gaussians above `max_gaussians`, whatever the strategy does."""
