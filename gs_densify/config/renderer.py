@@ -16,6 +16,6 @@ def renderer_for(config: TrainConfig, near_plane: float, device: torch.device) -
     """
     options = config.render
     return Renderer(
-        rasterizer_for(device, options.rasterizer),
+        rasterizer_for(device, options.rasterizer, packed=options.packed),
         RenderSettings(antialiased=options.antialiased, near_plane=near_plane),
     )

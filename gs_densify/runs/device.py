@@ -25,5 +25,5 @@ def device_for(config: TrainConfig) -> torch.device:
     device = pick_device(config.device)
     check_further(config.evaluation.metrics)
     require_device(config.strategy, device.type)
-    rasterizer_for(device, config.render.rasterizer)
+    rasterizer_for(device, config.render.rasterizer, packed=config.render.packed)
     return device

@@ -51,7 +51,9 @@ def evaluate_model(
     if run is not None:
         check_scene_is_there(run, config)
     device = pick_device(config.device)
-    rasterizer_for(device, config.render.rasterizer)  # an error now, not after loading
+    rasterizer_for(
+        device, config.render.rasterizer, packed=config.render.packed
+    )  # an error now, not after loading
     check_lpips(config)
     loaded = load(config, test_only=True, found=model.found)
     renderer = renderer_for(config, loaded.near_plane, device)

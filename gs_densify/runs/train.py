@@ -198,7 +198,7 @@ def _load(
 ) -> tuple[LoadedScene, CodeRecord, Start]:
     """Returns the scene, which code the run begins with, and what it starts from."""
     clock.lap("device")
-    rasterizer = rasterizer_for(device, config.render.rasterizer)
+    rasterizer = rasterizer_for(device, config.render.rasterizer, packed=config.render.packed)
     with ThreadPoolExecutor(2) as pool, warming_up(device, rasterizer, config.evaluation.lpips):
         code = pool.submit(record.code_record, config.strategy)
         lpips = pool.submit(check_lpips, config)

@@ -12,6 +12,7 @@ from gs_densify.config.options import RenderOptions, TrainConfig
 from gs_densify.config.renderer import renderer_for
 from gs_densify.errors import BackendError, ConfigError
 from gs_densify.registry import Entry
+from gs_densify.rendering.own.rasterizer import OwnRasterizer
 from gs_densify.rendering.rasterizers import RASTERIZERS, make_rasterizer, rasterizer_for
 from gs_densify.rendering.reference.rasterizer import ReferenceRasterizer
 
@@ -29,8 +30,9 @@ def test_auto_takes_the_reference_on_a_cpu() -> None:
 
 
 @pytest.mark.gpu
-def test_a_gpu_takes_gsplat_and_may_be_given_the_reference() -> None:
-    assert rasterizer_for(torch.device("cuda")).name == "gsplat"
+def test_a_gpu_takes_own_and_may_be_given_another() -> None:
+    assert rasterizer_for(torch.device("cuda")).name == "own"
+    assert rasterizer_for(torch.device("cuda"), "gsplat").name == "gsplat"
     assert rasterizer_for(torch.device("cuda:0"), "reference").name == "reference"
 
 
@@ -53,18 +55,30 @@ def test_gsplat_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         assert "no CUDA device" in refusal(torch.device("cuda:0"), name)
 
 
+@pytest.mark.gpu
+def test_auto_passes_over_own_where_it_cannot_be_had_or_has_no_packed_mode(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    device = torch.device("cuda")
+    assert rasterizer_for(device, packed=True).name == "gsplat"
+    monkeypatch.setattr(OwnRasterizer, "unavailable", staticmethod(lambda: "nvcc is gone"))
+    assert rasterizer_for(device).name == "gsplat"
+    assert "Rasteriser 'own' is left out: nvcc is gone" in capfd.readouterr().err
+    assert "asked for and nvcc is gone" in refusal(device, "own")
+
+
 def test_an_unknown_name_or_device_is_refused_with_what_is_known() -> None:
     for name in ("opengl", ""):
         with pytest.raises(
-            ConfigError, match=f"no rasteriser '{name}'; known: gsplat, own, reference"
+            ConfigError, match=f"no rasteriser '{name}'; known: own, gsplat, reference"
         ):
             rasterizer_for(CPU, name)
     meta = torch.device("meta")
     assert "'meta' has no rasteriser; expected cuda or cpu" in refusal(meta)
     assert "runs on cuda or cpu, and the device is the meta" in refusal(meta, "reference")
-    with pytest.raises(ConfigError, match="known: gsplat, own, reference"):
+    with pytest.raises(ConfigError, match="known: own, gsplat, reference"):
         make_rasterizer("opengl")
-    with pytest.raises(ConfigError, match="'opengl'; known: auto, gsplat, own, reference"):
+    with pytest.raises(ConfigError, match="'opengl'; known: auto, own, gsplat, reference"):
         TrainConfig(scene="tiny", render=RenderOptions(rasterizer="opengl"))
 
 

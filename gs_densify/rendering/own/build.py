@@ -1,14 +1,15 @@
 """Compiles the kernels for the GPU at hand, once, and finds them again.
 
-What was built is kept under torch's folder of extensions (`TORCH_EXTENSIONS_DIR`), under a name
-that says from what: the sources, torch's and CUDA's versions and the GPU's architecture. A build
-that is there is imported without asking ninja, which takes a second.
+What was built is kept in the folder of caches (`GS_CACHE`) under a name that says from what: the
+sources, torch's and CUDA's versions and the GPU's architecture. A build that is there is imported
+without asking ninja, and without torch's module for extensions, which takes a second.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import shutil
 from functools import cache
 from pathlib import Path
@@ -18,9 +19,10 @@ import torch
 
 from gs_densify import messages
 from gs_densify.errors import BackendError
+from gs_densify.scene.cache import default_cache
 
 SOURCES = Path(__file__).parent / "cuda"
-_FLAGS = ["-O3", "--expt-relaxed-constexpr", "-lineinfo"]
+_FLAGS = ["-O3", "-lineinfo"]
 
 
 @cache
@@ -31,29 +33,30 @@ def kernels() -> ModuleType:
         BackendError: there is no CUDA compiler, or it fails.
     """
     name = f"gs_densify_own_{_digest()}"
-    folder = _folder(name)
-    library = folder / f"{name}.so"
-    if library.is_file():
-        return _imported(name, library)
-    return _built(name)
+    library = _folder(name) / f"{name}.so"
+    return _imported(name, library) if library.is_file() else _built(name)
 
 
 def unavailable() -> str | None:
-    """Returns why the kernels cannot be had here, or None where they can."""
+    """Returns why the kernels cannot be had here, or None where they can as far as is known."""
     if not torch.cuda.is_available():
         return "torch sees no CUDA device"
-    if (_folder(name := f"gs_densify_own_{_digest()}") / f"{name}.so").is_file():
+    if _compiler() is not None:  # asked first: the other question starts CUDA
         return None
-    if _compiler() is None:
-        return "there is no CUDA compiler (nvcc), which builds it at its first use"
-    return None
+    name = f"gs_densify_own_{_digest()}"
+    if (_folder(name) / f"{name}.so").is_file():
+        return None
+    return "there is no CUDA compiler (nvcc), which builds it at its first use"
 
 
-def _compiler() -> str | None:
-    from torch.utils.cpp_extension import CUDA_HOME
-
-    own = Path(CUDA_HOME or "/nonexistent") / "bin" / "nvcc"
-    return str(own) if own.is_file() else shutil.which("nvcc")
+def _compiler() -> Path | None:
+    """Returns nvcc as torch looks for it: in CUDA_HOME, on the PATH, or where CUDA is put."""
+    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    on_path = shutil.which("nvcc")
+    places = [Path(home) / "bin" / "nvcc"] if home else []
+    places += [Path(on_path)] if on_path else []
+    places += [Path("/usr/local/cuda/bin/nvcc")]
+    return next((place for place in places if place.is_file()), None)
 
 
 def _digest() -> str:
@@ -67,9 +70,7 @@ def _digest() -> str:
 
 
 def _folder(name: str) -> Path:
-    from torch.utils.cpp_extension import _get_build_directory
-
-    return Path(_get_build_directory(name, verbose=False))
+    return default_cache() / "kernels" / name
 
 
 def _imported(name: str, library: Path) -> ModuleType:
@@ -81,22 +82,31 @@ def _imported(name: str, library: Path) -> ModuleType:
 
 
 def _built(name: str) -> ModuleType:
-    from torch.utils.cpp_extension import load
-
     if _compiler() is None:
         raise BackendError(
             "Rasteriser 'own' is compiled at its first use and there is no CUDA compiler (nvcc)",
             expected="expected nvcc of the CUDA version that torch was built for",
             action="install the CUDA toolkit, or use --render.rasterizer gsplat",
         )
+    from torch.utils.cpp_extension import load
+
     messages.remark("Compiling the rasteriser for this GPU, once (about a minute)")
     sources = sorted(str(p) for p in SOURCES.iterdir() if p.suffix in (".cu", ".cpp"))
+    folder = _folder(name)
     try:
-        module: ModuleType = load(name, sources, extra_cflags=["-O2"], extra_cuda_cflags=_FLAGS)
+        folder.mkdir(parents=True, exist_ok=True)
+        module: ModuleType = load(
+            name,
+            sources,
+            extra_cflags=["-O2"],
+            extra_cuda_cflags=_FLAGS,
+            build_directory=str(folder),
+        )
     except (RuntimeError, OSError) as error:
         raise BackendError(
             f"Rasteriser 'own' could not be compiled: {_first_error(str(error))}",
-            expected="expected nvcc, a C++ compiler and ninja that fit torch",
+            expected="expected nvcc, a C++ compiler and ninja that fit torch, and room in"
+            f" {folder.parent}",
             action="mend that, or use --render.rasterizer gsplat",
         ) from error
     return module
@@ -104,5 +114,5 @@ def _built(name: str) -> ModuleType:
 
 def _first_error(text: str) -> str:
     """Returns the line of a compiler's output that says what is wrong."""
-    lines = text.splitlines()
-    return next((line.strip() for line in lines if "error" in line.lower()), lines[0])
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it does not say why"]
+    return next((line for line in lines if "error" in line.lower()), lines[0])

@@ -30,9 +30,11 @@ class OwnRasterizer:
 
     name = "own"
     devices = ("cuda",)
+    has_packed = False
+    unavailable = staticmethod(build.unavailable)
 
     def __init__(self) -> None:
-        reason = build.unavailable()
+        reason = self.unavailable()
         if reason is not None:
             raise BackendError(
                 f"Rasteriser 'own' was asked for and {reason}",
