@@ -8,6 +8,7 @@ namespace gs {
 namespace {
 
 constexpr int THREADS = 128, WARPS = THREADS / 32;
+constexpr int ALL_COLUMNS = 45;  // values of a row of coefficients 1 to 15
 
 __device__ __forceinline__ Vec3 mean_of(const Model& m, int i) {
   return {m.means[3 * i], m.means[3 * i + 1], m.means[3 * i + 2]};
@@ -34,18 +35,48 @@ __host__ __device__ inline int pitch_of(int columns) { return columns | 1; }
 
 __host__ __device__ inline int used_columns(int degree) { return degree < 1 ? 0 : 3 * ((degree + 1) * (degree + 1) - 1); }
 
-// Copies the rows of a warp's Gaussians that `wanted` names, neighbouring threads reading
-// neighbouring values.
+// Copies rows of coefficients of a warp's Gaussians that `wanted` names, neighbouring threads
+// reading neighbouring values.
 __device__ __forceinline__ void gather_rows(const Model& m, int first, unsigned wanted, int columns,
                                             float* rows) {
   const int lane = threadIdx.x % 32, pitch = pitch_of(columns);
+  if (columns == ALL_COLUMNS && m.rest_stride == ALL_COLUMNS) {  // rows follow one another
+    const float* from = m.rest + int64_t(first) * ALL_COLUMNS;
+#pragma unroll 15
+    for (int k = 0; k < ALL_COLUMNS; ++k) {
+      const int place = k * 32 + lane;
+      if (wanted >> (place / ALL_COLUMNS) & 1) rows[place] = from[place];
+    }
+  } else {
 #pragma unroll 8
-  for (int l = 0; l < 32; ++l) {
-    if (wanted >> l & 1)
-      for (int c = lane; c < columns; c += 32)
-        rows[l * pitch + c] = m.rest[int64_t(first + l) * m.rest_stride + c];
+    for (int l = 0; l < 32; ++l)
+      if (wanted >> l & 1)
+        for (int c = lane; c < columns; c += 32)
+          rows[l * pitch + c] = m.rest[int64_t(first + l) * m.rest_stride + c];
   }
   __syncwarp();
+}
+
+// The way back, into rows of `out`: zeros where `held` does not name the row or no value is used.
+__device__ __forceinline__ void scatter_rows(const Model& m, int first, unsigned held, int columns,
+                                             const float* rows, float* out) {
+  const int lane = threadIdx.x % 32, pitch = pitch_of(columns), width = m.rest_columns;
+  float* to = out + int64_t(first) * width;
+  __syncwarp();
+  if (columns == ALL_COLUMNS && width == ALL_COLUMNS) {
+    const int end = min(32, m.count - first) * ALL_COLUMNS;
+#pragma unroll 15
+    for (int k = 0; k < ALL_COLUMNS; ++k) {
+      const int place = k * 32 + lane;
+      if (place < end) to[place] = held >> (place / ALL_COLUMNS) & 1 ? rows[place] : 0.f;
+    }
+  } else {
+#pragma unroll 4
+    for (int l = 0; l < 32; ++l)
+      if (first + l < m.count)
+        for (int c = lane; c < width; c += 32)
+          to[l * width + c] = c < columns && (held >> l & 1) ? rows[l * pitch + c] : 0.f;
+  }
 }
 
 // Quarters of a record, see common.cuh.
@@ -233,16 +264,7 @@ __global__ void __launch_bounds__(THREADS, 5) project_backward_kernel(Model m, V
   }
   if (is_inside)
     for (int k = 0; k < 3; ++k) out.base[3 * int64_t(i) + k] = v_base[k];
-  if (out.rest) {
-    __syncwarp();
-    const int first = blockIdx.x * THREADS + warp * 32;
-#pragma unroll 4
-    for (int l = 0; l < 32; ++l)
-      if (first + l < m.count)
-        for (int c = lane; c < m.rest_columns; c += 32)
-          out.rest[int64_t(first + l) * m.rest_columns + c] =
-              c < columns && (drawn >> l & 1) ? v_rows[l * pitch + c] : 0.f;
-  }
+  if (out.rest) scatter_rows(m, blockIdx.x * THREADS + warp * 32, drawn, columns, v_rows, out.rest);
 
   Mat3 v_shape = {}, turned = {}, shape = {};
   Vec3 scales = {}, mean = {};
