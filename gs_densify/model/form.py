@@ -88,7 +88,7 @@ class Trace:
         for name, optimizer in optimizers.items():
             self._add(name, optimizer)
             groups = optimizer.param_groups
-            self._marks += (len(groups), groups[0]["lr"], len(groups[0]["params"]))
+            self._marks += (len(groups), _is_rate(groups[0]["lr"]), len(groups[0]["params"]))
             parameter = groups[0]["params"][0]
             self._add(name, parameter)
             for key, entry in optimizer.state.get(parameter, {}).items():
@@ -104,7 +104,7 @@ class Trace:
         self._held.append(one)
         self._marks += (name, id(one))
         if isinstance(one, Tensor):
-            self._marks += (one.data_ptr(), one.shape, one.dtype)
+            self._marks += (one.data_ptr(), one.shape, one.stride(), one.dtype)
 
 
 def traced(params: Splats, optimizers: Mapping[str, Optimizer]) -> Trace | None:
@@ -133,7 +133,7 @@ def _problem_of_optimizer(name: str, parameter: Tensor, optimizer: Any) -> str |
     if len(groups) != 1 or len(groups[0].get("params", ())) != 1:
         return f"{whose} has not one group of one parameter any more"
     rate = groups[0].get("lr")
-    if not isinstance(rate, Tensor) and not (isinstance(rate, int | float) and rate - rate == 0):
+    if not _is_rate(rate):
         return f"the learning rate of {whose} is {rate!r}, no finite number"
     entries = optimizer.state.get(parameter)
     if not entries or not isinstance(optimizer, Adam):
@@ -147,6 +147,11 @@ def _problem_of_optimizer(name: str, parameter: Tensor, optimizer: Any) -> str |
         if moment.dtype != parameter.dtype or moment.device != parameter.device:
             return f"a moment of {whose} is {_kind_of(moment)}"
     return None
+
+
+def _is_rate(rate: object) -> bool:
+    """Returns whether an optimiser can be given `rate` for its learning rate."""
+    return isinstance(rate, Tensor) or (isinstance(rate, int | float) and rate - rate == 0)
 
 
 def _listed(names: Any) -> str:

@@ -15,7 +15,14 @@ from gs_densify.errors import BackendError
 from gs_densify.rendering.base import GSPLAT_SETTINGS, RenderOutput, RenderSettings
 from gs_densify.rendering.colors import Colors
 from gs_densify.rendering.own import build
-from gs_densify.rendering.own.stages import MAX_AUX, TILE_SIZE, Composite, Frame, Project
+from gs_densify.rendering.own.stages import (
+    MAX_AUX,
+    TILE_SIZE,
+    Composite,
+    Frame,
+    Project,
+    stream_of,
+)
 
 
 class OwnRasterizer:
@@ -95,7 +102,7 @@ def _rendered(
         Ks.contiguous(),
     )
     ids, offsets = build.kernels().order(
-        records.detach(), tiles, keys, total, *frame.tiles, _stream(means)
+        records.detach(), tiles, keys, total, *frame.tiles, stream_of(means)
     )
     channels = None if aux is None else aux.contiguous()
     image, alpha, further = Composite.apply(
@@ -145,10 +152,6 @@ def _parts(colors: Colors, degree: int) -> tuple[Tensor, Tensor | None]:
         held = 1 if rest is None else 1 + rest.shape[1]
         raise ValueError(f"{held} coefficients do not fit SH degree {degree}")
     return base, rest
-
-
-def _stream(tensor: Tensor) -> int:
-    return torch.cuda.current_stream(tensor.device).cuda_stream
 
 
 def _info(

@@ -39,8 +39,10 @@ class Frame:
         return -(-self.width // TILE_SIZE), -(-self.height // TILE_SIZE)
 
 
-def _stream(tensor: Tensor) -> int:
-    return torch.cuda.current_stream(tensor.device).cuda_stream
+def stream_of(tensor: Tensor) -> int:
+    """Returns the handle of the stream that torch uses on the tensor's device."""
+    handle: int = torch._C._cuda_getCurrentRawStream(tensor.get_device())
+    return handle
 
 
 def _scene(inputs: tuple[Tensor | None, ...], frame: Frame) -> Any:
@@ -76,7 +78,7 @@ class Project(torch.autograd.Function):
         """Projects."""
         means = inputs[0]
         assert means is not None
-        found = kernels().project(_scene(inputs, frame), means, _stream(means))
+        found = kernels().project(_scene(inputs, frame), means, stream_of(means))
         means2d, records, depths, radii, tiles, keys, total = found
         ctx.mark_non_differentiable(radii, tiles, keys, total)
         ctx.set_materialize_grads(False)
@@ -102,7 +104,7 @@ class Project(torch.autograd.Function):
             v_records,
             v_depths,
             ctx.needs_input_grad[_VIEWMATS],
-            _stream(means),
+            stream_of(means),
         )
         model[4] = model[4].view(base.shape)
         return None, *model, v_viewmats, None
@@ -130,7 +132,7 @@ class Composite(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         """Composites."""
         image, alpha, further, rest, last = kernels().composite(
-            records, aux, ids, offsets, frame.width, frame.height, _stream(records)
+            records, aux, ids, offsets, frame.width, frame.height, stream_of(records)
         )
         ctx.save_for_backward(records, aux, ids, offsets, rest, last)
         # The very tensor that strategies see: what they read is set on it.
@@ -161,7 +163,7 @@ class Composite(torch.autograd.Function):
             v_further,
             v_alpha,
             ctx.means2d is not None,
-            _stream(records),
+            stream_of(records),
         )
         if ctx.means2d is not None:
             ctx.means2d.absgrad = absgrad
