@@ -10,6 +10,7 @@ import torch
 
 from gs_densify.config.options import EvaluationOptions, TrainConfig
 from gs_densify.errors import ResultError
+from gs_densify.runs import checkpoint_writer
 from gs_densify.runs import session as run_process
 from gs_densify.runs.train import train
 from gs_densify.training.trainer import Trainer
@@ -32,7 +33,7 @@ def test_a_checkpoint_is_written_while_its_model_is_scored_and_before_it_is_trai
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scored, trained, seen = threading.Event(), threading.Event(), []
-    save, score, run = run_process.save_checkpoint, run_process.score, Trainer.run
+    save, score, run = checkpoint_writer.save_checkpoint, run_process.score, Trainer.run
 
     def slow_save(path: Path, contents: Mapping[str, Any]) -> None:
         means = contents["splats"]["means"].clone()
@@ -52,7 +53,7 @@ def test_a_checkpoint_is_written_while_its_model_is_scored_and_before_it_is_trai
         run(self, *arguments)
         scored.clear()
 
-    monkeypatch.setattr(run_process, "save_checkpoint", slow_save)
+    monkeypatch.setattr(checkpoint_writer, "save_checkpoint", slow_save)
     monkeypatch.setattr(run_process, "score", noted_score)
     monkeypatch.setattr(Trainer, "run", noted_run)
     train(config, [])
@@ -62,7 +63,7 @@ def test_a_checkpoint_is_written_while_its_model_is_scored_and_before_it_is_trai
 @pytest.mark.parametrize(
     "what",
     [
-        "session.save_checkpoint",
+        "checkpoint_writer.save_checkpoint",
         "outputs.model_files.ModelFiles.trained",
         "outputs.compat.save_compat",
     ],
