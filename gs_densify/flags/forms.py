@@ -127,10 +127,11 @@ def summary_of(form: type) -> str:
 
 
 def paragraphs_of(form: type) -> list[str]:
-    """Returns the paragraphs of a class's text, as one line each."""
-    text = inspect.cleandoc(form.__doc__ or "")
-    if text.startswith(f"{form.__name__}("):  # dataclasses write so where there is none
-        return []
+    """Returns the paragraphs of a class's text, or of that of the next base, as one line each."""
+    texts = ((one.__name__, inspect.cleandoc(one.__doc__ or "")) for one in form.__mro__[:-1])
+    # Dataclasses write their fields where there is none.
+    own = (text for name, text in texts if text and not text.startswith(f"{name}("))
+    text = next(own, "")
     return [" ".join(paragraph.split()) for paragraph in text.split("\n\n") if paragraph.strip()]
 
 

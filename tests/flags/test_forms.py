@@ -13,7 +13,7 @@ from gs_densify.cli import bench, eval, report, scene, view
 from gs_densify.cli.arguments import COMMON, _form
 from gs_densify.config.options import TrainConfig
 from gs_densify.errors import ConfigError
-from gs_densify.flags.forms import options_in
+from gs_densify.flags.forms import options_in, paragraphs_of
 from gs_densify.flags.other_programs import OPTIONS
 from gs_densify.flags.parse import parse
 from gs_densify.strategies.registry import load_strategy_class
@@ -81,6 +81,13 @@ def test_options_have_names_defaults_and_texts() -> None:
     assert (count.flags, count.text) == (("--count", "--n"), "How many.")
     assert (rate.flags, rate.default, rate.text) == (("--group.rate",), 2.0, "How fast.")
     assert on.flags == ("--group.on", "--group.no-on") and on.group == "group"
+
+
+def test_a_class_without_a_text_has_that_of_its_base() -> None:
+    made = dataclasses.make_dataclass("_Form", [("more", int, 1)], bases=(_Group,))
+    assert paragraphs_of(made) == ["A group."]
+    assert paragraphs_of(_Form) == ["A form.", "With a second paragraph."]
+    assert paragraphs_of(dataclasses.make_dataclass("Bare", [("more", int, 1)])) == []
 
 
 def test_what_has_no_default_is_asked_for() -> None:
