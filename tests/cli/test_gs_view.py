@@ -151,6 +151,7 @@ def test_a_click_on_a_camera_chooses_its_photo(browser, model, painter) -> None:
     messages = browser.messages()
     while "Cameras" not in browser.controls:
         next(messages)
+    assert "/cameras" in browser.hidden
     assert set(browser.frusta) == {f"/cameras/{i}" for i in range(len(model.shots))}
 
     browser.click("/cameras/2")

@@ -16,6 +16,7 @@ from commands import SMOKE, run
 from gs_densify.evaluation.strip import absolute_error, error_heat, read_strip
 from gs_densify.model.files.ply import load_ply
 from gs_densify.results import load_evaluation, load_per_view, load_results, read_metrics
+from gs_densify.results.views import badness
 
 
 def test_a_run_leaves_every_file_and_they_agree(finished_run: Path) -> None:
@@ -76,6 +77,10 @@ def test_gs_eval_makes_the_same_numbers_to_the_last_digit(finished_run: Path) ->
         done = run("gs-eval", finished_run, "--step", step, "--out", out, cwd=finished_run)
         assert done.returncode == 0, done.stderr
         assert "equal to the stored scores to the last digit" in done.stdout
+        worst = min(load_per_view(out / "per_view.json").views, key=badness)
+        said = f"worst views, by PSNR in dB: {worst.name} {worst.scores['psnr']:.3f}, "
+        assert said in done.stdout and f"page: {out / 'index.html'}" in done.stdout
+        assert worst.name in (out / "index.html").read_text()
         scored = load_evaluation(out / "evaluation.json")
         trained = load_results(finished_run / "results.json")
         assert scored.code == trained.code is not None

@@ -22,6 +22,7 @@ class Browser:
         self.size = {"image_width": width, "image_height": height}
         self.controls: dict[str, str] = {}  # label: uuid
         self.options: dict[str, list[str]] = {}  # of a list, by its label
+        self.hidden: set[str] = set()  # names of what is in the scene, and not shown
         self.frusta: dict[str, dict[str, Any]] = {}  # name: message
         self._socket = connect(
             url.replace("http://", "ws://"),
@@ -82,6 +83,8 @@ class Browser:
                     label = message["props"].get("label")
                     self.controls[label] = message["uuid"]
                     self.options[label] = message["props"].get("options", [])
+                if message["type"] == "SetSceneNodeVisibilityMessage" and not message["visible"]:
+                    self.hidden.add(message["name"])
                 if message["type"] == "CameraFrustumMessage":
                     self.frusta[message["name"]] = message
                 yield message
