@@ -27,6 +27,7 @@ HELP, ALL, VERSION = ("-h", "--help"), "--help-all", "--version"
 
 _MOST_LISTED = 12
 """Options of a group that a message lists."""
+_FLAG = re.compile(r"--[\w.-]*\w")
 _GPU = re.compile(r"(?:cuda|gpu):?(\d+)")
 
 
@@ -188,10 +189,8 @@ def _meant(flag: str, siblings: Sequence[str], known: Sequence[str]) -> str:
     if len(in_groups) == 1:
         return f"did you mean {in_groups[0]}?"
     theirs = OPTIONS.get(name, "")
-    if theirs.partition(" ")[0] in known:
-        return f"did you mean {theirs}?"
-    if theirs and not theirs.startswith("--"):
-        return theirs
+    if theirs and {*_FLAG.findall(theirs)} <= {*known}:
+        return f"did you mean {theirs}?" if theirs.startswith("--") else theirs
     # Within a group that there is, its own name makes every option look alike.
     nearest = None if siblings else nearest_name(flag, known)
     if nearest is None:

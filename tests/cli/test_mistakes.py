@@ -104,6 +104,7 @@ ROWS = [
     ("gs-eval A --compare B", "is about A, B; two are compared, as --compare A B"),
     ("gs-eval A B", "'B' belongs to no option; --compare A B compares two"),
     ("gs-view", "no model given; gs-view MODEL"),
+    ("gs-view run --eval", "--eval: no such option; gs-view --help-all shows all"),
     ("gs-view run --prt 80", "--prt: no such option; did you mean --port?"),
     ("gs-view run", "gs-view needs viser", "pip install 'gs-densify[viewer]'"),
     ("gs-scene", "no command given; there are reconstruct"),

@@ -130,7 +130,7 @@ def test_numbers_may_have_units() -> None:
 def test_names_of_other_programs_lead_to_options_of_ours() -> None:
     form, _ = FORMS["gs-train"]
     known = {flag for one in options_in(form) for flag in one.flags}
-    meant = {text.partition(" ")[0] for text in OPTIONS.values() if text.startswith("--")}
+    meant = {flag for text in OPTIONS.values() for flag in re.findall(r"--[\w.-]*\w", text)}
     assert meant <= known, meant - known
     own = {flag.lstrip("-").rpartition(".")[2] for flag in known}
     assert not OPTIONS.keys() & own, "they would be found without the table"
