@@ -96,6 +96,17 @@ def staying(what: str) -> Iterator[None]:
 
 
 @contextmanager
+def coming_back() -> Iterator[None]:
+    """Goes back to the working folder, which code of others may leave, at the end of the block."""
+    before = os.open(".", os.O_RDONLY)
+    try:
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
+@contextmanager
 def refusing(what: str) -> Iterator[None]:
     """Makes whatever the code of others raises inside a ConfigError that begins with `what`.
 

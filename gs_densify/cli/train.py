@@ -76,12 +76,14 @@ def trained(
 ) -> tuple["Results", Path]:
     """Trains as a command line says that was `parsed`; returns the results and the folder."""
     from gs_densify.cli.arguments import PROGRAM
+    from gs_densify.entry_points import coming_back
     from gs_densify.report.page import save_run_page
     from gs_densify.runs.train import resume, train
 
-    results, folder = (
-        resume(config, started) if is_begun else train(config, [PROGRAM, *argv], started)
-    )
+    with coming_back():
+        results, folder = (
+            resume(config, started) if is_begun else train(config, [PROGRAM, *argv], started)
+        )
     save_run_page(folder)
     return results, folder
 
