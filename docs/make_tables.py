@@ -8,6 +8,9 @@ benchmarks/records, and a line with links to the records. With `--no-notes` it i
 What stands between `<!-- options FILE -->` and `<!-- end of options -->` has a row for each name in
 the lines of benchmarks/records/lines/FILE: the mean over its seeds (and scenes, where lines name
 theirs), and how far it is from the first row over those that both have; and a link to the file.
+What stands between `<!-- scenes RECORD METHOD BASELINE -->` and `<!-- end of scenes -->` has a row
+for each scene of a folder of benchmarks/records, and one of means over them: PSNR, SSIM and LPIPS,
+means over seeds, of the two strategies at their full length, and how far apart the PSNR is.
 """
 
 import dataclasses
@@ -34,6 +37,7 @@ OPTIONS_HEAD = """\
 """
 _OPTIONS = re.compile(r"(<!-- options ([^>]*?) -->\n).*?(<!-- end of options -->)", re.DOTALL)
 _REPORT = re.compile(r"(<!-- report (.*?) -->\n).*?(<!-- end of report -->)", re.DOTALL)
+_SCENES = re.compile(r"(<!-- scenes ([^>]*?) -->\n).*?(<!-- end of scenes -->)", re.DOTALL)
 _NO_NOTES = "--no-notes"
 
 
@@ -54,6 +58,40 @@ def links(names: list[str], page: Path) -> str:
     """The line that leads from a page to records."""
     made = (f"[{name}]({os.path.relpath(RECORDS / name, page.parent)})" for name in names)
     return f"Records: {', '.join(made)}.\n"
+
+
+def scene_rows(record: str, method: str, baseline: str) -> str:
+    """A row for each scene and one of their means."""
+    groups: dict[str, dict[str, list[tuple[float, ...]]]] = defaultdict(lambda: defaultdict(list))
+    for path in sorted((RECORDS / record).glob("*.run.json")):
+        results = json.loads(path.read_text(encoding="utf-8"))["results"]
+        if results["config"]["preset"] is None:
+            scores = (results["scores"][name] for name in ("psnr", "ssim", "lpips_alex"))
+            groups[results["config"]["scene"]][results["config"]["strategy"]["name"]].append(
+                tuple(scores)
+            )
+    rows: dict[str, list[list[tuple[float, ...]]]] = {
+        scene: [found[method], found[baseline]] for scene, found in groups.items()
+    }
+    means = [[_mean(side) for side in (row[i] for row in rows.values())] for i in (0, 1)]
+    rows["mean"] = means
+    head = f"| scene | `{method}` | seeds | `{baseline}` | seeds | difference |\n"
+    head += "|---|---|---|---|---|---:|\n"
+    return head + "".join(_scene_row(scene, *row) for scene, row in rows.items())
+
+
+def _scene_row(scene: str, mine: list[tuple[float, ...]], other: list[tuple[float, ...]]) -> str:
+    def cells(runs: list[tuple[float, ...]]) -> str:
+        psnr, ssim, lpips = _mean(runs)
+        return f"{psnr:.2f} / {ssim:.4f} / {lpips:.4f} | {'' if scene == 'mean' else len(runs)}"
+
+    return (
+        f"| {scene} | {cells(mine)} | {cells(other)} | {_mean(mine)[0] - _mean(other)[0]:+.2f} |\n"
+    )
+
+
+def _mean(rows: list[tuple[float, ...]]) -> tuple[float, ...]:
+    return tuple(mean(column) for column in zip(*rows, strict=True))
 
 
 def option_rows(file: str) -> str:
@@ -108,7 +146,15 @@ def filled(page: Path) -> str:
     def reports(match: re.Match[str]) -> str:
         return f"{match[1]}\n{report(match[2], page)}{match[3]}"
 
-    return _OPTIONS.sub(options, _REPORT.sub(reports, page.read_text(encoding="utf-8")))
+    def scenes(match: re.Match[str]) -> str:
+        record, method, baseline = match[2].split()
+        table = scene_rows(record, method, baseline)
+        return f"{match[1]}\n{table}\n{links([record], page)}{match[3]}"
+
+    text = page.read_text(encoding="utf-8")
+    for pattern, make in ((_REPORT, reports), (_OPTIONS, options), (_SCENES, scenes)):
+        text = pattern.sub(make, text)
+    return text
 
 
 def main() -> None:
