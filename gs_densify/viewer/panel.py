@@ -81,7 +81,10 @@ def _add_choice_of_up(client: viser.ClientHandle, model: Model) -> None:
     """Adds what mends a model whose up was guessed wrongly."""
     axes = {f"{sign}{name}": float(f"{sign}1") * axis for name, axis in _AXES for sign in "+-"}
     chosen = client.gui.add_dropdown(
-        "Up", [_GUESSED, *axes], _GUESSED, hint="No photo says it: choose another where it is wrong"
+        "Up",
+        [_GUESSED, *axes],
+        initial_value=_GUESSED,
+        hint="No photo says it: choose another where it is wrong",
     )
 
     @chosen.on_update

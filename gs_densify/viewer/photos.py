@@ -27,7 +27,10 @@ class PhotoChoice:
         self._client, self._changed = client, changed
         self._shots = {_label(shot): shot for shot in ranked(shots)}
         self._chosen = client.gui.add_dropdown(
-            "Go to photo", [NONE, *self._shots], NONE, hint="Held-out views, the worst score first"
+            "Go to photo",
+            [NONE, *self._shots],
+            initial_value=NONE,
+            hint="Held-out views, the worst score first",
         )
         has_photos = any(shot.view is not None for shot in shots)
         self._beside = (

@@ -23,6 +23,7 @@ from gs_densify.rendering.renderer import Renderer
 from gs_densify.viewer.model import Model, open_model
 from gs_densify.viewer.paint import Look, Painter
 from gs_densify.viewer.shots import Shot, ranked
+from gs_densify.viewer.start import bulk_of, start_beside
 
 needs_viser = pytest.mark.skipif(
     importlib.util.find_spec("viser") is None, reason="viser is not installed"
@@ -181,16 +182,34 @@ def test_levelling_turns_about_the_pictures_vertical(browser, model: Model) -> N
 
 
 @needs_viser
-@pytest.mark.parametrize(
-    ("number", "code", "message"),
-    [(signal.SIGINT, 130, "gs-view: interrupted\n"), (signal.SIGTERM, 143, "")],
-)
-def test_signals_end_it(number, code: int, message: str, finished_run: Path) -> None:
+def test_a_file_opens_by_the_cameras_beside_it_and_sigint_ends_it(finished_run: Path) -> None:
     ply = finished_run / "point_cloud.ply"
     with serving(ply, "--device", "cpu", cwd=finished_run.parent) as server:
         assert "point_cloud.ply" in server.greeting
         _check_that_it_opens_as(open_model(ply), server.url)
-        assert server.end(number) == (code, message)
+        assert server.end(signal.SIGINT) == (130, "gs-view: interrupted\n")
+
+
+@needs_viser
+def test_a_file_alone_can_be_stood_up_and_sigterm_ends_it(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    from viser_client import Browser
+
+    ply = Path(shutil.copy(finished_run / "point_cloud.ply", tmp_path / "alone.ply"))
+    start = start_beside(bulk_of(open_model(ply).splats), (1.0, 0.0, 0.0))
+    with serving(ply, "--device", "cpu", cwd=tmp_path) as server:
+        with Browser(server.url, width=WIDTH, height=HEIGHT) as window:
+            window.look((1, 0, 0, 0), (0, 0, -5), 1.0)
+            messages = window.messages()
+            while "Up" not in window.controls:
+                next(messages)
+            window.set("Up", "+x")
+            ups = (m for m in messages if m["type"] == "SetCameraUpDirectionMessage")
+            assert next(one for one in ups if not one["initial"])["position"] == [1.0, 0.0, 0.0]
+            place = next(m for m in messages if m["type"] == "SetCameraPositionMessage")
+            np.testing.assert_allclose(place["position"], start.position, atol=1e-6)
+        assert server.end(signal.SIGTERM) == (143, "")
 
 
 @needs_viser
