@@ -264,7 +264,7 @@ def test_a_run_is_scored_under_each_protocol(
         (["{run}", "--near-plane", "0.1"], "--near-plane has no effect on "),
         (
             ["{run}", "--rasterizer", "opengl"],
-            "--render.rasterizer is 'opengl'; known: auto, gsplat",
+            "--render.rasterizer is 'opengl'; known: auto, own, gsplat",
         ),
         (["{run}", "--rasterizer", "gsplat", "--device", "cpu"], "'gsplat' runs on cuda, and the"),
         (["{run}", "--pictures", "-5"], "--evaluation.pictures is -5; it must be at least -1"),

@@ -41,7 +41,7 @@ def _train(scene: object, folder: Path, *options: object):
         (["--scene", "tiny", "--render.packed", "--device", "cpu"], "acked"),
         (
             ["--scene", "tiny", "--render.rasterizer", "opengl"],
-            "--render.rasterizer is 'opengl'; known: auto, gsplat, reference",
+            "--render.rasterizer is 'opengl'; known: auto, own, gsplat, reference",
         ),
         (
             ["--scene", "tiny", "--render.rasterizer", "gsplat", "--device", "cpu"],
