@@ -22,10 +22,6 @@ quantises it and as it left the rasteriser; SSIM; LPIPS of AlexNet and VGG-16 wi
 [-1, 1], and of VGG-16 with inputs left in [0, 1]. The protocol describes all others."""
 
 COST_NAMES = ("num_gaussians", "train_seconds", "device_memory")
-"""What tables show beside metrics, under names that no metric may have."""
-
-
-COST_NAMES = ("num_gaussians", "train_seconds", "device_memory")
 """What tables show beside metrics: no metric may be called so."""
 
 

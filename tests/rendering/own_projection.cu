@@ -32,8 +32,7 @@ extern "C" void forward(const float* mean, const float* quat, const float* scale
   }
 }
 
-// v: of `out`; found: of the centre in camera coordinates (3), of the axes (9), quat (4) where the
-// axes' gradient were the rotation's (a camera that does not turn), and of the SH direction (3).
+// v: the gradient of `out`; found: those of the mean (3), the scales (3) and the quaternion (4).
 extern "C" void backward(const float* mean, const float* quat, const float* scales, const float* sh,
                          const float* viewmat, const float* K, const float* size, const float* v,
                          float* found) {

@@ -12,11 +12,12 @@ from gs_densify.config.options import RenderOptions, TrainConfig
 from gs_densify.config.renderer import renderer_for
 from gs_densify.errors import BackendError, ConfigError
 from gs_densify.registry import Entry
+from gs_densify.rendering.own import build
 from gs_densify.rendering.own.rasterizer import OwnRasterizer
 from gs_densify.rendering.rasterizers import RASTERIZERS, make_rasterizer, rasterizer_for
 from gs_densify.rendering.reference.rasterizer import ReferenceRasterizer
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.mark.parametrize("name", RASTERIZERS.builtin)
@@ -53,6 +54,39 @@ def test_gsplat_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name in ("gsplat", "auto"):
         assert "no CUDA device" in refusal(torch.device("cuda:0"), name)
+
+
+def test_own_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "'own' runs on cuda, and the device is the cpu" in refusal(CPU, "own")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "'own' was asked for and torch sees no CUDA device" in refusal(CUDA, "own")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(build, "_compiler", lambda: None)
+    monkeypatch.setenv("GS_CACHE", str(tmp_path))
+    assert "there is no CUDA compiler (nvcc)" in refusal(CUDA, "own")
+    # What was compiled where there was one goes on working.
+    name = f"gs_densify_own_{build._digest()}"
+    library = tmp_path / "kernels" / name / f"{name}.so"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    assert rasterizer_for(CUDA, "own").name == "own"
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("x\nkernel.cu(3): error: y\nz"), OSError("full")])
+def test_a_failed_compilation_ends_in_words(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(build, "_compiler", lambda: Path("nvcc"))
+    monkeypatch.setattr("torch.utils.cpp_extension.load", load)
+    monkeypatch.setenv("GS_CACHE", str(tmp_path))
+    build.kernels.cache_clear()
+    with pytest.raises(BackendError, match=r"could not be compiled: (kernel.*error: y|full);"):
+        build.kernels()
 
 
 @pytest.mark.gpu
