@@ -47,6 +47,8 @@ class Forked:
 
     def __init__(self, call: Callable[[], object], folder: Path) -> None:
         self._files = [folder.with_name(f"{folder.name}.{name}") for name in ("out", "err")]
+        for file in self._files:
+            file.touch()  # it may be killed before it is there
         sys.stdout.flush()
         sys.stderr.flush()
         self.process = os.fork()

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from killable import run
 from long_form import cases
 from PIL import Image
-from small_runs import arguments
 
 from gs_densify.bench.file import read_study
 from gs_densify.config.file import flags_of, read_mapping
@@ -36,6 +35,7 @@ from gs_densify.scene.split import read_test_list
 
 SHORT, LONG = 20, cases("GS_FUZZ", 20_000)
 HANG = 20
+OPTIONS = "--scene tiny --downscale 4 --steps 2 --device cpu --evaluation.lpips".split()
 NUMBERS = (b"0", b"-1", b"1e999", b"nan", b"-inf", b"4294967296", b"99999999999999999999", b"1.5")
 WORDS = (b"null", b"true", b'"x"', b"[]", b"{}", b"&a [*a]", b"!!python/object:os.system x", b"~")
 BYTES = (b"\0" * 8, b"\xff" * 8, b"\x7f\xff\xff\xff", b"\0\0\0\x80", b"\xc3\x28", b"\r", b"\n\n")
@@ -59,7 +59,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "study": ("study.yml", read_study),
     "published": ("published.yml", known.__wrapped__),
     "test list": ("list.txt", read_test_list),
-    "checkpoint": ("run/checkpoints/step_000018.pt", lambda path: load_checkpoint(path, "cpu")),
+    "checkpoint": ("run/checkpoints/step_000002.pt", lambda path: load_checkpoint(path, "cpu")),
     "ply": ("run/point_cloud.ply", load_model),
     "points": ("points.ply", read_points),
     "cameras": ("bin/cameras.bin", lambda path: read_model(path.parent)),
@@ -135,7 +135,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fuzz") / "files"
     folder.mkdir()
     for name, *options in (
-        ("gs-train", *arguments("default")),
+        ("gs-train", *OPTIONS, "--strategy", "default", "--out", "run", "--schedule-factor", "1"),
         ("gs-eval", "run", "--device", "cpu", "--out", "scored"),
         ("gs-report", "run", "--record", "records"),
     ):

@@ -104,6 +104,7 @@ def check_runs(folder: Path, wanted: int) -> None:
         assert not different, said
         shutil.rmtree(folder / "run")
         runs += 1
+        print(f"\r{kills} kills in {runs} runs", end="", flush=True)
     print(f"\n{kills} kills in {runs} runs: no difference")
 
 
