@@ -1,5 +1,5 @@
 """Commands: parse, call one function, map errors to exit codes."""
 
-from gs_densify.cli.interrupt import show_no_traceback
+from gs_densify.cli.interrupt import listen
 
-show_no_traceback()
+listen()

@@ -1,11 +1,15 @@
-"""Ctrl-C while a command is still being imported: one line and its code, as later."""
+"""Ctrl-C amid an import: it ends the process in one line and with its code, as at other times."""
 
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
-from types import TracebackType
+from types import FrameType
 
 CODE = 130
+
+_IMPORTS = "<frozen importlib._bootstrap>"
 
 
 def say_interrupted(program: str) -> None:
@@ -13,20 +17,24 @@ def say_interrupted(program: str) -> None:
     print(f"{program}: interrupted", file=sys.stderr, flush=True)
 
 
-def show_no_traceback() -> None:
-    """Has an interrupt that nobody catches end the process in one line; other errors are shown as
-    before.
+def listen() -> None:
+    """Has Ctrl-C end the process at once where something is being imported, else as Python does.
+
+    Modules amid their import take KeyboardInterrupt for something else, and fail in other ways.
     """
-    before = sys.excepthook
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
 
-    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not issubclass(kind, KeyboardInterrupt):
-            before(kind, error, trace)
-            return
-        say_interrupted(_program())
-        os._exit(CODE)  # Python itself would end with a signal
 
-    sys.excepthook = show
+def _end(number: int, frame: FrameType | None) -> None:
+    current = frame
+    while current is not None:
+        if current.f_code.co_filename == _IMPORTS:
+            say_interrupted(_program())
+            os._exit(CODE)
+        current = current.f_back
+    signal.default_int_handler(number, frame)
 
 
 def _program() -> str:

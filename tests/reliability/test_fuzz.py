@@ -20,7 +20,7 @@ from PIL import Image
 
 from gs_densify.bench.file import read_study
 from gs_densify.config.file import flags_of, read_mapping
-from gs_densify.errors import GsDensifyError
+from gs_densify.errors import GsDensifyError, ResultError
 from gs_densify.evaluation.strip import read_strip
 from gs_densify.model.files.base import load_model
 from gs_densify.model.files.points import read_points
@@ -214,3 +214,11 @@ def test_a_mutated_file_is_read_or_refused_in_words(what: str, files: Path) -> N
 @pytest.mark.parametrize("what", READERS)
 def test_many_mutated_files(what: str, files: Path) -> None:
     check_mutated(files, what, LONG)
+
+
+def test_a_file_of_text_that_claims_more_than_it_holds_asks_for_no_memory(files: Path) -> None:
+    path = files / "many.ply"
+    text = (files / "points.ply").read_bytes()
+    path.write_bytes(text.replace(b"vertex 5", b"vertex 4294967296"))
+    with pytest.raises(ResultError, match="expected 4294967296 lines of 6 numbers"):
+        read_points(path)

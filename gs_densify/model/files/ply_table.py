@@ -121,10 +121,12 @@ def _dtype(where: str, properties: list[list[str]], byte_order: str) -> np.dtype
 
 def read_rows(where: str, file: BinaryIO, header: PlyHeader) -> np.ndarray:
     """Reads the vertices from behind the header."""
-    if header.format == _ASCII:
-        return _read_lines(where, file, header)
     start = file.tell()
     found = file.seek(0, 2) - start
+    if header.format == _ASCII:
+        file.seek(start)
+        _require_room(where, found, header)
+        return _read_lines(where, file, header)
     expected = header.count * header.dtype.itemsize
     if found < expected or (header.is_last and found > expected):
         raise ResultError(
@@ -134,6 +136,17 @@ def read_rows(where: str, file: BinaryIO, header: PlyHeader) -> np.ndarray:
         )
     file.seek(start)
     return np.fromfile(file, header.dtype, header.count)
+
+
+def _require_room(where: str, found: int, header: PlyHeader) -> None:
+    """Refuses more lines than fit into `found` bytes, for which memory would be asked for."""
+    num = len(header.dtype.names or ())
+    if found < 2 * num * header.count - 1:  # a number takes a digit, and what ends it
+        raise ResultError(
+            f"{where}: {found} bytes follow the header",
+            expected=f"expected {header.count} lines of {num} numbers: the file is cut off or"
+            " damaged",
+        )
 
 
 def _read_lines(where: str, file: BinaryIO, header: PlyHeader) -> np.ndarray:
