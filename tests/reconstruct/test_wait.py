@@ -1,6 +1,7 @@
 """Interruptions end pycolmap's work before Python goes on."""
 
 import _thread
+import signal
 import threading
 import time
 
@@ -20,9 +21,14 @@ def test_an_interruption_waits_until_the_work_has_ended() -> None:
         time.sleep(0.3)
         ended.append(True)
 
-    threading.Timer(0.1, _thread.interrupt_main).start()
-    with pytest.raises(KeyboardInterrupt):
-        wait_for("features", work)
+    # What a shell starts in the background ignores SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.1, _thread.interrupt_main).start()
+        with pytest.raises(KeyboardInterrupt):
+            wait_for("features", work)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended == [True]
 
 
