@@ -108,7 +108,7 @@ def test_masked_pixels_have_no_influence(quantisation: str, random_networks: lis
         photos,
         scoring,
         masks=masks,
-        on_view=lambda view, truth, picture: shown.append((truth, picture)),
+        on_view=lambda view, truth, picture, scores: shown.append((truth, picture)),
     )
     assert after == before
     for (truth, picture), mask, scored in zip(shown, masks, after.views, strict=True):
