@@ -33,6 +33,9 @@ class ViewArguments:
     """Port to listen on; 0: any that is free."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to render."""
+    rasterizer: str = "auto"
+    """What renders: own, gsplat or reference (docs/rasterizers.md); auto: the first that runs on
+    the device."""
 
 
 def command(argv: Sequence[str]) -> None:
@@ -49,7 +52,7 @@ def command(argv: Sequence[str]) -> None:
 
     address = free_address(arguments.host, arguments.port)
     device = pick_device(arguments.device)
-    rasterizer = rasterizer_for(device)
+    rasterizer = rasterizer_for(device, arguments.rasterizer)
     model = open_model(
         arguments.model,
         step=arguments.step,

@@ -5,6 +5,7 @@ Whoever changes a model from outside can break any of it, and would see the trai
 else. Only what Python knows is looked at, so that nothing waits for a GPU.
 """
 
+import weakref
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -77,11 +78,11 @@ class Trace:
     they lie, and their shapes.
 
     Two that are equal were found at models that `Form.problem` says the same of; it costs a tenth
-    of it. The objects are held, so that no other one takes the place of one that is gone.
+    of it. Nothing is kept alive by it: a trace of something that is gone equals no other.
     """
 
     def __init__(self, params: Splats, optimizers: Mapping[str, Optimizer]) -> None:
-        self._held: list[object] = []
+        self._seen: list[weakref.ref[object]] = []
         self._marks: list[object] = []
         for name, value in params.items():
             self._add(name, value)
@@ -96,15 +97,20 @@ class Trace:
 
     def __eq__(self, other: object) -> bool:
         """Returns whether nothing was touched between the two."""
-        return isinstance(other, Trace) and self._marks == other._marks
+        is_equal = isinstance(other, Trace) and self._marks == other._marks
+        # Another object may have taken the place of one that is gone.
+        return is_equal and all(one() is not None for one in self._seen)
 
     __hash__ = None  # type: ignore[assignment]
 
     def _add(self, name: str, one: object) -> None:
-        self._held.append(one)
-        self._marks += (name, id(one))
         if isinstance(one, Tensor):
             self._marks += (one.data_ptr(), one.shape, one.stride(), one.dtype)
+        if isinstance(one, Tensor | Optimizer):
+            self._seen.append(weakref.ref(one))
+            self._marks += (name, id(one))
+        else:  # what cannot be compared makes the trace unlike every other
+            self._marks += (name, one if isinstance(one, int | float | str) else object())
 
 
 def traced(params: Splats, optimizers: Mapping[str, Optimizer]) -> Trace | None:

@@ -7,12 +7,18 @@ without asking ninja, and without torch's module for extensions, which takes a s
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import os
+import platform
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import torch
@@ -22,7 +28,11 @@ from gs_densify.errors import BackendError
 from gs_densify.scene.cache import default_cache
 
 SOURCES = Path(__file__).parent / "cuda"
+LEAST_CAPABILITY = (8, 0)
+"""Sums over a warp in one instruction, which the kernels use, came with it."""
+
 _FLAGS = ["-O3", "-lineinfo"]
+_ARCHITECTURES = "TORCH_CUDA_ARCH_LIST"
 
 
 @cache
@@ -33,20 +43,20 @@ def kernels() -> ModuleType:
         BackendError: there is no CUDA compiler, or it fails.
     """
     name = f"gs_densify_own_{_digest()}"
-    library = _folder(name) / f"{name}.so"
-    return _imported(name, library) if library.is_file() else _built(name)
+    return _kept(name) or _built(name)
 
 
 def unavailable() -> str | None:
     """Returns why the kernels cannot be had here, or None where they can as far as is known."""
     if not torch.cuda.is_available():
         return "torch sees no CUDA device"
-    if _compiler() is not None:  # asked first: the other question starts CUDA
-        return None
-    name = f"gs_densify_own_{_digest()}"
-    if (_folder(name) / f"{name}.so").is_file():
-        return None
-    return "there is no CUDA compiler (nvcc), which builds it at its first use"
+    capability = torch.cuda.get_device_capability()
+    if capability < LEAST_CAPABILITY:
+        found, least = (".".join(map(str, one)) for one in (capability, LEAST_CAPABILITY))
+        return f"the GPU has compute capability {found}, where {least} is the least"
+    if _compiler() is None and not _library(f"gs_densify_own_{_digest()}").is_file():
+        return "there is no CUDA compiler (nvcc), which builds it at its first use"
+    return None
 
 
 def _compiler() -> Path | None:
@@ -64,20 +74,33 @@ def _digest() -> str:
     text = hashlib.sha256()
     for path in sorted(SOURCES.iterdir()):
         text.update(path.name.encode() + b"\0" + path.read_bytes())
-    major, minor = torch.cuda.get_device_capability()
-    text.update(f"{torch.__version__} {torch.version.cuda} {major}.{minor} {_FLAGS}".encode())
+    python = f"{sys.implementation.cache_tag} {platform.machine()}"
+    built_for = f"{torch.__version__} {torch.version.cuda} {_capability()} {_FLAGS}"
+    text.update(f"{python} {built_for}".encode())
     return text.hexdigest()[:16]
 
 
-def _folder(name: str) -> Path:
-    return default_cache() / "kernels" / name
+def _capability() -> str:
+    """Returns the compute capability of the GPU, as `9.0`."""
+    return ".".join(map(str, torch.cuda.get_device_capability()))
 
 
-def _imported(name: str, library: Path) -> ModuleType:
+def _library(name: str) -> Path:
+    return default_cache() / "kernels" / name / f"{name}.so"
+
+
+def _kept(name: str) -> ModuleType | None:
+    """Returns what was built before, or None: half of a file counts for nothing."""
+    library = _library(name)
+    if not library.is_file():
+        return None
     spec = importlib.util.spec_from_file_location(name, library)
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except ImportError:
+        return None
     return module
 
 
@@ -86,30 +109,63 @@ def _built(name: str) -> ModuleType:
         raise BackendError(
             "Rasteriser 'own' is compiled at its first use and there is no CUDA compiler (nvcc)",
             expected="expected nvcc of the CUDA version that torch was built for",
-            action="install the CUDA toolkit, or use --render.rasterizer gsplat",
+            action="install the CUDA toolkit, or use rasteriser gsplat",
         )
-    from torch.utils.cpp_extension import load
-
-    messages.remark("Compiling the rasteriser for this GPU, once (about a minute)")
-    sources = sorted(str(p) for p in SOURCES.iterdir() if p.suffix in (".cu", ".cpp"))
-    folder = _folder(name)
+    folder = _library(name).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        module: ModuleType = load(
-            name,
-            sources,
-            extra_cflags=["-O2"],
-            extra_cuda_cflags=_FLAGS,
-            build_directory=str(folder),
-        )
+        with _one_at_a_time(folder):
+            return _kept(name) or _compiled(name)
     except (RuntimeError, OSError) as error:
         raise BackendError(
             f"Rasteriser 'own' could not be compiled: {_first_error(str(error))}",
             expected="expected nvcc, a C++ compiler and ninja that fit torch, and room in"
             f" {folder.parent}",
-            action="mend that, or use --render.rasterizer gsplat",
+            action="mend that, or use rasteriser gsplat",
         ) from error
+
+
+def _compiled(name: str) -> ModuleType:
+    """Builds in a folder that nobody else knows, so that what a killed process leaves is in no
+    one's way, and puts the library into its place whole.
+    """
+    from torch.utils.cpp_extension import load
+
+    messages.remark("Compiling the rasteriser for this GPU, once (about a minute)")
+    sources = sorted(str(p) for p in SOURCES.iterdir() if p.suffix in (".cu", ".cpp"))
+    library = _library(name)
+    with TemporaryDirectory(prefix="build_", dir=library.parent) as place, _for_this_gpu():
+        module: ModuleType = load(
+            name,
+            sources,
+            extra_cflags=["-O2"],
+            extra_cuda_cflags=_FLAGS,
+            build_directory=place,
+        )
+        os.replace(Path(place) / library.name, library)
     return module
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Waits for other processes that build; the system frees the lock of one that dies."""
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _for_this_gpu() -> Iterator[None]:
+    """Names the GPU's own architecture to torch, whatever the environment names."""
+    before = os.environ.get(_ARCHITECTURES)
+    os.environ[_ARCHITECTURES] = _capability()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_ARCHITECTURES]
+        else:
+            os.environ[_ARCHITECTURES] = before
 
 
 def _first_error(text: str) -> str:

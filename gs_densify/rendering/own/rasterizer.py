@@ -101,9 +101,7 @@ def _rendered(
         viewmats.contiguous(),
         Ks.contiguous(),
     )
-    ids, offsets = build.kernels().order(
-        records.detach(), tiles, keys, total, *frame.tiles, stream_of(means)
-    )
+    ids, offsets = _ordered(frame, records.detach(), tiles, keys, total)
     channels = None if aux is None else aux.contiguous()
     image, alpha, further = Composite.apply(
         frame, absgrad, means2d, records, channels, ids, offsets
@@ -112,6 +110,25 @@ def _rendered(
         image = image + (1 - alpha) * backgrounds[:, None, None, :]
     info = _info(frame, means2d, records, depths, radii, tiles, ids, offsets)
     return RenderOutput(image, alpha, info, further)
+
+
+def _ordered(
+    frame: Frame, records: Tensor, tiles: Tensor, keys: Tensor, total: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Returns the Gaussians of all tiles, front to back, and where each tile's begin."""
+    try:
+        ids, offsets = build.kernels().order(
+            records, tiles, keys, total, *frame.tiles, stream_of(records)
+        )
+    except RuntimeError as error:
+        if "pairs of a tile" not in str(error):
+            raise
+        raise BackendError(
+            f"One image has {error}",
+            expected="rasteriser 'own' counts no further",
+            action="check that Gaussians do not grow without bound, or use a larger --downscale",
+        ) from None
+    return ids, offsets
 
 
 def _check(count: int, packed: bool, aux: Tensor | None) -> None:
