@@ -66,5 +66,6 @@ def test_an_interrupt_at_any_time_is_one_line(tmp_path: Path) -> None:
         time.sleep(0.03 * case)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-        assert process.returncode in (0, 130), err
+        # While Python itself ends, the system ends it: a shell says 130 of that, too.
+        assert process.returncode in (0, 130, -signal.SIGINT), err
         assert "Traceback" not in err, (case, err)
