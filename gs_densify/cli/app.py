@@ -50,6 +50,8 @@ def run_command(program: str, command: Callable[[Sequence[str]], int | None]) ->
         print_lines_of(error, file=sys.stderr)
         print(f"{program}: {one_line(_words_of(error))}", file=sys.stderr)
         sys.exit(GsDensifyError.exit_code)
+    finally:
+        interrupt.leave()
 
 
 def _words_of(error: OSError) -> str:

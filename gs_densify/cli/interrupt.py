@@ -27,6 +27,16 @@ def listen() -> None:
         signal.signal(signal.SIGINT, _end)
 
 
+def leave() -> None:
+    """Has Ctrl-C end the process as the system does, which a shell shows as 130, too.
+
+    The command is done: a KeyboardInterrupt would only cut off what Python does at its own end, and
+    be printed.
+    """
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _end(number: int, frame: FrameType | None) -> None:
     current = frame
     while current is not None:

@@ -58,6 +58,22 @@ def test_an_interrupt_of_an_import_is_one_line(name: str, module: str, tmp_path:
     assert (process.returncode, out, err) == (130, "", f"{name}: interrupted\n")
 
 
+WHILE_PYTHON_ENDS = """
+import atexit, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import gs_densify.cli.train
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+sys.argv = ["gs-train", "--version"]
+gs_densify.cli.train.main()
+"""
+
+
+def test_an_interrupt_while_python_ends_is_the_systems() -> None:
+    code = [sys.executable, "-c", WHILE_PYTHON_ENDS]
+    done = subprocess.run(code, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
 @pytest.mark.long
 def test_an_interrupt_at_any_time_is_one_line(tmp_path: Path) -> None:
     for case in range(cases("GS_INTERRUPTS", 100)):
