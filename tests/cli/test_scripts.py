@@ -9,6 +9,7 @@ import pytest
 
 from gs_densify.bench.options import SlurmOptions
 from gs_densify.cli.arguments import parse_train_arguments
+from gs_densify.runs.held_folder import locked
 from gs_densify.scene.presets import MIPNERF360
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -48,32 +49,60 @@ def test_the_strategy_is_a_variable_or_an_option(tmp_path: Path) -> None:
     assert done.returncode and "expected the name of a scene" in done.stderr
 
 
-def test_a_job_whose_time_is_over_is_queued_again_and_goes_on(tmp_path: Path) -> None:
-    for name, does in (("srun", '"$@"'), ("scontrol", 'echo scontrol "$@"')):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
-        (tmp_path / name).chmod(0o755)
+class Slurm:
+    """Slurm's commands and a gs-train in a folder, for a job that trains in `my run` there."""
 
-    def job() -> tuple[int, list[str]]:
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.run = folder, folder / "my run"
+        self._command("srun", '"$@"')
+        self._command("scontrol", 'echo scontrol "$@"')
+
+    def _command(self, name: str, does: str) -> None:
+        (self.folder / name).write_text(f"#!/bin/sh\n{does}\n")
+        (self.folder / name).chmod(0o755)
+
+    def job(self, gs_train: str) -> tuple[int, list[str]]:
+        """Start the job, whose gs-train does that, and return its code and what was printed."""
+        self._command("gs-train", gs_train)
         done = subprocess.run(
             [SCRIPTS / "train.sbatch", "my run", "--scene", "tiny"],
-            cwd=tmp_path,
-            env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "SLURM_JOB_ID": "7"},
+            cwd=self.folder,
+            env={"PATH": f"{self.folder}{os.pathsep}{os.environ['PATH']}", "SLURM_JOB_ID": "7"},
             capture_output=True,
             text=True,
         )
         return done.returncode, done.stdout.splitlines()
 
-    train = tmp_path / "gs-train"
-    train.write_text(
-        "#!/bin/sh\necho \"$*\"\nmkdir -p 'my run/checkpoints'\n"
-        "touch 'my run/checkpoints/step_000012.pt'\nexit 75\n"
-    )
-    train.chmod(0o755)
-    assert job() == (75, ["--scene tiny --out my run", "scontrol requeue 7"])
-    train.write_text('#!/bin/sh\necho "$*"\n')
-    assert job() == (0, ["--resume my run"])
-    train.write_text("#!/bin/sh\nexit 2\n")
-    assert job() == (2, []), "what is wrong with the input would be wrong again"
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Slurm:
+    return Slurm(tmp_path)
+
+
+def test_a_job_whose_time_is_over_is_queued_again_and_goes_on(slurm: Slurm) -> None:
+    assert slurm.job(
+        "echo \"$*\"\nmkdir -p 'my run/checkpoints'\n"
+        "touch 'my run/config.yml' 'my run/checkpoints/step_000012.pt'\nexit 75"
+    ) == (75, ["--scene tiny --out my run", "scontrol requeue 7"])
+    assert slurm.job('echo "$*"') == (0, ["--resume my run"])
+    assert slurm.job("exit 2") == (2, []), "what is wrong with the input would be wrong again"
+
+
+def test_a_job_that_died_before_its_first_checkpoint_begins_anew(slurm: Slurm) -> None:
+    slurm.job("mkdir 'my run'; echo first > 'my run/config.yml'; exit 137")
+    again = (0, ["--scene tiny --out my run", "free"])
+    assert slurm.job("echo \"$*\"; [ -e 'my run' ] || echo free") == again
+    (kept,) = slurm.folder.glob("my run.died-*")
+    assert (kept / "config.yml").read_text() == "first\n"
+
+
+def test_a_job_takes_no_folder_that_is_trained_in_or_complete(slurm: Slurm) -> None:
+    slurm.run.mkdir()
+    (slurm.run / "config.yml").touch()
+    with locked(slurm.run):
+        assert slurm.job("ls 'my run'") == (0, ["config.yml"])
+    (slurm.run / "results.json").touch()
+    assert slurm.job("ls 'my run'") == (0, ["config.yml", "results.json"])
 
 
 def test_a_job_asks_for_what_gs_bench_asks_for() -> None:
