@@ -114,17 +114,19 @@ def _open(video: Path) -> tuple[int, Iterator[Image.Image]]:
     reader = ffmpeg.read_frames(str(video))
     try:
         about = next(reader)
+        count = round(about["duration"] * about["fps"])
+        if not count:  # recorded or streamed without either; counting decodes all of it
+            count, _ = ffmpeg.count_frames_and_secs(str(video))
     except (OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise SceneError(
             f"{video} cannot be read as a video ({reason})",
             action="play it to see whether it is whole, and copy it again",
         ) from None
-    count = max(1, round(about["duration"] * about["fps"]))
 
     def pictures() -> Iterator[Image.Image]:
         with closing(reader):
             for data in reader:
                 yield Image.frombytes("RGB", about["size"], data)
 
-    return count, pictures()
+    return max(1, count), pictures()

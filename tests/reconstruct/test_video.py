@@ -1,6 +1,7 @@
 """Frames of a video: the sharpest in each stretch, and none where the camera stands still."""
 
 import itertools
+import subprocess
 import sys
 from pathlib import Path
 
@@ -61,3 +62,21 @@ def test_frames_of_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(SceneError, match=r"text.mp4 cannot be read as a video \(.*\); play it"):
         pick_frames(tmp_path / "text.mp4", tmp_path / "frames", 6)
+
+
+def test_a_video_that_does_not_say_its_duration_is_counted(tmp_path: Path) -> None:
+    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="the extra `video` is not installed")
+    video = tmp_path / "streamed.mkv"
+    moving = [
+        ffmpeg.get_ffmpeg_exe(),
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=duration=4:rate=10:size=96x64",
+    ]
+    # Into a pipe, where the duration cannot be filled in at the end.
+    made = subprocess.run([*moving, "-f", "matroska", "pipe:1"], capture_output=True, check=True)
+    video.write_bytes(made.stdout)
+    assert next(ffmpeg.read_frames(str(video)))["duration"] == 0
+    pick_frames(video, tmp_path / "frames", 5)
+    assert len(list((tmp_path / "frames").iterdir())) == 5
