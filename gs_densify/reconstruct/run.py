@@ -49,14 +49,11 @@ def reconstruct(source: Path, scene: Path, options: ReconstructOptions) -> Outco
 
     Raises:
         SceneError: photos that do not suffice, or a folder that holds something else.
-        ConfigError: an option that does not suit the photos, or a video without the extra.
+        ConfigError: an option that does not suit the photos, a video without the extra, or another
+            process that reconstructs in the same folder.
     """
-    stages = Stages.open(scene, source)
-    try:
+    with Stages.held(scene, source) as stages:
         return _all_stages(_Run(stages, options), source)
-    except BaseException:
-        stages.remove_beginnings()
-        raise
 
 
 def _all_stages(run: "_Run", source: Path) -> Outcome:

@@ -5,14 +5,15 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pycolmap
 
+from gs_densify import folder_lock
 from gs_densify.errors import ResultError, SceneError
 from gs_densify.messages import duration, remark
 from gs_densify.results.files import load_json, save_json
@@ -69,6 +70,28 @@ class Stages:
             )
         return stages
 
+    @classmethod
+    @contextmanager
+    def held(cls, scene: Path, source: Path) -> Iterator["Stages"]:
+        """Yields what `open` returns while no other process can work in the folder of the scene.
+
+        Where an error comes before the first stage is complete, nothing is left behind.
+
+        Raises:
+            SceneError: as `open` does.
+            ConfigError: another process is at work there.
+        """
+        cls.open(scene, source)  # before a folder is made
+        made = [path for path in (scene, *scene.parents) if not path.exists()]
+        scene.mkdir(parents=True, exist_ok=True)
+        with folder_lock.locked(scene, "reconstructs"):
+            stages = cls.open(scene, source)  # again: another may have been here in between
+            try:
+                yield stages
+            except BaseException:
+                stages._remove_beginnings(made)
+                raise
+
     def is_complete(self, name: str, key: str, made: Path) -> bool:
         """Returns whether `stage` would keep what is there."""
         kept = self.kept.get(name, {})
@@ -114,12 +137,17 @@ class Stages:
         model.write(unfinished / "0")
         unfinished.rename(self.model)
 
-    def remove_beginnings(self) -> None:
-        """Leaves nothing behind where not even the first stage was completed."""
+    def _remove_beginnings(self, made: Sequence[Path]) -> None:
+        """Leaves nothing behind where not even the first stage was completed.
+
+        Args:
+            made: folders from the innermost outwards, removed where nothing else is in them.
+        """
         if not any("found" in kept for kept in self.kept.values()):
             shutil.rmtree(self.folder, ignore_errors=True)
-            with suppress(OSError):  # somebody else's files, or no folder yet
-                self.scene.rmdir()
+            with suppress(OSError):
+                for folder in made:
+                    folder.rmdir()
 
     def _forget_from(self, name: str) -> None:
         """Forgets a stage and those after it, which have worked on what it made."""

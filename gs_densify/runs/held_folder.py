@@ -1,12 +1,12 @@
 """The folder of a run while a process writes into it: its own, and known by its identity."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gs_densify import folder_lock
 from gs_densify.errors import ConfigError, ResultError
 
 
@@ -42,17 +42,8 @@ class HeldFolder:
 def locked(run: Path) -> Iterator[HeldFolder]:
     """Keeps other processes from training in a run's folder; ConfigError where one does."""
     path = run.absolute()
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"{run}: another process trains in this folder", action="let it finish"
-            ) from None
-        yield HeldFolder(run, path, _identity(os.fstat(descriptor)))
-    finally:
-        os.close(descriptor)
+    with folder_lock.locked(run, "trains") as status:
+        yield HeldFolder(run, path, _identity(status))
 
 
 def is_in_use(run: Path) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gs_densify.errors import SceneError
+from gs_densify.errors import ConfigError, SceneError
 from gs_densify.reconstruct.stages import Stages
 
 
@@ -83,12 +83,26 @@ def test_a_folder_with_something_else_is_refused(scene: Path, source: Path, tmp_
 
 
 def test_nothing_is_left_where_the_first_stage_fails(scene: Path, source: Path) -> None:
-    stages = Stages.open(scene, source)
-    stages.stage("a", "1", scene / "a", lambda _: None)
-    stages.remove_beginnings()
+    with pytest.raises(ZeroDivisionError), Stages.held(scene, source) as stages:
+        stages.stage("a", "1", scene / "a", lambda _: None)
+        raise ZeroDivisionError
     assert (scene / ".reconstruct").is_dir(), "worth keeping"
-    fresh = Stages.open(scene.with_name("fresh"), source)
-    with pytest.raises(ZeroDivisionError):
-        fresh.stage("a", "1", scene / "a", lambda _: 1 / 0)  # type: ignore[arg-type, return-value]
-    fresh.remove_beginnings()
-    assert not fresh.scene.exists()
+    fresh = scene.with_name("new") / "folders" / "scene"
+    with pytest.raises(ZeroDivisionError), Stages.held(fresh, source) as stages:
+        stages.stage("a", "1", fresh / "a", lambda _: 1 / 0)  # type: ignore[arg-type, return-value]
+    assert not scene.with_name("new").exists()
+
+
+def test_two_do_not_work_in_one_folder(scene: Path, source: Path) -> None:
+    message = "scene: another process reconstructs in this folder; let it finish"
+    with Stages.held(scene, source) as stages:
+        with pytest.raises(ConfigError, match=message), Stages.held(scene, source):
+            pass
+        assert scene.is_dir(), "the first has not begun, and is left alone"
+        (stages.folder / "frames").mkdir(parents=True)
+        stages.stage("a", "1", scene / "a", lambda _: None)
+        with pytest.raises(ConfigError, match=message), Stages.held(scene, source):
+            pass
+        assert (stages.folder / "frames").is_dir()
+    with Stages.held(scene, source):
+        pass

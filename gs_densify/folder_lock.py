@@ -1,0 +1,34 @@
+"""A lock on a folder that one process at a time works in; it ends with the process."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gs_densify.errors import ConfigError
+
+
+@contextmanager
+def locked(folder: Path, does: str) -> Iterator[os.stat_result]:
+    """Holds the lock of a folder, and yields the status of the folder that is locked.
+
+    Args:
+        folder: is there.
+        does: what the one who holds it does there, for the message: `trains`.
+
+    Raises:
+        ConfigError: another process holds it.
+        OSError: the folder is not there, or cannot be opened.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{folder}: another process {does} in this folder", action="let it finish"
+            ) from None
+        yield os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
