@@ -6,7 +6,6 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from gs_densify.evaluation.metrics import find_metric
 from gs_densify.evaluation.strip import Panel, drawn_strip, error_panel
 from gs_densify.evaluation.words import in_words
 from gs_densify.model.types import Splats
@@ -24,6 +23,9 @@ def compared(renderer: Renderer, splats: Splats, shot: Shot, width: int, height:
 
     They are as large as fits: rendered in fewer pixels than the photo has, or enlarged by a whole
     factor.
+
+    Raises:
+        SceneError: the photo cannot be read any more.
     """
     assert shot.view is not None
     most_wide, most_high = width / 3, (1 - _CAPTION) * height
@@ -47,8 +49,7 @@ def _enlarged(panel: Panel, factor: int) -> Panel:
 def _caption(shot: Shot) -> list[str]:
     if shot.scores is None:
         return [shot.name, shot.kind]
-    further = {name: find_metric(name) for name in shot.scores.further()}
-    return [shot.name, *in_words(shot.scores, further)]
+    return [shot.name, *in_words(shot.scores, shot.metrics)]
 
 
 def _reduced(view: View, most_wide: float, most_high: float) -> View:

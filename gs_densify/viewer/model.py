@@ -13,7 +13,7 @@ from gs_densify.rendering.base import RenderSettings
 from gs_densify.results import Scores
 from gs_densify.results.names import POINT_CLOUD
 from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
-from gs_densify.results.scored import is_scored, load_scored
+from gs_densify.results.scored import Scored, is_scored, load_scored
 from gs_densify.runs import open_model as model_file
 from gs_densify.runs.loaded_scene import find_scene, near_plane_of
 from gs_densify.scene.georeference import from_local, offset_of
@@ -114,12 +114,13 @@ def _bare(path: Path) -> Model:
 def _with_scene(opened: model_file.OpenedModel, is_named: bool) -> Model:
     """Returns a model in the world of its scene, where that is there; it must be if it is named."""
     config, scene, remarks = opened.config, None, []
-    scores: Mapping[str, Scores] = {}
+    scored = None
     if opened.run is not None:
         try:
-            scores = _scores(opened.run, opened.step)
+            scored = _scored(opened.run, opened.step)
         except ResultError as error:
             remarks.append(f"without scores: {error.found}")
+    scores = {} if scored is None else {view.name: view.scores for view in scored.views}
     try:
         scene = find_scene(config, opened.found, needs_training=False)
         shots = shots_of(scene, scores)
@@ -129,6 +130,9 @@ def _with_scene(opened: model_file.OpenedModel, is_named: bool) -> Model:
         shots = _kept_shots(opened, scores)
         # What to do about it is for the commands that need the scene.
         remarks.append(f"without the {'photos' if shots else 'cameras'}: {error.found_where}")
+    if scored is not None:
+        metrics = scored.protocol.metrics
+        shots = tuple(dataclasses.replace(shot, metrics=metrics) for shot in shots)
     splats = dict(opened.splats)
     if opened.in_colmap_frame and scene is not None:
         splats = opened.moved_from_colmap(scene.normalized_from_colmap)
@@ -183,12 +187,12 @@ def _title(opened: model_file.OpenedModel) -> str:
     return f"{Path(config.scene).name}, {Path(config.strategy).stem}, step {opened.step}"
 
 
-def _scores(run: Path, step: int | None) -> dict[str, Scores]:
-    """Returns the scores of the held-out views, where a run has them of the model after `step`."""
+def _scored(run: Path, step: int | None) -> Scored | None:
+    """Returns the scores of a run, where it has them of the model after `step`."""
     if not is_scored(run):
-        return {}
+        return None
     scored = load_scored(run)
-    return {view.name: view.scores for view in scored.views} if scored.step == step else {}
+    return scored if scored.step == step else None
 
 
 def _world_up(world: World) -> Direction:

@@ -72,9 +72,9 @@ class Panel:
             beside=None if self._photos is None else self._photos.beside(self._quantity.value),
         )
 
-    def drawn(self, width: int, height: int) -> None:
-        """Says the size of the picture that is shown."""
-        self._size.content = f"{width} x {height} pixels"
+    def drawn(self, width: int, height: int, trouble: str) -> None:
+        """Says the size of the picture that is shown, and what is wrong with it, if anything."""
+        self._size.content = "\n\n".join(filter(None, [f"{width} x {height} pixels", trouble]))
 
 
 def _add_choice_of_up(client: viser.ClientHandle, model: Model) -> None:

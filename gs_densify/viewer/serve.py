@@ -42,7 +42,7 @@ def serve(model: Model, painter: Painter, address: Address) -> NoReturn:
         KeyboardInterrupt: on SIGINT.
         SystemExit: with 143 on SIGTERM.
         ConfigError: where the port was taken in the meantime.
-        Exception: whatever drawing raised.
+        Exception: whatever drawing raised; what is wrong with a photo is said in its window.
     """
     failures: _Failures = queue.SimpleQueue()
     painter.warm_up()
@@ -102,10 +102,10 @@ class _Windows:
     async def open(self, client: viser.ClientHandle) -> None:
         """Is called when a browser has connected and said where its camera is."""
 
-        def show(image: np.ndarray, moving: bool) -> None:
+        def show(image: np.ndarray, moving: bool, trouble: str) -> None:
             quality = MOVING_QUALITY if moving else RESTING_QUALITY
             client.scene.set_background_image(image, format="jpeg", jpeg_quality=quality)
-            panel.drawn(image.shape[1], image.shape[0])
+            panel.drawn(image.shape[1], image.shape[0], trouble)
 
         panel = Panel(client, self._model, self._painter, lambda: session.redraw())
         session = Session(self._painter, panel.look, show, self._failures.put)

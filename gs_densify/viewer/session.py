@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gs_densify.errors import GsDensifyError
 from gs_densify.viewer.camera import Camera
 from gs_densify.viewer.pace import Pace
 from gs_densify.viewer.paint import Look, Painter
@@ -25,7 +26,8 @@ class Session:
     Args:
         painter: draws the model.
         look: gives what to show now.
-        show: takes a picture, uint8 [H, W, 3], and whether the camera moves.
+        show: takes a picture, uint8 [H, W, 3], whether the camera moves, and why it is not the
+            comparison that the look asks for; empty where nothing is wrong.
         failed: takes what `painter` or `show` raised; the session has ended then.
         rest: seconds without a change after which the camera rests.
     """
@@ -34,7 +36,7 @@ class Session:
         self,
         painter: Painter,
         look: Callable[[], Look],
-        show: Callable[[np.ndarray, bool], None],
+        show: Callable[[np.ndarray, bool, str], None],
         failed: Callable[[Exception], None],
         *,
         rest: float = REST,
@@ -92,15 +94,21 @@ class Session:
 
     def _draw(self, camera: Camera, width: int, height: int, moving: bool) -> bool:
         """Draws one picture; says whether another one at rest would be no larger."""
-        look = self._look()
+        look, trouble = self._look(), ""
         if look.beside is not None and look.beside.camera.is_at(camera):
-            if not moving:  # it takes its time, and is not read while it changes
-                self._show(self._painter.comparison(look.beside, width, height), moving)
-            return not moving
+            if moving:  # it takes its time, and is not read while it changes
+                return False
+            try:
+                comparison = self._painter.comparison(look.beside, width, height)
+            except GsDensifyError as error:  # of this photo: other windows are not concerned
+                trouble = str(error)
+            else:
+                self._show(comparison, moving, "")
+                return True
         pace = self._paces[moving]
         size = pace.fit(width, height)
         started = time.perf_counter()
-        self._show(self._painter.picture(camera, *size, look), moving)
+        self._show(self._painter.picture(camera, *size, look), moving, trouble)
         pace.learn(size[0] * size[1], time.perf_counter() - started)
         larger = pace.fit(width, height)
         return not moving and larger[0] * larger[1] < 1.2 * size[0] * size[1]

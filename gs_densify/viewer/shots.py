@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 from gs_densify.errors import ResultError
 from gs_densify.results import Scores
 from gs_densify.results.names import COMPAT
+from gs_densify.results.protocol import MetricRecord
 from gs_densify.scene.normalize import camera_centers, transform_poses
 from gs_densify.scene.scene import Scene, View
 from gs_densify.viewer.camera import Camera, camera_from, camera_of
@@ -30,6 +31,9 @@ class Shot:
     view: View | None = None
     """The photo; None where the camera alone is known."""
     scores: Scores | None = None
+    metrics: Mapping[str, MetricRecord] = field(default_factory=dict)
+    """Describes the scores that not every run has, as the run does: what computed them may not be
+    installed here."""
 
     def moved(self, similarity: np.ndarray) -> "Shot":
         """Returns it in the world after a similarity [4, 4]."""

@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -278,6 +279,20 @@ def test_the_worst_view_is_chosen_first_and_shown_beside_its_photo(
     alone = painter.picture(camera, WIDTH, HEIGHT, Look(sh_degree=3))
     assert any(_similar(picture, alone) for picture in itertools.islice(pictures, 4))
     browser.set("Go to photo", "choose one")
+
+
+def test_further_metrics_are_described_by_the_run_itself(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(finished_run, tmp_path / "run")
+    results = json.loads((folder / "results.json").read_text())
+    results["protocol"]["metrics"]["mae"] = {
+        "label": "Mean error", "higher_is_better": False, "computed": "mean",
+        "unit": "levels", "format": ".2f", "sees": "quantised", "package": "elsewhere 1.0",
+    }  # fmt: skip
+    (folder / "results.json").write_text(json.dumps(results))
+    worst = ranked(open_model(folder).shots)[0]
+    assert worst.metrics["mae"].label == "Mean error"
 
 
 @needs_viser

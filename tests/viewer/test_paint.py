@@ -17,7 +17,7 @@ from gs_densify.images.heat import heat
 from gs_densify.rendering.base import RenderSettings
 from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.rendering.renderer import Renderer
-from gs_densify.results import Scores
+from gs_densify.results import MetricRecord, Scores
 from gs_densify.scene.scene import View
 from gs_densify.viewer.camera import Camera, camera_of
 from gs_densify.viewer.paint import Look, Painter
@@ -166,6 +166,13 @@ def test_a_photo_is_shown_beside_its_render_and_its_error(tmp_path: Path) -> Non
     assert np.abs(render_part.astype(int) - shown).max() <= 1
     expected = error_heat(absolute_error(photo_part, render_part))
     np.testing.assert_array_equal(error_part, expected)
+    # A metric whose package is not installed here.
+    shot = dataclasses.replace(
+        shot,
+        scores=Scores(psnr=12.3456, mae=4.0),
+        metrics={"mae": MetricRecord(label="mean error", higher_is_better=False, computed="mean")},
+    )
+    assert (painter.comparison(shot, 3 * WIDTH, 2 * HEIGHT) != whole).any(), "it is in the caption"
 
 
 def test_a_large_photo_is_rendered_in_the_size_that_it_is_shown_in(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Coarse while the camera moves, sharp when it rests; without a browser and without a clock."""
 
+import dataclasses
 import queue
 from collections.abc import Iterator
 
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from gs_densify.errors import BackendError
+from gs_densify.errors import BackendError, SceneError
 from gs_densify.viewer.camera import Camera
 from gs_densify.viewer.paint import Look
 from gs_densify.viewer.session import Session
+from gs_densify.viewer.shots import Shot
 
 TIMEOUT = 30.0
 NEVER = 1e6  # seconds
@@ -28,14 +30,16 @@ class Stage:
 
     def __init__(self, rest: float, device: str = "cuda") -> None:
         self.device = torch.device(device)
+        self.look = LOOK
+        self.troubles: queue.Queue = queue.Queue()
         self.asked: queue.Queue = queue.Queue()
         self.allowed: queue.Queue = queue.Queue()
         self.shown: queue.Queue = queue.Queue()
         self.failures: queue.Queue = queue.Queue()
         self.session = Session(
             self,  # type: ignore[arg-type]
-            lambda: LOOK,
-            lambda image, moving: self.shown.put((image.shape, moving)),
+            lambda: self.look,
+            self._show,
             self.failures.put,
             rest=rest,
         )
@@ -46,6 +50,13 @@ class Stage:
         if isinstance(answer, Exception):
             raise answer
         return np.zeros((height, width, 3), dtype=np.uint8)
+
+    def comparison(self, shot: Shot, width: int, height: int) -> np.ndarray:
+        raise SceneError(f"{shot.name} is not there")
+
+    def _show(self, image: np.ndarray, moving: bool, trouble: str) -> None:
+        self.shown.put((image.shape, moving))
+        self.troubles.put(trouble)
 
     def paint(self) -> tuple[float, bool]:
         """Let one picture be painted; where its camera was, and whether it counted as moving."""
@@ -99,6 +110,18 @@ def test_what_goes_wrong_is_handed_on(stage: Stage) -> None:
     stage.session.move(camera(1), 60, 40)
     stage.allowed.put(error)
     assert stage.failures.get(timeout=TIMEOUT) is error
+
+
+@pytest.mark.parametrize("stage", [0.0], indirect=True)
+def test_a_photo_that_is_gone_is_said_and_the_window_goes_on(stage: Stage) -> None:
+    stage.look = dataclasses.replace(LOOK, beside=Shot("a.jpg", camera(1)))
+    stage.session.move(camera(1), 60, 40)
+    assert stage.paint() == (1, False)
+    assert stage.troubles.get(timeout=TIMEOUT) == "a.jpg is not there"
+    stage.session.move(camera(2), 60, 40)
+    assert [stage.paint(), stage.paint()] == [(2, True), (2, False)]
+    assert stage.troubles.get(timeout=TIMEOUT) == ""
+    assert stage.failures.empty()
 
 
 def test_a_cpu_starts_small_and_sharpens_until_the_picture_is_whole() -> None:
