@@ -9,6 +9,7 @@ import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from gs_densify.errors import BackendError
 
@@ -16,23 +17,50 @@ _SHARE = 0.9
 """Of the free memory: the rest is for other processes."""
 _TORCH = re.compile(r"DefaultCPUAllocator: .*?allocate (\d+) bytes")
 
-_CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+
+class _Container(NamedTuple):
+    """Files in which a container's memory stands, in bytes."""
+
+    limit: Path
+    used: Path
+    """With the files that are in memory."""
+    parts: Path
+    cache: str
+    """Name in `parts` of the files in memory that nobody has read twice: they make room first."""
+
+    def left(self) -> int | None:
+        """Returns the bytes to the limit; None where there is none."""
+        try:
+            limit = self.limit.read_text().strip()
+            if not limit.isdecimal():
+                return None
+            used = int(self.used.read_text())
+        except OSError:
+            return None
+        return max(int(limit) - used + (_field(self.parts, self.cache) or 0), 0)
+
+
+_V2, _V1 = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")
+_CONTAINERS = (
+    _Container(_V2 / "memory.max", _V2 / "memory.current", _V2 / "memory.stat", "inactive_file"),
+    _Container(
+        _V1 / "memory.limit_in_bytes",
+        _V1 / "memory.usage_in_bytes",
+        _V1 / "memory.stat",
+        "total_inactive_file",
     ),
 )
-"""Files with the limit of a container and what of it is used, of cgroup versions 2 and 1."""
+"""Of cgroup versions 2 and 1."""
 
 
 def free_memory() -> int | None:
     """Returns the bytes that this process can have without swapping; None where it is not known.
 
     It is what Linux calls available, or what is left of a container's limit where that is less.
+    Neither counts files that are in memory as used, as far as they make room.
     """
     available = _field(Path("/proc/meminfo"), "MemAvailable")
-    left = [_number(limit) - _number(used) for limit, used in _CGROUPS if _is_set(limit)]
+    left = [container.left() for container in _CONTAINERS]
     return min((one for one in (available, *left) if one is not None), default=None)
 
 
@@ -81,18 +109,7 @@ def host_shortage(say: Callable[[], str]) -> Iterator[None]:
 def _field(path: Path, name: str) -> int | None:
     """Returns the bytes that a file of Linux has under a name; None without either."""
     try:
-        found = re.search(rf"^{name}:\s*(\d+) kB$", path.read_text(), re.MULTILINE)
+        found = re.search(rf"^{name}:?\s+(\d+)( kB)?$", path.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(found[1]) * 1024 if found else None
-
-
-def _is_set(limit: str) -> bool:
-    try:
-        return Path(limit).read_text().strip().isdecimal()
-    except OSError:
-        return False
-
-
-def _number(path: str) -> int:
-    return int(Path(path).read_text())
+    return int(found[1]) * (1024 if found[2] else 1) if found else None

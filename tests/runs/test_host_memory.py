@@ -55,15 +55,24 @@ def test_other_errors_stay_and_what_fits_is_there(little) -> None:
         raise RuntimeError("another")
 
 
-def test_what_is_free_is_known_and_less_where_a_container_has_less(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_container_has_what_is_left_to_its_limit_with_the_files_that_make_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
     assert 2**20 < memory.free_memory() < 2**50
-    (tmp_path / "max").write_text(f"{2**21}\n")
-    (tmp_path / "current").write_text(f"{2**20}\n")
-    monkeypatch.setattr(memory, "_CGROUPS", ((tmp_path / "max", tmp_path / "current"),))
+    cache = memory._CONTAINERS[version].cache
+    limit, used, parts = (tmp_path / name for name in ("limit", "used", "stat"))
+    container = memory._Container(limit, used, parts, cache)
+    monkeypatch.setattr(memory, "_CONTAINERS", (container,))
+    limit.write_text(f"{2**21}\n")
+    used.write_text(f"{2**20}\n")
     assert memory.free_memory() == 2**20
-    (tmp_path / "max").write_text("max\n")
+    used.write_text(f"{2**21 - 4096}\n")
+    parts.write_text(f"anon 5\nworkingset_{cache} 7\nactive_file 9\n{cache} {2**19}\nslab 1\n")
+    assert memory.free_memory() == 2**19 + 4096
+    used.write_text(f"{2**22}\n")
+    assert memory.free_memory() == 0
+    limit.write_text("max\n")
     assert memory.free_memory() > 2**20
 
 
