@@ -197,9 +197,7 @@ def _parse(argv: Sequence[str], early: _Early, file: ConfigFile | None) -> Train
             values = file.values
         check_not_taken_back(file, choices, given, form, has_budget=has_budget)
     whole = _form(form, brought(choices, form, has_budget=has_budget))
-    in_file = config_file.flags_of(_without_name(values))
-    if file is not None:
-        _check_file(file.path, whole, in_file)
+    in_file = [] if file is None else _flags_in(file, whole)
     parsed: Any = parse(
         whole,
         [*in_file, "--strategy", name, *words],
@@ -231,13 +229,15 @@ def _refuse_without_scene(argv: Sequence[str]) -> NoReturn:
     )
 
 
-def _check_file(path: Path, form: type, words: Sequence[str]) -> None:
-    """Refuses what a file says, as `words`, and the form does not take, with the file's name."""
+def _flags_in(file: ConfigFile, form: type) -> list[str]:
+    """Returns what a file says as flags; refuses what the form does not take, with its name."""
     try:
+        words = config_file.flags_of(_without_name(file.values))
         check(options_in(form), words, PROGRAM)
+        return words
     except ConfigError as error:
         raise ConfigError(
-            f"{path}: {error.found_where}", expected=error.expected, action=error.action
+            f"{file.path}: {error.found_where}", expected=error.expected, action=error.action
         ) from None
 
 

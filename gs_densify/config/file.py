@@ -14,6 +14,7 @@ from gs_densify.config.former_options import complete_saved, translate_retired
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.yaml_text import TextKeepingLoader, load_yaml
 from gs_densify.errors import ConfigError
+from gs_densify.flags.check import ALWAYS
 from gs_densify.flags.parse import parse
 from gs_densify.results.files import atomic_write
 from gs_densify.results.names import CONFIG
@@ -25,6 +26,9 @@ FORMAT = 2
 Files of before have no number. They hold the near plane that their run found, too, as if it had
 been asked for.
 """
+
+_COMMAND_LINE_ONLY = {flag.lstrip("-") for flag in ALWAYS}
+"""What would print, and end the process."""
 
 GROUPS = ("init", "lr", "loss", "render", "data", "evaluation")
 
@@ -169,8 +173,8 @@ def flags_of(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     flags: list[str] = []
     for key, value in values.items():
         name = f"{prefix}{str(key).replace('_', '-')}"
-        if name in ("help", "h"):
-            raise ConfigError(f"{name!r} is for the command line alone", option="config")
+        if name in _COMMAND_LINE_ONLY:
+            raise ConfigError(f"'{key}' is for the command line alone")
         for one in value if isinstance(value, list | tuple) else [value]:
             if _looks_like_a_flag(str(one)):
                 raise ConfigError(f"is {str(one)!r}", expected="expected a value", option=name)

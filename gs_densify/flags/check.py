@@ -24,6 +24,7 @@ from gs_densify.near_names import did_you_mean, nearest_name
 
 HELP, ALL, VERSION = ("-h", "--help"), "--help-all", "--version"
 """What every command takes."""
+ALWAYS = (*HELP, ALL, VERSION)
 
 _MOST_LISTED = 12
 """Options of a group that a message lists."""
@@ -169,9 +170,11 @@ def _alone(word: str, program: str, stray: str) -> ConfigError:
 def unknown_option(flag: str, known: Mapping[str, Option], program: str) -> ConfigError:
     """Returns what to say of a flag that is none of those known, by their spellings."""
     flag = normal(flag)
+    if flag in ALWAYS:
+        return ConfigError(f"{flag} takes no value")
     group, dot, _ = flag.lstrip("-").rpartition(".")
     siblings = [one for one in known if one.startswith(f"--{group}.")] if dot else []
-    action = _meant(flag, siblings, [*known, *HELP, ALL, VERSION])
+    action = _meant(flag, siblings, [*known, *ALWAYS])
     if not action and 0 < len(siblings) <= _MOST_LISTED:
         action = f"there are {', '.join(siblings)}"
     return ConfigError(

@@ -11,7 +11,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from gs_densify import __version__
 from gs_densify.errors import ConfigError
-from gs_densify.flags.check import ALL, HELP, VERSION, check, check_known, unknown
+from gs_densify.flags.check import ALL, HELP, VERSION, check, check_known, normal, unknown
 from gs_densify.flags.forms import options_in
 from gs_densify.flags.help import Page, commands_text, help_text
 from gs_densify.flags.values import number, whole_number
@@ -51,7 +51,7 @@ def one_line(text: str) -> str:
 
 def asks_for_help(argv: Sequence[str]) -> bool:
     """Returns whether help is among the arguments."""
-    return bool({*HELP, ALL} & {*argv})
+    return bool({*HELP, ALL} & {*map(normal, argv)})
 
 
 def parse(
@@ -81,7 +81,7 @@ def parse(
     _show_version(argv, program)
     options = options_in(form, default, markers=markers)
     if asks_for_help(argv):
-        print(help_text(page or Page(program, form), options, in_full=ALL in argv))
+        print(help_text(page or Page(program, form), options, in_full=ALL in map(normal, argv)))
         raise SystemExit(0)
     check(options, argv, program, stray=stray)
     parsed, others = _by_tyro(form, argv, program, default, markers)

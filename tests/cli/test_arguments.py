@@ -158,7 +158,7 @@ def test_a_file_is_read_however_it_is_named(flag: str, key: str, tmp_path: Path)
     path.write_text(yaml.safe_dump({"scene": "tiny", "data": {key: 5}}))
     argv = f"{flag}{path}" if flag.endswith("=") else f"{flag} {path}"
     assert parse_train_arguments(argv.split()).data.test_every == 5
-    for own in ("dry_run", "dry-run", "resume", "config"):
+    for own in ("dry_run", "dry-run", "resume", "config", "version", "help-all"):
         path.write_text(yaml.safe_dump({"scene": "tiny", own: True}))
-        with pytest.raises(ConfigError, match=f"'{own}' is for the command line alone"):
+        with pytest.raises(ConfigError, match=f"file.yml: '{own}' is for the command line alone"):
             parse_train_arguments(argv.split())

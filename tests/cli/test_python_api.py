@@ -58,9 +58,12 @@ def test_a_run_is_that_of_the_command(tiny: Path, finished_run: Path, tmp_path: 
 
 
 def test_what_only_a_command_line_can_have_is_refused(finished_run: Path, tmp_path: Path) -> None:
-    for options in ({"dry_run": True}, {"debug": True}, {"setps": 3}, {"steps": "many"}):
+    for options in ({"setps": 3}, {"steps": "many"}):
         with pytest.raises(ConfigError):
             gs_densify.train("tiny", **options)
+    for name in ("dry_run", "debug", "help", "help_all", "version"):
+        with pytest.raises(ConfigError, match=f"^'{name}' is for the command line alone"):
+            gs_densify.train("tiny", **{name: True})
     with pytest.raises(ConfigError, match="is for the command line alone"):
         gs_densify.evaluate(finished_run, compare=(finished_run, finished_run))
     with pytest.raises(ResultError, match=r"results.json"):

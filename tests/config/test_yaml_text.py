@@ -50,6 +50,8 @@ def test_aliases_that_say_something_twice_are_read() -> None:
         ({"evaluation": {"lpips": ["lpips_vgg", "-h"]}}, "--evaluation.lpips is '-h'"),
         ({"help": True}, "'help' is for the command line alone"),
         ({"h": None}, "'h' is for the command line alone"),
+        ({"help_all": True}, "'help_all' is for the command line alone"),
+        ({"version": 1}, "'version' is for the command line alone"),
     ],
 )
 def test_a_file_gives_values_and_no_flags(values: dict, said: str) -> None:

@@ -141,3 +141,12 @@ def test_the_options_of_a_study_have_no_opposites() -> None:
     flags = {flag for one in options_in(RunOptions, markers=NO_PAIRS) for flag in one.flags}
     assert {"--no-forecast", "--dry-run"} <= flags
     assert not {"--forecast", "--no-dry-run"} & flags
+
+
+@pytest.mark.parametrize("flag", ["--help", "--help-all", "--help_all", "--version"])
+def test_what_prints_and_ends_takes_no_value(flag: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(ConfigError, match=f"^{flag.replace('_', '-')} takes no value$"):
+        parse(_Group, [f"{flag}=1"], program="p")
+    with pytest.raises(SystemExit):
+        parse(_Group, [flag], program="p")
+    assert capsys.readouterr().out
