@@ -26,7 +26,8 @@ class PauseWish:
     def listening(self, *numbers: signal.Signals) -> Iterator[None]:
         """Takes signals as wishes inside the block, but for those that the process ignores.
 
-        A second Ctrl-C is an interrupt. Only the main thread can listen.
+        Those whose handler Python does not know, and so could not put back, keep it. A second
+        Ctrl-C is an interrupt. Only the main thread can listen.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -34,7 +35,7 @@ class PauseWish:
         before: dict[signal.Signals, Any] = {
             number: signal.signal(number, self._note)
             for number in numbers
-            if signal.getsignal(number) is not signal.SIG_IGN
+            if signal.getsignal(number) not in (signal.SIG_IGN, None)
         }
         try:
             yield

@@ -1,5 +1,6 @@
 """Being told to end, and intervals of time."""
 
+import ctypes
 import os
 import signal
 import threading
@@ -38,6 +39,26 @@ def test_a_second_ctrl_c_interrupts_and_an_ignored_one_stays_so() -> None:
         assert not wish()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_handler_that_python_does_not_know_stays() -> None:
+    libc = ctypes.CDLL(None)
+    libc.signal.restype, libc.signal.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
+    called: list[int] = []
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(called.append)
+    address = ctypes.cast(handler, ctypes.c_void_p).value
+    before, there = signal.getsignal(signal.SIGUSR1), libc.signal(signal.SIGUSR1, address)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            # Python reads the handlers of C programs when it starts, and none later.
+            patch.setattr(signal, "getsignal", lambda number: None)
+            wish = PauseWish()
+            with wish.listening(signal.SIGUSR1):
+                os.kill(os.getpid(), signal.SIGUSR1)
+        assert called == [signal.SIGUSR1] and not wish()
+    finally:
+        libc.signal(signal.SIGUSR1, there)
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_another_thread_than_the_first_listens_to_nothing() -> None:
