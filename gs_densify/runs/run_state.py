@@ -65,6 +65,10 @@ class RunState:
     """Null where an earlier version began the run: then `scene` alone is compared."""
     cpu_threads: int | None = None
     """As in `Hardware`, of the first process."""
+    rasterizer: str | None = None
+    """Name of the one that rendered in the first process; null where an earlier version began the
+    run.
+    """
 
     def note_memory(self, now: PeakMemory) -> None:
         """Keeps the larger of two peaks, part by part."""

@@ -96,6 +96,7 @@ def train(
         trainer = run.make_trainer(strategy, start)
         claim.is_worth_keeping = lambda: trainer.progress.step > 0 or bool(checkpoints(folder))
         state.num_initial = len(trainer.splats["means"])
+        state.rasterizer = trainer.renderer.rasterizer.name
         for remark in filter(None, remarks):
             messages.remark(remark)
         return run.finish(trainer), claim.held.named
@@ -149,6 +150,7 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
         config = dataclasses.replace(config, strategy=state.config["strategy"]["name"])
         run = RunProcess(config, held, loaded, device, state, clock)
         trainer = run.make_trainer(strategy, start)
+        _note_rasterizer(state, folder, trainer.renderer.rasterizer.name)
         check_training(
             contents,
             {**trainer.state_dict(), "random": random_state(device)},
@@ -186,6 +188,17 @@ def _note_threads(state: RunState, folder: Path) -> None:
             f"{folder}: goes on with {threads} CPU threads, as OMP_NUM_THREADS says, and began with"
             f" {state.cpu_threads}: its numbers differ in the last bits from those of a run that"
             " was not interrupted"
+        )
+
+
+def _note_rasterizer(state: RunState, folder: Path, name: str) -> None:
+    """Says where a run goes on with another rasteriser; `auto` takes what a machine has."""
+    if state.rasterizer not in (None, name):
+        messages.remark(
+            f"{folder}: goes on with rasteriser '{name}', which --render.rasterizer auto takes"
+            f" here, and began with '{state.rasterizer}': its numbers and times are not those of"
+            f" one alone; to have '{state.rasterizer}' to the end, resume it on a machine that has"
+            " it"
         )
 
 

@@ -430,14 +430,21 @@ def test_a_copy_of_the_data_will_do_and_other_code_is_said(unfinished: Path, tin
     scene, config = unfinished.parent / "copy", unfinished / "config.yml"
     shutil.copytree(tiny, scene)
     config.write_text(config.read_text().replace(f"scene: {tiny}", f"scene: {scene}"))
-    contents = torch.load(unfinished / "checkpoints/step_000060.pt", weights_only=True)
+    checkpoint = unfinished / "checkpoints/step_000060.pt"
+    contents = torch.load(checkpoint, weights_only=True)
     began = contents["run"]["code"]
+    assert contents["run"]["rasterizer"] == "reference"
+    contents["run"]["rasterizer"] = "own"
+    torch.save(contents, checkpoint)
     strategy = unfinished / "stopping.py"
     strategy.write_text(f"{strategy.read_text()}\n# mended\n")
     assert contents["run"]["cpu_threads"] == 1
     done = run("gs-train", "--resume", "run", cwd=unfinished.parent, OMP_NUM_THREADS="2")
     assert done.returncode == 0, done.stderr
     assert "goes on with 2 CPU threads, as OMP_NUM_THREADS says, and began with 1" in done.stderr
+    assert (
+        "goes on with rasteriser 'reference'" in done.stderr and "began with 'own'" in done.stderr
+    )
     (said,) = (line for line in done.stderr.splitlines() if "other code" in line)
     assert "goes on with other code of its strategy than it began with" in said
     results = load_results(unfinished / "results.json")

@@ -35,5 +35,6 @@ def test_a_former_checkpoint_goes_on(tmp_path: Path) -> None:
     read = state_in(contents, tmp_path / "step.pt")
     assert read.evaluations[0].scores == Scores(SCORES)
     fixed = {name: value for name, value in ROW.items() if name not in ("l1", "ssim_loss")}
+    assert read.rasterizer is None
     assert read.pending == MetricsRow(**fixed, terms={"l1": 0.25, "ssim_loss": 0.75})
     require_same(read, tmp_path, config=config, device="cpu")
