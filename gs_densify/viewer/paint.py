@@ -96,7 +96,7 @@ class Painter:
             ) from None
 
     def warm_up(self) -> None:
-        """Draws a small picture: gsplat compiles at its first, and an error is raised at once."""
+        """Draws a small picture: the rasteriser is compiled, or fails, before a window opens."""
         ahead = Camera((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0), fov=1.0, aspect=1.0)
         self.picture(ahead, 16, 16, Look(sh_degree=self.sh_degree))
 
