@@ -1,7 +1,7 @@
 """Our own CUDA rasteriser behind `rendering.base.Rasterizer`.
 
 It follows gsplat 1.5.3's rules (culling, dilation, limits of alpha, order), as the reference does.
-How its kernels work, and what was measured, is in docs/performance.md.
+How its kernels work, and what was measured, is in docs/rasterizers.md.
 """
 
 from __future__ import annotations
