@@ -22,13 +22,22 @@ def locked(folder: Path, does: str) -> Iterator[os.stat_result]:
         OSError: the folder is not there, or cannot be opened.
     """
     descriptor = os.open(folder, os.O_RDONLY)
+    with held(descriptor, f"{folder}: another process {does} in this folder"):
+        yield os.fstat(descriptor)
+
+
+@contextmanager
+def held(descriptor: int, taken: str) -> Iterator[None]:
+    """Holds the lock of an open file or folder, and closes it at the end.
+
+    Raises:
+        ConfigError: another process holds it, as `taken` says.
+    """
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(
-                f"{folder}: another process {does} in this folder", action="let it finish"
-            ) from None
-        yield os.fstat(descriptor)
+            raise ConfigError(taken, action="let it finish") from None
+        yield
     finally:
         os.close(descriptor)

@@ -3,7 +3,6 @@ nothing in it is ever lost.
 """
 
 import dataclasses
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from gs_densify.bench.matrix import Cell
 from gs_densify.errors import ConfigError
+from gs_densify.folder_lock import held
 from gs_densify.results.names import RESULTS
 from gs_densify.runs.checkpoint_files import checkpoints
 from gs_densify.runs.held_folder import is_in_use
@@ -85,16 +85,8 @@ class StudyFolder:
         """Makes the folder, and keeps another gs-bench out of it; ConfigError where one runs."""
         self._make()
         descriptor = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigError(
-                    f"{self.root}: another gs-bench works in this folder", action="let it finish"
-                ) from None
+        with held(descriptor, f"{self.root}: another gs-bench works in this folder"):
             yield
-        finally:
-            os.close(descriptor)
 
     def _make(self) -> None:
         self.check()

@@ -41,14 +41,7 @@ def schedule_remark(config: TrainConfig) -> str | None:
     None where the steps are those of the strategy, the scene, the preset or the protocol.
     """
     cls = load_strategy_class(config.strategy)
-    brought = trainer_defaults(
-        config.scene,
-        cls,
-        recipe=recipe_of(config.strategy, cls),
-        protocol=config.protocol,
-        preset=config.preset,
-    )
-    if config.schedule_factor is not None or config.steps == brought.steps:
+    if config.schedule_factor is not None or config.steps == _layers_of(config, cls).steps:
         return None
     if can_be_scaled(cls):
         return (
@@ -61,15 +54,9 @@ def schedule_remark(config: TrainConfig) -> str | None:
     )
 
 
-def remark_on_layers(config: TrainConfig) -> str | None:
-    """Returns which settings of recipe, scene, preset and protocol a configuration lacks, in one
-    line.
-
-    That is where the trainer's own default stands in their place, as in a `TrainConfig` that was
-    made by hand; None where there is no such option.
-    """
-    cls = load_strategy_class(config.strategy)
-    layers = trainer_defaults(
+def _layers_of(config: TrainConfig, cls: type) -> TrainConfig:
+    """Returns what recipe, scene, preset and protocol bring where nothing else is asked for."""
+    return trainer_defaults(
         config.scene,
         cls,
         recipe=recipe_of(config.strategy, cls),
@@ -78,6 +65,17 @@ def remark_on_layers(config: TrainConfig) -> str | None:
         downscale=config.downscale,
         has_budget=config.budget is not None,
     )
+
+
+def remark_on_layers(config: TrainConfig) -> str | None:
+    """Returns which settings of recipe, scene, preset and protocol a configuration lacks, in one
+    line.
+
+    That is where the trainer's own default stands in their place, as in a `TrainConfig` that was
+    made by hand; None where there is no such option.
+    """
+    cls = load_strategy_class(config.strategy)
+    layers = _layers_of(config, cls)
     own = by_dotted_name(to_mapping(_with_options_of(TrainConfig(scene=config.scene), cls())))
     brought = strategy_defaults(config.scene, cls)
     wanted = by_dotted_name(to_mapping(_with_options_of(layers, brought)))
