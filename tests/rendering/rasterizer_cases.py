@@ -16,6 +16,10 @@ SCENES = {
     "large": lambda: random_scene(20_000, 400, 300, size=0.04),
     "initialised from a surface": lambda: surface_scene(50_000, 640, 480),
 }
+CASES = [(name, antialiased, 3) for name in SCENES for antialiased in (False, True)]
+CASES += [("small", False, degree) for degree in (0, 1, 2)]
+"""Scene, whether antialiased, and degree of SH."""
+
 ISOTROPIC = {"initialised from a surface"}  # whose gradient of quats is nothing but rounding
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from rasterizer_cases import (
+    CASES,
     GRADIENT_TOLERANCE,
     ISOTROPIC,
     SCENES,
@@ -22,9 +23,6 @@ from gs_densify.rendering.rasterizers import make_rasterizer
 from gs_densify.rendering.renderer import Renderer
 
 pytestmark = pytest.mark.gpu
-
-CASES = [(name, antialiased, 3) for name in SCENES for antialiased in (False, True)]
-CASES += [("small", False, degree) for degree in (0, 1, 2)]
 
 
 @pytest.mark.parametrize(("name", "antialiased", "sh_degree"), CASES)

@@ -13,7 +13,7 @@ nearly opaque: 1e-3 of a gradient's norm. A failure also says how far either is 
 import gsplat
 import pytest
 import torch
-from rasterizer_cases import ISOTROPIC, SCENES, assert_agree, distance, rendered
+from rasterizer_cases import CASES, ISOTROPIC, SCENES, assert_agree, distance, rendered
 from rendering_scenes import random_scene
 
 from gs_densify.errors import BackendError
@@ -21,9 +21,6 @@ from gs_densify.rendering.base import RenderSettings
 from gs_densify.rendering.rasterizers import make_rasterizer
 
 pytestmark = pytest.mark.gpu
-
-CASES = [(name, antialiased, 3) for name in SCENES for antialiased in (False, True)]
-CASES += [("small", False, degree) for degree in (0, 1, 2)]
 
 
 @pytest.mark.parametrize(("name", "antialiased", "sh_degree"), CASES)
