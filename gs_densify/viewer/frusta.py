@@ -1,12 +1,17 @@
 """The cameras of photos in a browser window, to be seen and clicked."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import viser
 from scipy.spatial import cKDTree
 
 from gs_densify.viewer.shots import Kind, Shot
+
+if TYPE_CHECKING:
+    import viser
 
 COLORS: dict[Kind, tuple[int, int, int]] = {
     "training": (70, 130, 220),
