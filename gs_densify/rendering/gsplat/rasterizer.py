@@ -13,6 +13,7 @@ from gs_densify.errors import BackendError
 from gs_densify.kernels import HAS_TRITON
 from gs_densify.rendering.base import GSPLAT_SETTINGS, RenderOutput, RenderSettings
 from gs_densify.rendering.colors import Colors, append_aux, camera_centres, in_one, view_colors
+from gs_densify.rendering.stages import Composited, Records, info_of, output_of
 
 TILE_SIZE = 16
 
@@ -74,24 +75,122 @@ class GsplatRasterizer:
                 expected="gsplat needs at least 1",
                 action="check that the strategy's pruning leaves some",
             )
-        render = _packed if packed else _unpacked
-        image, alpha, info = render(
-            (means, quats, scales, opacities),
-            colors,
+        shapes = means, quats, scales, opacities
+        if packed:
+            image, alpha, info = _packed(
+                shapes,
+                colors,
+                viewmats,
+                Ks,
+                (width, height),
+                sh_degree=sh_degree,
+                aux=aux,
+                absgrad=absgrad,
+                settings=settings,
+            )
+        else:
+            records = self.project(
+                *shapes,
+                colors,
+                viewmats,
+                Ks,
+                width,
+                height,
+                sh_degree=sh_degree,
+                aux=aux,
+                settings=settings,
+            )
+            found = self.composite(records, width, height, absgrad=absgrad)
+            image, alpha = found.image, found.alpha
+            info = info_of(records, found.lists, width, height)
+        # Backgrounds are not passed to gsplat, which in packed mode asserts a wrong shape for them.
+        return output_of(image, alpha, info, backgrounds, has_aux=aux is not None)
+
+    def project(
+        self,
+        means: Tensor,
+        quats: Tensor,
+        scales: Tensor,
+        opacities: Tensor,
+        colors: Colors,
+        viewmats: Tensor,
+        Ks: Tensor,
+        width: int,
+        height: int,
+        *,
+        sh_degree: int | None,
+        aux: Tensor | None = None,
+        settings: RenderSettings = GSPLAT_SETTINGS,
+    ) -> Records:
+        """See `rendering.stages.StagedRasterizer`.
+
+        gsplat's `rasterization` waits for the GPU to invert camera matrices and wants SH
+        coefficients in one tensor; otherwise the stages are the same, and a test compares the two.
+        """
+        import gsplat
+
+        radii, means2d, depths, conics, compensations = gsplat.fully_fused_projection(
+            means,
+            None,
+            quats,
+            scales,
             viewmats,
             Ks,
-            (width, height),
-            sh_degree=sh_degree,
-            aux=aux,
-            absgrad=absgrad,
-            settings=settings,
+            width,
+            height,
+            calc_compensations=settings.antialiased,
+            opacities=opacities,  # for tighter radii
+            **_clip(settings),
         )
-        extra = None if aux is None else image[..., 3:]
-        image = image[..., :3]
-        if backgrounds is not None:
-            # Not passed to gsplat, which in packed mode asserts the wrong shape for it.
-            image = image + (1 - alpha) * backgrounds[:, None, None, :]
-        return RenderOutput(image, alpha, info, extra)
+        opacities = opacities.expand(len(viewmats), -1)
+        if compensations is not None:
+            opacities = opacities * compensations
+        channels = _seen_colors(means, colors, viewmats, radii, sh_degree)
+        if aux is not None:
+            channels = append_aux(channels, aux)
+        return Records(means2d, conics, channels, opacities, depths, radii)
+
+    def composite(
+        self, records: Records, width: int, height: int, *, absgrad: bool = False
+    ) -> Composited:
+        """See `rendering.stages.StagedRasterizer`."""
+        import gsplat
+
+        n_cameras = len(records.radii)
+        tile_width, tile_height = math.ceil(width / TILE_SIZE), math.ceil(height / TILE_SIZE)
+        tiles_per_gauss, isect_ids, flatten_ids = gsplat.isect_tiles(
+            records.means2d,
+            records.radii,
+            records.depths,
+            TILE_SIZE,
+            tile_width,
+            tile_height,
+            n_images=n_cameras,
+        )
+        offsets = gsplat.isect_offset_encode(isect_ids, n_cameras, tile_width, tile_height)
+        offsets = offsets.reshape(n_cameras, tile_height, tile_width)
+        image, alpha = gsplat.rasterize_to_pixels(
+            records.means2d,
+            records.conics,
+            records.channels,
+            records.opacities,
+            width,
+            height,
+            TILE_SIZE,
+            offsets,
+            flatten_ids,
+            absgrad=absgrad,
+        )
+        lists = {
+            "tile_width": tile_width,
+            "tile_height": tile_height,
+            "tiles_per_gauss": tiles_per_gauss,
+            "isect_ids": isect_ids,
+            "flatten_ids": flatten_ids,
+            "isect_offsets": offsets,
+            "tile_size": TILE_SIZE,
+        }
+        return Composited(image, alpha, lists)
 
 
 def _clip(settings: RenderSettings) -> dict[str, float]:
@@ -105,89 +204,6 @@ def _clip(settings: RenderSettings) -> dict[str, float]:
 
 Shapes = tuple[Tensor, Tensor, Tensor, Tensor]
 Rendered = tuple[Tensor, Tensor, dict[str, Any]]
-
-
-def _unpacked(
-    shapes: Shapes,
-    colors: Colors,
-    viewmats: Tensor,
-    Ks: Tensor,
-    size: tuple[int, int],
-    *,
-    sh_degree: int | None,
-    aux: Tensor | None,
-    absgrad: bool,
-    settings: RenderSettings,
-) -> Rendered:
-    """gsplat's stages one after the other.
-
-    Its `rasterization` waits for the GPU to invert camera matrices and wants SH coefficients in
-    one tensor; otherwise this is the same, and a test compares the two.
-    """
-    import gsplat
-
-    means, quats, scales, opacities = shapes
-    width, height = size
-    n_cameras = len(viewmats)
-    radii, means2d, depths, conics, compensations = gsplat.fully_fused_projection(
-        means,
-        None,
-        quats,
-        scales,
-        viewmats,
-        Ks,
-        width,
-        height,
-        calc_compensations=settings.antialiased,
-        opacities=opacities,  # for tighter radii
-        **_clip(settings),
-    )
-    opacities = opacities.expand(n_cameras, -1)
-    if compensations is not None:
-        opacities = opacities * compensations
-    channels = _seen_colors(means, colors, viewmats, radii, sh_degree)
-    if aux is not None:
-        channels = append_aux(channels, aux)
-    tile_width, tile_height = math.ceil(width / TILE_SIZE), math.ceil(height / TILE_SIZE)
-    tiles_per_gauss, isect_ids, flatten_ids = gsplat.isect_tiles(
-        means2d, radii, depths, TILE_SIZE, tile_width, tile_height, n_images=n_cameras
-    )
-    offsets = gsplat.isect_offset_encode(isect_ids, n_cameras, tile_width, tile_height)
-    offsets = offsets.reshape(n_cameras, tile_height, tile_width)
-    image, alpha = gsplat.rasterize_to_pixels(
-        means2d,
-        conics,
-        channels,
-        opacities,
-        width,
-        height,
-        TILE_SIZE,
-        offsets,
-        flatten_ids,
-        absgrad=absgrad,
-    )
-    info = {
-        "batch_ids": None,
-        "camera_ids": None,
-        "gaussian_ids": None,
-        "radii": radii,
-        "means2d": means2d,
-        "depths": depths,
-        "conics": conics,
-        "opacities": opacities,
-        "tile_width": tile_width,
-        "tile_height": tile_height,
-        "tiles_per_gauss": tiles_per_gauss,
-        "isect_ids": isect_ids,
-        "flatten_ids": flatten_ids,
-        "isect_offsets": offsets,
-        "width": width,
-        "height": height,
-        "tile_size": TILE_SIZE,
-        "n_batches": 1,
-        "n_cameras": n_cameras,
-    }
-    return image, alpha, info
 
 
 def _seen_colors(

@@ -12,8 +12,9 @@ from gs_densify.model.sh import eval_sh
 from gs_densify.rendering.base import GSPLAT_SETTINGS, RenderOutput, RenderSettings
 from gs_densify.rendering.colors import Colors, append_aux, view_colors
 from gs_densify.rendering.reference.compositing import composite
-from gs_densify.rendering.reference.projection import Projection, project
+from gs_densify.rendering.reference.projection import project
 from gs_densify.rendering.reference.tiles import TileLists, intersect_tiles
+from gs_densify.rendering.stages import Composited, Records, info_of, output_of
 
 TILE_SIZE = 8  # no effect on the image; measured fastest on a CPU
 
@@ -63,6 +64,41 @@ class ReferenceRasterizer:
                 expected="it is gsplat's alone",
                 action="leave packed off, or render with gsplat on a CUDA device",
             )
+        records = self.project(
+            means,
+            quats,
+            scales,
+            opacities,
+            colors,
+            viewmats,
+            Ks,
+            width,
+            height,
+            sh_degree=sh_degree,
+            aux=aux,
+            settings=settings,
+        )
+        found = self.composite(records, width, height, absgrad=absgrad)
+        info = info_of(records, found.lists, width, height)
+        return output_of(found.image, found.alpha, info, backgrounds, has_aux=aux is not None)
+
+    def project(
+        self,
+        means: Tensor,
+        quats: Tensor,
+        scales: Tensor,
+        opacities: Tensor,
+        colors: Colors,
+        viewmats: Tensor,
+        Ks: Tensor,
+        width: int,
+        height: int,
+        *,
+        sh_degree: int | None,
+        aux: Tensor | None = None,
+        settings: RenderSettings = GSPLAT_SETTINGS,
+    ) -> Records:
+        """See `rendering.stages.StagedRasterizer`."""
         projection = project(
             means,
             quats,
@@ -77,51 +113,45 @@ class ReferenceRasterizer:
         opacities = opacities.expand(viewmats.shape[0], -1)
         if settings.antialiased:
             opacities = opacities * projection.compensations
-        tiles = intersect_tiles(
-            projection.means2d, projection.radii, projection.depths, width, height, TILE_SIZE
-        )
         channels = view_colors(means, colors, viewmats, sh_degree, eval_sh)
         if aux is not None:
             channels = append_aux(channels, aux)
-        image, alpha = composite(
+        return Records(
             projection.means2d,
             projection.conics,
             channels,
             opacities,
+            projection.depths,
+            projection.radii,
+        )
+
+    def composite(
+        self, records: Records, width: int, height: int, *, absgrad: bool = False
+    ) -> Composited:
+        """See `rendering.stages.StagedRasterizer`."""
+        tiles = intersect_tiles(
+            records.means2d, records.radii, records.depths, width, height, TILE_SIZE
+        )
+        image, alpha = composite(
+            records.means2d,
+            records.conics,
+            records.channels,
+            records.opacities,
             tiles,
             width,
             height,
             absgrad=absgrad,
         )
-        extra = None if aux is None else image[..., 3:]
-        image = image[..., :3]
-        if backgrounds is not None:
-            image = image + (1 - alpha) * backgrounds[:, None, None, :]
-        info = _info(projection, opacities, tiles, width, height)
-        return RenderOutput(image, alpha, info, extra)
+        return Composited(image, alpha, _lists(tiles))
 
 
-def _info(
-    projection: Projection, opacities: Tensor, tiles: TileLists, width: int, height: int
-) -> dict[str, Any]:
+def _lists(tiles: TileLists) -> dict[str, Any]:
     return {
-        "batch_ids": None,
-        "camera_ids": None,
-        "gaussian_ids": None,
-        "radii": projection.radii,
-        "means2d": projection.means2d,
-        "depths": projection.depths,
-        "conics": projection.conics,
-        "opacities": opacities,
         "tile_width": tiles.tile_width,
         "tile_height": tiles.tile_height,
         "tiles_per_gauss": tiles.tiles_per_gauss,
         "isect_ids": tiles.isect_ids,
         "flatten_ids": tiles.flatten_ids,
         "isect_offsets": tiles.isect_offsets,
-        "width": width,
-        "height": height,
         "tile_size": tiles.tile_size,
-        "n_batches": 1,
-        "n_cameras": projection.means2d.shape[0],
     }
