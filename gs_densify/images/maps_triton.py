@@ -9,6 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gs_densify.kernels import Launcher, alignment_of
+
 _BLOCK = 256
 
 
@@ -103,6 +105,10 @@ def _maps(
     tl.store(target + tl.num_programs(0).to(tl.int64) * width, magnitude, mask=inside)
 
 
+_launch_blur = Launcher(_blur_rows)
+_launch_maps = Launcher(_maps)
+
+
 def error_and_edges(
     render: Tensor,
     image: Tensor,
@@ -112,18 +118,17 @@ def error_and_edges(
     constants: tuple[float, float],
     luma: tuple[float, float, float],
 ) -> tuple[Tensor, Tensor]:
-    """Returns `error_map` of two [C,H,W,3] and `edge_map` of the second: both [C,H,W]."""
+    """Returns `error_map` of two [C,H,W,3] in float32, `edge_map` of the second: [C,H,W]."""
     a, b = render.contiguous(), image.contiguous()
     n_images, height, width, _ = a.shape
     lines = n_images * height
     rows = a.new_empty(lines, 5, 3 * width)
-    _blur_rows[(lines, triton.cdiv(3 * width, _BLOCK))](
-        a, b, rows, width, WINDOW=window, BLOCK=_BLOCK
-    )
+    kind = a.get_device(), height, width, window, alignment_of(a, b)
+    _launch_blur(kind, (lines, -(-3 * width // _BLOCK), 1), a, b, rows, width, window, _BLOCK)
     out = a.new_empty(2, n_images, height, width)
-    _maps[(lines, triton.cdiv(width, _BLOCK))](
-        rows, a, b, out, height, width, SSIM_WEIGHT=ssim_weight,
-        C1=constants[0], C2=constants[1], LUMA=luma, WINDOW=window, BLOCK=_BLOCK,
+    _launch_maps(
+        (kind, ssim_weight, constants, luma), (lines, -(-width // _BLOCK), 1),
+        rows, a, b, out, height, width, ssim_weight, *constants, luma, window, _BLOCK,
     )  # fmt: skip
     error, edges = out.unbind()
     return error, edges

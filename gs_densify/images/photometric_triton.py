@@ -16,6 +16,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gs_densify.kernels import Launcher, alignment_of
+
 _BLOCK = 256
 
 
@@ -160,6 +162,12 @@ def _gradient(
     tl.store(out + y * row + x, tl.load(grad_loss) * gradient, mask=x < row)
 
 
+_launch_blur = Launcher(_blur_rows)
+_launch_loss = Launcher(_loss_of_blurred)
+_launch_spread = Launcher(_spread_columns)
+_launch_gradient = Launcher(_gradient)
+
+
 class PhotometricLoss(torch.autograd.Function):
     """Sums (1 - w) L1 + w (1 - SSIM), and both terms, over weighted images [B,H,W,C].
 
@@ -181,20 +189,22 @@ class PhotometricLoss(torch.autograd.Function):
         """Returns the loss, L1 and 1 - SSIM, of which the terms have no gradient."""
         a, b, weights = render.contiguous(), image.contiguous(), weights.to(render).contiguous()
         batch, height, width, channels = a.shape
-        grid = (batch * height, triton.cdiv(width * channels, _BLOCK))
         row, row_out = width * channels, (width - len(window) + 1) * channels
-        shape = {"C": channels, "WINDOW": window, "BLOCK": _BLOCK}
+        grid = batch * height, -(-row // _BLOCK), 1
+        shape = channels, window, _BLOCK
+        kind = a.get_device(), a.dtype, b.dtype, height, row, shape, alignment_of(a, b)
         rows = a.new_empty(grid[0], 5, row_out)
-        _blur_rows[grid](a, b, rows, row, **shape)
+        _launch_blur(kind, grid, a, b, rows, row, *shape)
         needs_grad = ctx.needs_input_grad[0]
         partials = a.new_empty(3, grid[0] * grid[1])
         derivatives = a.new_empty(grid[0] if needs_grad else 0, 3, row_out)
-        _loss_of_blurred[grid](
+        _launch_loss(
+            (kind, alignment_of(weights), c1, c2, ssim_weight, needs_grad), grid,
             rows, a, b, weights, partials, derivatives, height, row,
-            C1=c1, C2=c2, SSIM_WEIGHT=ssim_weight, NEEDS_GRAD=needs_grad, **shape,
+            c1, c2, ssim_weight, needs_grad, *shape,
         )  # fmt: skip
         ctx.save_for_backward(a, b, weights, derivatives)
-        ctx.launch = grid, shape, ssim_weight
+        ctx.launch = grid, shape, ssim_weight, kind
         ctx.set_materialize_grads(False)
         l1, dissimilarity, loss = partials.sum(1).unbind()
         ctx.mark_non_differentiable(l1, dissimilarity)
@@ -207,12 +217,12 @@ class PhotometricLoss(torch.autograd.Function):
         if grads[0] is None:
             return (None,) * 7
         a, b, weights, derivatives = ctx.saved_tensors
-        grid, shape, ssim_weight = ctx.launch
+        grid, shape, ssim_weight, kind = ctx.launch
         height, row = a.shape[1], a.shape[2] * a.shape[3]
-        spread = torch.empty_like(derivatives)
-        _spread_columns[grid](derivatives, spread, height, row, **shape)
-        out = torch.empty_like(a)
-        _gradient[grid](
-            spread, a, b, weights, grads[0], out, height, row, SSIM_WEIGHT=ssim_weight, **shape
-        )
+        spread, out = torch.empty_like(derivatives), torch.empty_like(a)
+        _launch_spread(kind, grid, derivatives, spread, height, row, *shape)
+        _launch_gradient(
+            (kind, alignment_of(weights, grads[0]), ssim_weight), grid,
+            spread, a, b, weights, grads[0], out, height, row, ssim_weight, *shape,
+        )  # fmt: skip
         return out, None, None, None, None, None, None

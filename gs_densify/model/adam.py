@@ -6,8 +6,7 @@ without waiting for the GPU; so does torch's own step unless it is fused.
 
 import inspect
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -70,51 +69,61 @@ def update(optimizers: Mapping[str, Optimizer], visible: Tensor | None = None) -
     if visible is not None:
         _check(visible, optimizers)
         visible = visible.contiguous()
-    plain = [one for one in optimizers.values() if _is_plain_adam(one)]
-    _step_with_kernel(plain, visible)
-    for optimizer in optimizers.values():
-        if optimizer not in plain:
-            _step_with_torch(optimizer, visible)
+    others = _step_with_kernel(optimizers.values(), visible)
+    for optimizer in others:
+        _step_with_torch(optimizer, visible)
         for parameter in _parameters(optimizer):
             parameter.grad = None
 
 
-def _is_plain_adam(optimizer: Optimizer) -> bool:
-    """Returns whether the kernel gives what `optimizer.step()` would."""
-    if type(optimizer) not in _PLAIN or len(parameters := _parameters(optimizer)) != 1:
-        return False
-    group, parameter = optimizer.param_groups[0], parameters[0]
-    tensors = (parameter, *optimizer.state.get(parameter, {}).values())
-    return (
-        _runs_kernels(parameter)
-        and parameter.dtype == torch.float32
-        and all(tensor.is_contiguous() for tensor in tensors)
-        and (parameter.grad is None or not parameter.grad.is_sparse)
-        and not any(group[key] for key in ("amsgrad", "maximize", "differentiable", "capturable"))
-        and not isinstance(group["lr"], Tensor)
-        and (group["weight_decay"] == 0 or group["decoupled_weight_decay"])
-        and not (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
-    )
+def _step_with_kernel(optimizers: Iterable[Optimizer], visible: Tensor | None) -> list[Optimizer]:
+    """Steps the plain Adams, and returns the other optimisers.
 
-
-def _runs_kernels(parameter: Tensor) -> bool:
-    return parameter.is_cuda and HAS_TRITON
-
-
-def _step_with_kernel(optimizers: Sequence[Optimizer], visible: Tensor | None) -> None:
-    """Makes one launch, or one for each number of rows and betas where optimisers differ."""
-    launches: dict[tuple[int, tuple[float, float]], list[_Step]] = defaultdict(list)
+    It makes one launch, or one for each number of rows and betas where optimisers differ.
+    """
+    launches: dict[tuple[int, tuple[float, float]], list[_Step]] = {}
+    others = []
     for optimizer in optimizers:
+        if not _is_plain_adam(optimizer):
+            others.append(optimizer)
+            continue
         group = optimizer.param_groups[0]
         parameter = group["params"][0]
         if parameter.grad is not None and parameter.numel():
             step = _next_step(parameter, group, optimizer.state[parameter])
-            launches[len(parameter), group["betas"]].append(step)
+            launches.setdefault((parameter.shape[0], group["betas"]), []).append(step)
+        parameter.grad = None
     if launches:
         from gs_densify.model.adam_triton import step_rows
 
         for (rows, betas), steps in launches.items():
             step_rows(steps, rows, betas, visible)
+    return others
+
+
+def _is_plain_adam(optimizer: Optimizer) -> bool:
+    """Returns whether the kernel gives what `optimizer.step()` would."""
+    if type(optimizer) not in _PLAIN or len(optimizer.param_groups) != 1:
+        return False
+    group = optimizer.param_groups[0]
+    if len(group["params"]) != 1:
+        return False
+    parameter = group["params"][0]
+    return not (
+        not _runs_kernels(parameter)
+        or parameter.dtype != torch.float32
+        or not parameter.is_contiguous()
+        or (parameter.grad is not None and parameter.grad.is_sparse)
+        or any(not one.is_contiguous() for one in optimizer.state.get(parameter, {}).values())
+        or (group["amsgrad"] or group["maximize"] or group["differentiable"] or group["capturable"])
+        or isinstance(group["lr"], Tensor)
+        or (group["weight_decay"] != 0 and not group["decoupled_weight_decay"])
+        or (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+    )
+
+
+def _runs_kernels(parameter: Tensor) -> bool:
+    return parameter.is_cuda and HAS_TRITON
 
 
 def _next_step(parameter: Tensor, group: dict[str, Any], state: dict[str, Any]) -> _Step:
@@ -125,18 +134,18 @@ def _next_step(parameter: Tensor, group: dict[str, Any], state: dict[str, Any]) 
     elif not state["step"].is_cpu:  # of torch's fused step, or loaded to the GPU
         state["step"] = state["step"].cpu()
     group["fused"] = None  # torch's fused step would take `step` for a tensor on the GPU
-    state["step"].add_(1)
-    step, (beta1, beta2) = state["step"].item(), group["betas"]
+    step, (beta1, beta2) = state["step"].item() + 1, group["betas"]
+    state["step"].fill_(step)
     correction = math.sqrt(1 - beta2**step)
     assert parameter.grad is not None
     return _Step(
-        parameter.detach(),
+        parameter,
         parameter.grad.contiguous(),
         state["exp_avg"],
         state["exp_avg_sq"],
         size=group["lr"] * correction / (1 - beta1**step),
         eps=group["eps"] * correction,
-        decay=1 - group["lr"] * group["weight_decay"],
+        decay=1.0 - group["lr"] * group["weight_decay"],
     )
 
 

@@ -12,6 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gs_densify.kernels import Launcher, alignment_of
+
 _BLOCK = 512
 _WARPS = _BLOCK // 32
 """One value a thread: more would be loaded with strides, as the compiler knows no aligned mask."""
@@ -58,6 +60,9 @@ def _step(
         chunk -= WIDTHS[i]
 
 
+_launch = Launcher(_step, num_warps=_WARPS)
+
+
 def step_rows(
     steps: Sequence[tuple[Tensor, Tensor, Tensor, Tensor, float, float, float]],
     rows: int,
@@ -70,9 +75,13 @@ def step_rows(
     added to the root of exp_avg_sq, and is multiplied into the parameter. Bias correction is up to
     these factors. Rows that are not in `visible` [N] (bool), where it is given, are not touched.
     """
-    widths = tuple(step[0].numel() // rows for step in steps)
+    tensors = [one for step in steps for one in step[:4]]
+    widths = tuple([one.numel() // rows for one in tensors[::4]])
     total = sum(widths)
-    _step[(triton.cdiv(rows, _BLOCK) * total,)](
-        *zip(*steps, strict=True), visible, rows, 1 - betas[0], 1 - betas[1],
-        WIDTHS=widths, TOTAL=total, BLOCK=_BLOCK, num_warps=_WARPS,
+    shape = widths, total, _BLOCK
+    mask = () if visible is None else (visible,)
+    kind = tensors[0].get_device(), alignment_of(*tensors), shape, alignment_of(*mask)
+    _launch(
+        kind, (triton.cdiv(rows, _BLOCK) * total, 1, 1),
+        *zip(*steps, strict=True), visible, rows, 1.0 - betas[0], 1.0 - betas[1], *shape,
     )  # fmt: skip

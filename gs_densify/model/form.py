@@ -6,7 +6,7 @@ else. Only what Python knows is looked at, so that nothing waits for a GPU.
 """
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -77,48 +77,70 @@ class Trace:
     """What tells whether a model was touched since: the tensors and optimisers themselves, where
     they lie, and their shapes.
 
-    Two that are equal were found at models that `Form.problem` says the same of; it costs a tenth
-    of it. Nothing is kept alive by it: a trace of something that is gone equals no other.
+    A model that leaves the same trace is one that `Form.problem` says the same of; it costs a
+    tenth of it. Nothing is kept alive by it: it is no model's once something of it is gone.
     """
 
     def __init__(self, params: Splats, optimizers: Mapping[str, Optimizer]) -> None:
-        self._seen: list[weakref.ref[object]] = []
-        self._marks: list[object] = []
-        for name, value in params.items():
-            self._add(name, value)
-        for name, optimizer in optimizers.items():
-            self._add(name, optimizer)
-            groups = optimizer.param_groups
-            self._marks += (len(groups), _is_rate(groups[0]["lr"]), len(groups[0]["params"]))
-            parameter = groups[0]["params"][0]
-            self._add(name, parameter)
-            for key, entry in optimizer.state.get(parameter, {}).items():
-                self._add(key, entry)
+        """Raises what a model does that lacks what has to be looked at."""
+        self._marks = _marks(params, optimizers)
+        self._seen = [weakref.ref(one) for one in _seen(params, optimizers)]
 
-    def __eq__(self, other: object) -> bool:
-        """Returns whether nothing was touched between the two."""
-        is_equal = isinstance(other, Trace) and self._marks == other._marks
+    def is_of(self, params: Splats, optimizers: Mapping[str, Optimizer]) -> bool:
+        """Returns whether the model is the one that left it, and nothing of it was touched."""
+        try:
+            is_equal = self._marks == _marks(params, optimizers)
+        except _LACKS:
+            return False
         # Another object may have taken the place of one that is gone.
-        return is_equal and all(one() is not None for one in self._seen)
+        return is_equal and all([one() is not None for one in self._seen])
 
-    __hash__ = None  # type: ignore[assignment]
 
-    def _add(self, name: str, one: object) -> None:
-        if isinstance(one, Tensor):
-            self._marks += (one.data_ptr(), one.shape, one.stride(), one.dtype)
-        if isinstance(one, Tensor | Optimizer):
-            self._seen.append(weakref.ref(one))
-            self._marks += (name, id(one))
-        else:  # what cannot be compared makes the trace unlike every other
-            self._marks += (name, one if isinstance(one, int | float | str) else object())
+_LACKS = (AttributeError, KeyError, IndexError, TypeError, RuntimeError)
 
 
 def traced(params: Splats, optimizers: Mapping[str, Optimizer]) -> Trace | None:
     """Returns the trace of a model; None of one that lacks what has to be looked at."""
     try:
         return Trace(params, optimizers)
-    except (AttributeError, KeyError, IndexError, TypeError, RuntimeError):
+    except _LACKS:
         return None
+
+
+def _marks(params: Splats, optimizers: Mapping[str, Optimizer]) -> list[object]:
+    marks: list[object] = [len(params), len(optimizers)]
+    for name, value in params.items():
+        marks += (name, *_mark(value))
+    for name, optimizer in optimizers.items():
+        groups = optimizer.param_groups
+        parameters = groups[0]["params"]
+        is_usual = len(groups) == len(parameters) == 1 and _is_rate(groups[0]["lr"])
+        marks += (name, id(optimizer), is_usual, id(parameters[0]))
+        for key, entry in optimizer.state.get(parameters[0], _NOTHING).items():
+            marks += (key, *_mark(entry))
+    return marks
+
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+def _mark(one: object) -> tuple[object, ...]:
+    """Returns what is remembered of an entry."""
+    if isinstance(one, Tensor):
+        return id(one), one.data_ptr(), one.shape, one.stride(), one.dtype
+    # What cannot be compared makes a trace unlike every other.
+    return (one if isinstance(one, int | float | str) else object(),)
+
+
+def _seen(params: Splats, optimizers: Mapping[str, Optimizer]) -> Iterator[object]:
+    """Yields all that a trace knows by its identity."""
+    yield from params.values()
+    for optimizer in optimizers.values():
+        yield optimizer
+        parameter = optimizer.param_groups[0]["params"][0]
+        yield parameter
+        entries = optimizer.state.get(parameter, _NOTHING).values()
+        yield from (entry for entry in entries if isinstance(entry, Tensor))
 
 
 def has_shared_elements(tensor: Tensor) -> bool:

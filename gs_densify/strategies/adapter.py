@@ -63,6 +63,7 @@ class StrategyAdapter:
         self._form: Form | None = None
         self._trace: Trace | None = None  # of the model that was looked at last
         """Of the model, which no hook may change."""
+        self._is_ours = type(strategy).__module__.startswith("gs_densify.")
         self._defaults = {hook: _bound(_default(strategy, hook)) for hook in OPTIONAL}
         self._hooks = {hook: self._bind(hook) for hook in (*GSPLAT_HOOKS, *OPTIONAL)}
 
@@ -93,7 +94,7 @@ class StrategyAdapter:
         except (GsDensifyError, torch.cuda.OutOfMemoryError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            if is_shortage(error) or type(self.strategy).__module__.startswith("gs_densify."):
+            if is_shortage(error) or self._is_ours:
                 raise
             raise self.blame_for(
                 described(error),
@@ -174,7 +175,7 @@ class StrategyAdapter:
         self, gaussians: Gaussians, step: int, info: StepInfo, *, means_lr: float, packed: bool
     ) -> None:
         """Calls the hook after the optimisers' step, checks what it left and enforces the cap."""
-        before = gaussians.num
+        before, means = gaussians.num, gaussians.params["means"]
         self._call(
             "step_post_backward",
             step,
@@ -185,7 +186,9 @@ class StrategyAdapter:
             lr=means_lr,
             scene=None,
         )
-        self._check_model(gaussians, before, "step_post_backward", step)
+        # A strategy of this package changes a model by methods that leave it whole.
+        if not self._is_ours or gaussians.params["means"] is not means:
+            self._check_model(gaussians, before, "step_post_backward", step)
         self._enforce_cap(gaussians)
 
     def blame_for(
@@ -225,19 +228,18 @@ class StrategyAdapter:
         self._check_switches(step)
         params, optimizers, _ = gaussians
         try:
-            trace = traced(params, optimizers)
-            if trace is not None and trace == self._trace:
+            if self._trace is not None and self._trace.is_of(params, optimizers):
                 problem = gaussians.problem_of_state(before)
             else:
                 problem = self._form.problem(params, optimizers) if self._form is not None else None
                 problem = problem or gaussians.out_of_step(before)
+                self._trace = traced(params, optimizers) if problem is None else None
         except Exception as error:
             problem = f"leaves a model that cannot be looked at: {described(error)}"
         if problem is None and gaussians.num == 0:
             problem = "no Gaussian is left"
         if problem:
             raise self.blame_for(problem, hook, step)
-        self._trace = trace
 
     def _enforce_cap(self, gaussians: Gaussians) -> None:
         """Drops the least opaque Gaussians above `max_gaussians`, whatever the strategy does."""

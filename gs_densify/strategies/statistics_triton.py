@@ -4,6 +4,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gs_densify.kernels import Launcher, alignment_of
+
 _BLOCK = 256
 
 
@@ -36,6 +38,9 @@ def _accumulate(
         tl.store(largest + rows, highest, mask=inside)
 
 
+_launch = Launcher(_accumulate)
+
+
 def accumulate(
     grads: Tensor,
     radii: Tensor,
@@ -46,7 +51,10 @@ def accumulate(
 ) -> None:
     """Is `statistics.accumulate_gradients` of gradients and radii [C,N,2] that are not packed."""
     n_cameras, count = grads.shape[:2]
-    _accumulate[(triton.cdiv(count, _BLOCK),)](
-        grads.contiguous(), radii.contiguous(), total, seen, largest, *to_half_images,
-        count, n_cameras, BLOCK=_BLOCK,
+    grads, radii = grads.contiguous(), radii.contiguous()
+    raised = () if largest is None else (largest,)
+    kind = grads.get_device(), radii.dtype, alignment_of(grads, radii, total, seen, *raised)
+    _launch(
+        kind, (-(-count // _BLOCK), 1, 1),
+        grads, radii, total, seen, largest, *to_half_images, count, n_cameras, _BLOCK,
     )  # fmt: skip

@@ -101,6 +101,8 @@ class Trainer:
         self._visible: Tensor | None = None
         """[N], the Gaussians that any of these steps drew; kept for --lr.visible-only."""
         self._losses = LossHistory()
+        self._one = torch.ones((), device=splats["means"].device)
+        """The gradient of the loss by itself, which torch would make at each step."""
         self._terms = [
             WeightedTerm(name, weight, LOSS_TERMS.load(name))
             for name, weight in config.loss.weights().items()
@@ -226,7 +228,7 @@ class Trainer:
                 maps = adapter.attributed_maps(step, info, shape=output.aux.shape)
                 total = total + (maps.detach() * output.aux).sum()
         with section("backward"):
-            total.backward()
+            total.backward(self._one)
         self._losses.append(step, terms)
         if aux is not None:
             assert aux.grad is not None
