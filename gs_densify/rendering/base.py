@@ -112,4 +112,7 @@ class StoredRasterizer(Rasterizer, Protocol):
     """A rasteriser that activates what a model stores by itself, in the kernel that projects."""
 
     of_stored: Callable[..., RenderOutput]
-    """Takes what a call does, with logarithms for scales and logits for opacities."""
+    """Takes what a call does, with logarithms for scales and logits for opacities, and `view`: the
+    index of the only view, where one is rendered again and again as a model changes little, or
+    None. What it was the last time tells what room it needs.
+    """

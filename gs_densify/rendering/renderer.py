@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ class Renderer:
         absgrad: bool = False,
         aux: Tensor | None = None,
         packed: bool = False,
+        view: int | None = None,
     ) -> RenderOutput:
         """Activates the stored parameters and renders them into C images.
 
@@ -49,6 +51,7 @@ class Renderer:
             absgrad: as for `base.Rasterizer`, like the two below.
             aux: [N, M] extra channels.
             packed: the layout of `info`, which is no setting: training alone asks for it.
+            view: the index of a training view rendered alone (`StoredRasterizer.of_stored`).
 
         Raises:
             BackendError: an option that the rasteriser cannot carry out.
@@ -57,7 +60,10 @@ class Renderer:
         of_stored: Callable[..., RenderOutput] | None = getattr(self.rasterizer, "of_stored", None)
         if of_stored is None:
             scales, opacities = torch.exp(scales), torch.sigmoid(opacities)
-        return (of_stored or self.rasterizer)(
+            render: Callable[..., RenderOutput] = self.rasterizer
+        else:
+            render = partial(of_stored, view=view)
+        return render(
             splats["means"],
             splats["quats"],
             scales,

@@ -390,6 +390,7 @@ class Trainer:
             absgrad=options.absgrad or self.adapter.needs_absgrad(step),
             packed=options.packed,
             aux=aux,
+            view=batch.indices[0] if len(batch.indices) == 1 else None,
         )
 
     def _further_terms(self, inputs: LossInputs) -> dict[str, Tensor]:

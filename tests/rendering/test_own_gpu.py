@@ -70,6 +70,51 @@ def test_the_forward_pass_gives_the_same_bits_twice():
         assert distance(second[what], value) <= 1e-5, what
 
 
+class Trained:
+    """A scene that is rendered as a trainer does, its one view again and again."""
+
+    def __init__(self):
+        scene = SCENES["large"]().to("cuda", torch.float32)
+        means, quats, scales, opacities, *self.rest = scene.arguments
+        self.model = [means, quats, scales.log(), torch.logit(opacities)]
+        self.rasterizer = make_rasterizer("own")
+
+    def render(self, view=None):
+        with torch.no_grad():
+            out = self.rasterizer.of_stored(*self.model, *self.rest, sh_degree=3, view=view)
+        torch.cuda.synchronize()
+        return out
+
+
+def test_a_view_whose_room_is_known_has_the_same_bits():
+    trained = Trained()
+    exact, first, again = trained.render(), trained.render(7), trained.render(7)
+    assert "num_pairs" not in first.info
+    pairs = int(again.info["num_pairs"])
+    assert pairs == len(exact.info["flatten_ids"]) < len(again.info["flatten_ids"])
+    assert torch.equal(again.info["flatten_ids"][:pairs], exact.info["flatten_ids"])
+    assert torch.equal(again.info["isect_offsets"], exact.info["isect_offsets"])
+    assert torch.equal(again.image, exact.image)
+    for found, expected in zip(contributions(again.info), contributions(exact.info), strict=True):
+        assert found is expected is None or torch.equal(found, expected)
+
+
+def test_where_room_is_too_small_the_farthest_are_left_out_once(capsys):
+    trained = Trained()
+    exact, _ = trained.render(), trained.render(7)
+    pairs = len(exact.info["flatten_ids"])
+    (visit,) = trained.rasterizer._room._visits.values()
+    visit.count.fill_(pairs // 8)
+    cut = trained.render(7)
+    assert len(cut.info["flatten_ids"]) < pairs
+    nearest = cut.info["flatten_ids"][: int(cut.info["isect_offsets"][0, 0, 1])]
+    assert torch.equal(nearest, exact.info["flatten_ids"][: len(nearest)])
+    assert not torch.equal(cut.image, exact.image)
+    after = trained.render(7)
+    assert f"{pairs:,} pairs" in capsys.readouterr().err
+    assert torch.equal(after.image, exact.image)
+
+
 @pytest.mark.parametrize("antialiased", [False, True])
 def test_poses_have_the_gradients_of_the_reference(antialiased):
     found = []

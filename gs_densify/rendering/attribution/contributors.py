@@ -167,10 +167,15 @@ def _read(info: Mapping[str, Any]) -> tuple[Rows, TileLists]:
         tile_width=info["tile_width"],
         tile_height=info["tile_height"],
         tiles_per_gauss=info["tiles_per_gauss"],
-        flatten_ids=info["flatten_ids"],
+        flatten_ids=info["flatten_ids"][: _num_pairs(info)],
         isect_offsets=info["isect_offsets"],
     )
     return rows, tiles
+
+
+def _num_pairs(info: Mapping[str, Any]) -> int | None:
+    """Returns how many pairs the lists hold, where it is not their length; it waits for the GPU."""
+    return int(info["num_pairs"]) if "num_pairs" in info else None
 
 
 def _is_packed(info: Mapping[str, Any]) -> bool:

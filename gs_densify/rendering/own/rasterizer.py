@@ -6,6 +6,8 @@ How its kernels work, and what was measured, is in docs/rasterizers.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from gs_densify.errors import BackendError
 from gs_densify.rendering.base import GSPLAT_SETTINGS, RenderOutput, RenderSettings
 from gs_densify.rendering.colors import Colors
 from gs_densify.rendering.own import build
+from gs_densify.rendering.own.room import Room
 from gs_densify.rendering.own.stages import (
     MAX_AUX,
     TILE_SIZE,
@@ -48,6 +51,7 @@ class OwnRasterizer:
                 expected="it needs an NVIDIA GPU, and nvcc the first time",
                 action="install what is missing, or use another rasteriser",
             )
+        self._room = Room()
 
     def start(self, device: torch.device) -> None:
         """Makes a CUDA context and compiles the kernels where that was never done."""
@@ -62,9 +66,14 @@ class OwnRasterizer:
         """
         return _rendered(*args, **options, is_stored=False)
 
-    def of_stored(self, *args: Any, **options: Any) -> RenderOutput:
-        """See `rendering.base.StoredRasterizer`; raises as a call does."""
-        return _rendered(*args, **options, is_stored=True)
+    def of_stored(self, *args: Any, view: int | None = None, **options: Any) -> RenderOutput:
+        """See `rendering.base.StoredRasterizer`; raises as a call does.
+
+        Of a `view` that was rendered before, the host does not wait for the length of the lists:
+        `info["flatten_ids"]` is longer than it, by `info["num_pairs"]`.
+        """
+        room = None if view is None else partial(self._room.of, view)
+        return _rendered(*args, **options, is_stored=True, room=room)
 
 
 def _rendered(
@@ -85,6 +94,7 @@ def _rendered(
     packed: bool = False,
     settings: RenderSettings = GSPLAT_SETTINGS,
     is_stored: bool,
+    room: Callable[..., tuple[int | None, Tensor]] | None = None,
 ) -> RenderOutput:
     _check(len(means), packed, aux)
     degree = -1 if sh_degree is None else sh_degree
@@ -101,7 +111,8 @@ def _rendered(
         viewmats.contiguous(),
         Ks.contiguous(),
     )
-    ids, offsets = _ordered(frame, records.detach(), tiles, keys, total)
+    known = (None, None) if room is None else room((width, height), len(means))
+    ids, offsets = _ordered(frame, records.detach(), tiles, keys, total, known)
     channels = None if aux is None else aux.contiguous()
     image, alpha, further = Composite.apply(
         frame, absgrad, means2d, records, channels, ids, offsets
@@ -109,16 +120,26 @@ def _rendered(
     if backgrounds is not None:
         image = image + (1 - alpha) * backgrounds[:, None, None, :]
     info = _info(frame, means2d, records, depths, radii, tiles, ids, offsets)
+    if known[0] is not None:
+        info["num_pairs"] = total
     return RenderOutput(image, alpha, info, further)
 
 
 def _ordered(
-    frame: Frame, records: Tensor, tiles: Tensor, keys: Tensor, total: Tensor
+    frame: Frame,
+    records: Tensor,
+    tiles: Tensor,
+    keys: Tensor,
+    total: Tensor,
+    known: tuple[int | None, Tensor | None],
 ) -> tuple[Tensor, Tensor]:
-    """Returns the Gaussians of all tiles, front to back, and where each tile's begin."""
+    """Returns the Gaussians of all tiles, front to back, and where each tile's begin.
+
+    `known` is what `Room.of` says of the view.
+    """
     try:
         ids, offsets = build.kernels().order(
-            records, tiles, keys, total, *frame.tiles, stream_of(records)
+            records, tiles, keys, total, *frame.tiles, *known, stream_of(records)
         )
     except RuntimeError as error:
         if "pairs of a tile" not in str(error):

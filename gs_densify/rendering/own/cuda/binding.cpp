@@ -81,8 +81,11 @@ std::vector<optional<Tensor>> project_backward(const Scene& scene, const Tensor&
 }
 
 // Returns the Gaussians [I] of all tiles, front to back, and where each tile's begin [tiles + 1].
+// With room for I pairs it does not wait for their number, which is copied to `count_at` (pinned) later.
 std::vector<Tensor> order(const Tensor& records, const Tensor& tiles, const Tensor& keys,
-                          const Tensor& total, int64_t tiles_x, int64_t tiles_y, int64_t stream) {
+                          const Tensor& total, int64_t tiles_x, int64_t tiles_y,
+                          const optional<int64_t>& room, const optional<Tensor>& count_at,
+                          int64_t stream) {
   const at::DeviceGuard guard(records.device());
   const int64_t C = records.size(0), N = records.size(1), count = C * N;
   void* s = stream_of(stream);
@@ -92,13 +95,14 @@ std::vector<Tensor> order(const Tensor& records, const Tensor& tiles, const Tens
   Tensor scratch = made(keys, {int64_t(bytes)}, at::kByte);
   gs::depth_order(count, words(keys), ints(tiles), words(sorted), ids.data_ptr<int32_t>(),
                   by_depth.data_ptr<int32_t>(), ends.data_ptr<int64_t>(), scratch.data_ptr(), bytes, s);
-  const int64_t pairs = gs::pairs_of(ints(total), s);
+  if (count_at) gs::copy_total(ints(total), count_at->data_ptr<int32_t>(), s);
+  const int64_t pairs = room ? *room : gs::pairs_of(ints(total), s);
   bytes = gs::tile_order_bytes(pairs);
   Tensor tile_keys = made(keys, {pairs}, at::kInt), tile_ids = made(keys, {pairs}, at::kInt);
   Tensor sorted_keys = made(keys, {pairs}, at::kInt), sorted_ids = made(keys, {pairs}, at::kInt);
   Tensor offsets = made(keys, {C * tiles_x * tiles_y + 1}, at::kInt);
   scratch = made(keys, {int64_t(bytes)}, at::kByte);
-  gs::tile_order(count, N, pairs, int(tiles_x), int(tiles_y), int(C), ints(by_depth),
+  gs::tile_order(count, N, pairs, !room, int(tiles_x), int(tiles_y), int(C), ints(by_depth),
                  ends.data_ptr<int64_t>(), floats(records), ints(tiles), words(tile_keys),
                  tile_ids.data_ptr<int32_t>(), words(sorted_keys), sorted_ids.data_ptr<int32_t>(),
                  offsets.data_ptr<int32_t>(), scratch.data_ptr(), bytes, s);

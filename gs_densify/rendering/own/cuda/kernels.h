@@ -42,12 +42,14 @@ void project_backward(const Model&, const View&, const int32_t* radii, const flo
                       const float* v_records, const float* v_depths, const Gradients&, void* stream);
 
 int64_t pairs_of(const int32_t* total, void* stream);
+void copy_total(const int32_t* total, int32_t* host, void* stream);  // to pinned memory, later
 size_t depth_order_bytes(int64_t count);
 void depth_order(int64_t count, const uint32_t* keys, const int32_t* tiles, uint32_t* sorted_keys,
                  int32_t* ids, int32_t* order, int64_t* ends, void* scratch, size_t bytes, void* stream);
 size_t tile_order_bytes(int64_t pairs);
-void tile_order(int64_t count, int64_t gaussians, int64_t pairs, int tiles_x, int tiles_y, int cameras,
-                const int32_t* order, const int64_t* ends, const float* records, const int32_t* tiles,
+// `pairs`: how many there are, or, not `is_exact`, for how many there is room.
+void tile_order(int64_t count, int64_t gaussians, int64_t pairs, bool is_exact, int tiles_x, int tiles_y,
+                int cameras, const int32_t* order, const int64_t* ends, const float* records, const int32_t* tiles,
                 uint32_t* keys, int32_t* ids, uint32_t* sorted_keys, int32_t* sorted_ids,
                 int32_t* offsets, void* scratch, size_t bytes, void* stream);
 

@@ -35,9 +35,10 @@ __device__ __forceinline__ int64_t list_row(const Reach& e, int row, int tiles_x
   return at;
 }
 
-__global__ void list_tiles(int64_t count, int64_t gaussians, int tiles_x, int tiles_y, int cameras,
-                           const int32_t* order, const int64_t* ends, const float* records,
-                           const int32_t* tiles, uint32_t* keys, int32_t* ids) {
+// Of more pairs than there is room for, those of the farthest Gaussians are left out.
+__global__ void list_tiles(int64_t count, int64_t gaussians, int64_t room, int tiles_x, int tiles_y,
+                           int cameras, const int32_t* order, const int64_t* ends,
+                           const float* records, const int32_t* tiles, uint32_t* keys, int32_t* ids) {
   const int64_t i = int64_t(blockIdx.x) * THREADS + threadIdx.x;
   const bool is_inside = i < count;
   const int32_t id = is_inside ? order[i] : 0;
@@ -53,10 +54,11 @@ __global__ void list_tiles(int64_t count, int64_t gaussians, int tiles_x, int ti
       const int first_tile = int(id / gaussians) * tiles_x * tiles_y;
       const Span rows = rows_reached(e, tiles_y);
       int64_t at = end - reached;
+      const int64_t stop = min(end, room);
       for (int row = rows.begin; row < rows.end; ++row)
-        at = list_row(e, row, tiles_x, first_tile, id, at, end, keys, ids);
+        at = list_row(e, row, tiles_x, first_tile, id, at, stop, keys, ids);
       // Counted by the same code; should a compiler round the two differently, none is undefined.
-      for (; at < end; ++at) keys[at] = cameras * tiles_x * tiles_y, ids[at] = id;
+      for (; at < stop; ++at) keys[at] = cameras * tiles_x * tiles_y, ids[at] = id;
     }
   }
   // Wide ones: a row of tiles for each thread of the warp, their places by a sum over its lanes.
@@ -72,6 +74,7 @@ __global__ void list_tiles(int64_t count, int64_t gaussians, int tiles_x, int ti
     const int32_t its_id = __shfl_sync(ALL, id, source);
     const int64_t its_end = __shfl_sync(ALL, end, source);
     int64_t at = its_end - __shfl_sync(ALL, reached, source);
+    const int64_t its_stop = min(its_end, room);
     const int first_tile = int(its_id / gaussians) * tiles_x * tiles_y;
     const Span rows = rows_reached(one, tiles_y);
     for (int first = rows.begin; first < rows.end; first += 32) {
@@ -87,10 +90,10 @@ __global__ void list_tiles(int64_t count, int64_t gaussians, int tiles_x, int ti
         if (lane >= step) before += other;
       }
       if (width)
-        list_row(one, row, tiles_x, first_tile, its_id, at + before - width, its_end, keys, ids);
+        list_row(one, row, tiles_x, first_tile, its_id, at + before - width, its_stop, keys, ids);
       at += __shfl_sync(ALL, before, 31);
     }
-    for (at += lane; at < its_end; at += 32) keys[at] = cameras * tiles_x * tiles_y, ids[at] = its_id;
+    for (at += lane; at < its_stop; at += 32) keys[at] = cameras * tiles_x * tiles_y, ids[at] = its_id;
   }
 }
 
@@ -126,6 +129,11 @@ int64_t pairs_of(const int32_t* total, void* stream) {
   return *host;
 }
 
+void copy_total(const int32_t* total, int32_t* host, void* stream) {
+  cudaMemcpyAsync(host, total, sizeof(int32_t), cudaMemcpyDeviceToHost, cudaStream_t(stream));
+  check("copy_total");
+}
+
 size_t depth_order_bytes(int64_t count) {
   size_t sort = 0, scan = 0;
   cub::DeviceRadixSort::SortPairs(nullptr, sort, (uint32_t*)nullptr, (uint32_t*)nullptr,
@@ -151,15 +159,16 @@ size_t tile_order_bytes(int64_t pairs) {
   return bytes;
 }
 
-void tile_order(int64_t count, int64_t gaussians, int64_t pairs, int tiles_x, int tiles_y, int cameras,
-                const int32_t* order, const int64_t* ends, const float* records, const int32_t* tiles,
+void tile_order(int64_t count, int64_t gaussians, int64_t pairs, bool is_exact, int tiles_x, int tiles_y,
+                int cameras, const int32_t* order, const int64_t* ends, const float* records, const int32_t* tiles,
                 uint32_t* keys, int32_t* ids, uint32_t* sorted_keys, int32_t* sorted_ids,
                 int32_t* offsets, void* scratch, size_t bytes, void* stream) {
   const auto s = cudaStream_t(stream);
   const int n_tiles = cameras * tiles_x * tiles_y;
   if (pairs) {
-    list_tiles<<<blocks(count, THREADS), THREADS, 0, s>>>(count, gaussians, tiles_x, tiles_y, cameras,
-                                                          order, ends, records, tiles, keys, ids);
+    if (!is_exact) cudaMemsetAsync(keys, 0xff, pairs * sizeof(uint32_t), s);  // sorted behind all tiles
+    list_tiles<<<blocks(count, THREADS), THREADS, 0, s>>>(count, gaussians, pairs, tiles_x, tiles_y,
+                                                          cameras, order, ends, records, tiles, keys, ids);
     cub::DeviceRadixSort::SortPairs(scratch, bytes, keys, sorted_keys, ids, sorted_ids, pairs, 0,
                                     bits_for(n_tiles), s);
   }
