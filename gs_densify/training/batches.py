@@ -160,12 +160,13 @@ class ViewStore:
         else:
             photos = [self._photos[i] for i in indices]
         pixels = torch.stack(photos) if len(photos) > 1 else photos[0][None]
+        colors = pixels[..., :3] if self._has_masks else pixels
         rows = slice(indices[0], indices[0] + 1) if len(indices) == 1 else indices
         return Batch(
             [list(views) for views in steps],
             self.viewmats[rows],
             self.Ks[rows],
-            pixels[..., :3] / 255.0,
+            colors / 255.0,
             self._weights(steps, rows),
             masks=pixels[..., 3:] > 0 if any(self._is_masked[i] for i in indices) else None,
         )
