@@ -25,10 +25,10 @@ _quiet = [False]
 
 
 @contextmanager
-def quiet(wanted: bool = True) -> Iterator[None]:
+def quiet(wanted: bool = True, *, doubts: bool = False) -> Iterator[None]:
     """Keeps remarks, progress and warnings back inside, in all threads, where that is wanted.
 
-    Errors are shown, and `DOUBT`s about data.
+    Errors are shown, and `DOUBT`s about data unless `doubts` keeps these back, too.
     """
     if not wanted:
         yield
@@ -36,7 +36,7 @@ def quiet(wanted: bool = True) -> Iterator[None]:
     logger, before = logging.getLogger("gs_densify"), is_quiet()
     level = logger.level
     _quiet[0] = True
-    logger.setLevel(DOUBT)
+    logger.setLevel(DOUBT + doubts)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,6 +1,5 @@
 """gs-train: train a scene under a strategy and score it on held-out views."""
 
-import importlib
 import sys
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from gs_densify.rendering import cuda_driver
 
 if TYPE_CHECKING:
     from gs_densify.config.options import TrainConfig
+    from gs_densify.distributed.group import Group
     from gs_densify.results import Results
 
 
@@ -27,22 +27,28 @@ def command(argv: Sequence[str], started: float | None = None) -> None:
 def _command(argv: Sequence[str], started: float | None) -> None:
     from gs_densify.cli import arguments
     from gs_densify.cli.app import importing
-    from gs_densify.messages import is_quiet
+    from gs_densify.messages import is_quiet, quiet
 
     with importing():
         config, is_begun = parsed(argv)
         # Late: --help and a wrong option answer without torch.
-        importlib.import_module("gs_densify.runs.train")
         from gs_densify.cli.summary import scores_text, wall_time_text
+        from gs_densify.distributed.group import joined
         from gs_densify.report.page import INDEX
         from gs_densify.results.views import load_views
+        from gs_densify.runs.train import follow
 
     if arguments.wants_dry_run(argv):
         from gs_densify.runs.forecast import forecast, forecast_text
 
         print(forecast_text(forecast(config)))
         return
-    results, folder = trained(config, argv, started, is_begun=is_begun)
+    with joined() as group:
+        if not group.is_first:
+            with quiet(doubts=True):
+                follow(config, group, is_begun=is_begun)
+            return
+        results, folder = trained(config, argv, started, is_begun=is_begun, group=group)
     if is_quiet():
         return
     print(scores_text(results, load_views(folder, results)))
@@ -72,17 +78,28 @@ def parsed(argv: Sequence[str]) -> tuple["TrainConfig", bool]:
 
 
 def trained(
-    config: "TrainConfig", argv: Sequence[str], started: float | None = None, *, is_begun: bool
+    config: "TrainConfig",
+    argv: Sequence[str],
+    started: float | None = None,
+    *,
+    is_begun: bool,
+    group: "Group | None" = None,
 ) -> tuple["Results", Path]:
-    """Trains as a command line says that was `parsed`; returns the results and the folder."""
+    """Trains as a command line says that was `parsed`; returns the results and the folder.
+
+    Of several processes in `group` this is the first.
+    """
     from gs_densify.cli.arguments import PROGRAM
+    from gs_densify.distributed.group import ALONE
     from gs_densify.entry_points import coming_back
     from gs_densify.report.page import save_run_page
     from gs_densify.runs.train import resume, train
 
     with coming_back():
         results, folder = (
-            resume(config, started) if is_begun else train(config, [PROGRAM, *argv], started)
+            resume(config, started, group or ALONE)
+            if is_begun
+            else train(config, [PROGRAM, *argv], started, group or ALONE)
         )
     save_run_page(folder)
     return results, folder

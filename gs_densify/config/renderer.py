@@ -8,14 +8,18 @@ from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.rendering.renderer import Renderer
 
 
-def renderer_for(config: TrainConfig, near_plane: float, device: torch.device) -> Renderer:
+def renderer_for(
+    config: TrainConfig, near_plane: float, device: torch.device, *, is_staged: bool = False
+) -> Renderer:
     """Returns the configured renderer, which draws nothing nearer than `near_plane`.
+
+    With `is_staged` several processes can share what it renders.
 
     Raises:
         BackendError: the configured rasteriser does not run on `device`.
     """
     options = config.render
     return Renderer(
-        rasterizer_for(device, options.rasterizer, packed=options.packed),
+        rasterizer_for(device, options.rasterizer, packed=options.packed, is_staged=is_staged),
         RenderSettings(antialiased=options.antialiased, near_plane=near_plane),
     )

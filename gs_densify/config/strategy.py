@@ -7,9 +7,11 @@ from typing import Any
 from gs_densify.config.file import by_dotted_name, to_mapping
 from gs_densify.config.layers import full_length, strategy_defaults, trainer_defaults
 from gs_densify.config.options import TrainConfig
+from gs_densify.distributed.group import Group
 from gs_densify.entry_points import refusing
 from gs_densify.errors import ConfigError
 from gs_densify.strategies.registry import (
+    BUILTIN,
     build_strategy,
     load_strategy_class,
     options_of,
@@ -130,6 +132,57 @@ def strategy_for(config: TrainConfig) -> Any:
             expected=f"a {type(strategy).__name__} is needed",
         )
     return scaled
+
+
+def share_of(strategy: Any, group: Group) -> Any:
+    """Returns the strategy of one of several processes that share the Gaussians: with its share of
+    all limits and of the budget.
+    """
+    if group.size == 1:
+        return strategy
+    values = {name: getattr(strategy, name) for name in _options_in(strategy, TARGET_OPTIONS)}
+    shares = {n: group.shares(value)[group.rank] for n, value in values.items() if value}
+    return dataclasses.replace(strategy, **shares) if shares else strategy
+
+
+def check_shared(config: TrainConfig, strategy: Any, group: Group) -> None:
+    """Refuses what does not go with Gaussians that the processes of `group` share.
+
+    Raises:
+        ConfigError: the strategy does not, or an option.
+    """
+    if group.size == 1:
+        return
+    if not getattr(strategy, "shardable", False):
+        able = [name for name in BUILTIN if getattr(load_strategy_class(name), "shardable", False)]
+        raise ConfigError(
+            f"strategy '{config.strategy}' needs all Gaussians in one process, and {group.size}"
+            " share them",
+            expected=f"{', '.join(able)} do not",
+            action="train under one of them, or in one process",
+        )
+    if config.batch_size < group.size:
+        raise ConfigError(
+            f"is {config.batch_size}, and {group.size} processes render a view each",
+            expected="it must be at least their number",
+            action=f"give --batch-size {group.size}",
+            option="batch-size",
+        )
+    if config.render.packed:
+        raise ConfigError(
+            "has no effect where several processes share the Gaussians: what they exchange is"
+            " packed anyway",
+            action="leave it out",
+            option="render.packed",
+        )
+    limits = {name: getattr(strategy, name) for name in _options_in(strategy, TARGET_OPTIONS)}
+    limits["max_gaussians of the run"] = most_gaussians(config, strategy) or 0
+    for name, value in limits.items():
+        if 0 < value < group.size:
+            raise ConfigError(
+                f"{name} is {value}, and {group.size} processes share the Gaussians",
+                expected="each needs one at least",
+            )
 
 
 def most_gaussians(config: TrainConfig, strategy: Any) -> int | None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
+from gs_densify.distributed.group import gpu_of_process
 from gs_densify.errors import BackendError
 from gs_densify.scene.scene import View
 
@@ -31,7 +32,16 @@ def pick_device(name: str) -> torch.device:
         os.environ[_ALLOCATOR[0]] = "expandable_segments:True"
     # TF32 keeps 10 bits, too few for SSIM's differences of squares.
     torch.backends.cudnn.allow_tf32 = False
-    return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
+    if not has_gpu or name == "cpu":
+        return torch.device("cpu")
+    index = gpu_of_process()
+    if index is not None and index >= torch.cuda.device_count():
+        raise BackendError(
+            f"There are {torch.cuda.device_count()} GPUs, and more processes on this machine",
+            expected="expected one GPU for each process",
+            action="start fewer processes",
+        )
+    return torch.device("cuda") if index is None else torch.device("cuda", index)
 
 
 def suit_threads(device: torch.device, views: Iterable[View], before: int | None = None) -> None:

@@ -53,17 +53,20 @@ def make_rasterizer(name: str) -> Rasterizer:
     return rasterizer
 
 
-def rasterizer_for(device: torch.device, name: str = AUTO, *, packed: bool = False) -> Rasterizer:
+def rasterizer_for(
+    device: torch.device, name: str = AUTO, *, packed: bool = False, is_staged: bool = False
+) -> Rasterizer:
     """Returns the rasteriser `name`; for `auto` the first built-in one that runs on `device`.
 
     A built-in one that cannot be had on this machine, or that has no `packed` mode where that is
-    asked for, is passed over by `auto`; the first is said.
+    asked for, is passed over by `auto`; the first is said. So is one without the stages of
+    `stages.StagedRasterizer` with `is_staged`.
 
     Raises:
         ConfigError: an unknown name.
         BackendError: `device` has no rasteriser, or not this one.
     """
-    chosen = _first_of(device, packed) if name == AUTO else name
+    chosen = _first_of(device, packed, is_staged) if name == AUTO else name
     if chosen is None:
         raise BackendError(
             f"Device {str(device)!r} has no rasteriser",
@@ -77,12 +80,25 @@ def rasterizer_for(device: torch.device, name: str = AUTO, *, packed: bool = Fal
             expected=f"expected {_any_of([AUTO, *_able(device)])} there",
             action="pick one of them, or another --device",
         )
+    if is_staged and not _has_stages(chosen):
+        staged = [one for one in _able(device) if _has_stages(one)]
+        raise BackendError(
+            f"Rasteriser {name!r} renders no model that several processes share",
+            expected=f"expected {_any_of([AUTO, *staged])}",
+            action="pick one of them",
+        )
     return make_rasterizer(chosen)
 
 
-def _first_of(device: torch.device, packed: bool) -> str | None:
+def _has_stages(name: str) -> bool:
+    return hasattr(RASTERIZERS.load(name), "project")
+
+
+def _first_of(device: torch.device, packed: bool, is_staged: bool) -> str | None:
     for name in _able(device):
         kind = RASTERIZERS.load(name)
+        if is_staged and not _has_stages(name):
+            continue
         reason = kind.unavailable() if hasattr(kind, "unavailable") else None
         if reason is not None:
             _say_once(f"Rasteriser '{name}' is left out: {reason}")

@@ -4,6 +4,7 @@ import torch
 
 from gs_densify import messages
 from gs_densify.config.options import TrainConfig
+from gs_densify.distributed.group import ALONE, Group
 from gs_densify.evaluation.metrics import check_further
 from gs_densify.rendering.device import pick_device
 from gs_densify.rendering.rasterizers import rasterizer_for
@@ -11,8 +12,10 @@ from gs_densify.runs.tested import untested
 from gs_densify.strategies.registry import require_device
 
 
-def device_for(config: TrainConfig) -> torch.device:
+def device_for(config: TrainConfig, group: Group = ALONE) -> torch.device:
     """Returns the device to train on; an error now, rather than after loading the scene.
+
+    Of several processes that share the Gaussians in `group` each has its own.
 
     A torch that was not tested is said, and used.
 
@@ -25,5 +28,7 @@ def device_for(config: TrainConfig) -> torch.device:
     device = pick_device(config.device)
     check_further(config.evaluation.metrics)
     require_device(config.strategy, device.type)
-    rasterizer_for(device, config.render.rasterizer, packed=config.render.packed)
+    rasterizer_for(
+        device, config.render.rasterizer, packed=config.render.packed, is_staged=group.size > 1
+    )
     return device

@@ -8,17 +8,17 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime, timezone
 from typing import Any
 
-import numpy as np
 import torch
 
 from gs_densify.config.file import plain
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
-from gs_densify.config.strategy import most_gaussians
+from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import GsDensifyError, InterruptedRunError, PausedError, ResultError
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.memory import host_shortage
 from gs_densify.messages import Bar, Progress, remark
+from gs_densify.model.types import Splats
 from gs_densify.rendering.device import memory_shortage
 from gs_densify.results import (
     Counts,
@@ -39,6 +39,7 @@ from gs_densify.runs.checkpoint import random_state
 from gs_densify.runs.checkpoint_writer import CheckpointWriter
 from gs_densify.runs.held_folder import HeldFolder
 from gs_densify.runs.loaded_scene import LoadedScene
+from gs_densify.runs.made_trainer import made_trainer
 from gs_densify.runs.outputs.all import outputs_of
 from gs_densify.runs.outputs.base import RunFacts
 from gs_densify.runs.outputs.profile import profiled
@@ -47,8 +48,6 @@ from gs_densify.runs.run_state import RunState
 from gs_densify.runs.score import protocol_of, score
 from gs_densify.runs.start import Start
 from gs_densify.runs.stopwatch import Stopwatch
-from gs_densify.strategies.adapter import StrategyAdapter
-from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
 
 _REMEDIES = {
@@ -68,9 +67,11 @@ class RunProcess:
         device: torch.device,
         state: RunState,
         clock: Stopwatch,
+        group: Group = ALONE,
     ) -> None:
         """Takes a `clock` that runs since the process was asked to begin."""
         self.config, self.held, self.loaded, self.device = config, held, loaded, device
+        self.group = group
         self._remedies = _REMEDIES[device.type]
         self.folder = held.path
         self.state, self.clock, self.writing = state, clock, Background()
@@ -82,34 +83,21 @@ class RunProcess:
 
     def make_trainer(self, strategy: Any, start: Start) -> Trainer:
         """Returns a trainer at step 0."""
-        config, scene = self.config, self.loaded.scene
-        limit = most_gaussians(config, strategy)
         for output in self.outputs:
             output.loaded()
         with self._shortage(lambda: f"before the first step; {self._remedies}"):
-            trainer = build_trainer(
-                config,
-                StrategyAdapter(config.strategy, strategy, max_gaussians=limit),
-                points=start.points,
-                colors=start.colors,
-                views=scene.train_views,
-                photos=_taken(self.loaded.train_photos),
-                masks=self.loaded.train_masks,
-                scene_scale=scene.scene_scale,
-                extent=scene.extent,
-                near_plane=self.loaded.near_plane,
-                device=self.device,
-                model=start.splats,
+            trainer = made_trainer(
+                self.config, strategy, self.loaded, start, self.device, self.group
             )
         for output in self.outputs:
-            output.initialized(len(trainer.splats["means"]))
+            output.initialized(trainer.num_gaussians)
         return trainer
 
     def finish(self, trainer: Trainer) -> Results:
         """Trains to the last step and writes the files."""
         shortage = self._shortage(
             lambda: (
-                f"after step {trainer.progress.step} with {len(trainer.splats['means']):,}"
+                f"after step {trainer.progress.step} with {trainer.num_gaussians:,}"
                 f" Gaussians; {self._remedies}; what was saved before is in {self.held.named}"
             )
         )
@@ -189,17 +177,28 @@ class RunProcess:
                     self._train(trainer, stop, on_log, progress.bar)
                     self._save(trainer)
                     self._end_if_asked(trainer)
-                if stop == config.steps:
-                    for output in self.outputs:
-                        self.writing.start(output.trained, trainer.splats)
-                if state.pending is not None:
-                    evaluation = self._evaluate(trainer)
-                    log.append(dataclasses.replace(state.pending, psnr=evaluation.scores["psnr"]))
-                    state.pending = None
+                if stop in config.scored_steps:
+                    evaluation = self._hand_out(trainer, log) or evaluation
                 if stop < config.steps:
                     self.writing.wait()
                     self.clock.lap("checkpoint")
+        trainer.dismiss()
         assert evaluation is not None  # the last stop is scored
+        return evaluation
+
+    def _hand_out(self, trainer: Trainer, log: MetricsLog) -> Evaluation | None:
+        """Gives the model to the outputs at the last step; returns its scores where these are
+        pending.
+        """
+        state, splats = self.state, trainer.whole()
+        if trainer.progress.step == self.config.steps:
+            for output in self.outputs:
+                self.writing.start(output.trained, splats)
+        if state.pending is None:
+            return None
+        evaluation = self._evaluate(trainer, splats)
+        log.append(dataclasses.replace(state.pending, psnr=evaluation.scores["psnr"]))
+        state.pending = None
         return evaluation
 
     def _end_if_asked(self, trainer: Trainer) -> None:
@@ -210,6 +209,7 @@ class RunProcess:
         step, is_interrupt = trainer.progress.step, self.is_to_end.signal == signal.SIGINT
         if not self.is_to_end() or (step == self.config.steps and not is_interrupt):
             return
+        trainer.dismiss()
         self.writing.wait()
         why_not = self.checkpoints.why_not_resumable
         action = f"go on with {self.checkpoints.how_to_resume}"
@@ -288,24 +288,24 @@ class RunProcess:
         state.total_seconds = before.total_seconds + self.clock.seconds
         state.note_memory(record.peak_memory(self.device))
 
-    def _evaluate(self, trainer: Trainer) -> Evaluation:
+    def _evaluate(self, trainer: Trainer, splats: Splats) -> Evaluation:
         step = trainer.progress.step
         evaluation = score(
             self.config,
             trainer.renderer,
-            trainer.splats,
+            splats,
             self.loaded,
             pictures=self.folder / run_folder.RENDERS if step == self.config.steps else None,
         )
         remark(
             f"step {step}: PSNR {_decibel(evaluation.scores['psnr'])},"
-            f" {len(trainer.splats['means']):,} Gaussians,"
+            f" {trainer.num_gaussians:,} Gaussians,"
             f" {trainer.progress.train_seconds:.1f} s of training"
         )
         evaluated = EvaluationRecord(
             step=step,
             scores=evaluation.scores,
-            num_gaussians=len(trainer.splats["means"]),
+            num_gaussians=trainer.num_gaussians,
             train_seconds=trainer.progress.train_seconds,
             render_seconds=evaluation.render_seconds,
         )
@@ -368,7 +368,7 @@ class RunProcess:
             evaluations=state.evaluations,
             counts=Counts(
                 initial=state.num_initial,
-                final=len(trainer.splats["means"]),
+                final=trainer.num_gaussians,
                 peak=trainer.progress.peak_gaussians,
             ),
             wall_time=self._wall_time(trainer),
@@ -394,14 +394,6 @@ class RunProcess:
             first_step=state.first_step,
             parts=state.parts,
         )
-
-
-def _taken(photos: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yields the photos, each let go of when the next is asked for: the host never holds them
-    twice.
-    """
-    while photos:
-        yield photos.pop(0)
 
 
 def _decibel(value: float | None) -> str:

@@ -2,9 +2,12 @@
 
 import dataclasses
 import shlex
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,11 +15,13 @@ from gs_densify import messages
 from gs_densify.config.file import save_config, to_mapping
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import (
+    check_shared,
     remark_on_layers,
     schedule_remark,
     strategy_for,
     with_fitted_schedule,
 )
+from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import ResultError
 from gs_densify.rendering.device import memory_shortage, suit_threads
 from gs_densify.rendering.rasterizers import rasterizer_for
@@ -35,8 +40,10 @@ from gs_densify.runs.claim import claimed
 from gs_densify.runs.device import device_for
 from gs_densify.runs.held_folder import locked
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
+from gs_densify.runs.made_trainer import made_trainer
 from gs_densify.runs.outputs.all import check_outputs
 from gs_densify.runs.paths import check_scene_is_there, with_absolute_paths
+from gs_densify.runs.pause import BY_OTHERS, PauseWish
 from gs_densify.runs.run_state import (
     RunState,
     differences,
@@ -51,12 +58,16 @@ from gs_densify.runs.start import Start, check_start, start_of
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.runs.warm_up import warming_up
 from gs_densify.training.resolution import possible_reductions
+from gs_densify.training.seed import seed_everything, seed_of
 
 _FREE = "before the first step; free the GPU of what else runs there, and resume again"
 
 
 def train(
-    config: TrainConfig, command: Sequence[str], started: float | None = None
+    config: TrainConfig,
+    command: Sequence[str],
+    started: float | None = None,
+    group: Group = ALONE,
 ) -> tuple[Results, Path]:
     """Trains, evaluates, and writes every file of the run; returns the results and the folder.
 
@@ -64,50 +75,55 @@ def train(
     is said. `gs_densify.train` makes it of options, as gs-train does.
     A run that is refused before its first step leaves no folder behind.
 
-    `started` is when the command began, of `time.perf_counter`; None: now.
+    `started` is when the command began, of `time.perf_counter`; None: now. Of several processes in
+    `group` this is the first; the others `follow`.
     """
     clock = Stopwatch(started)
     clock.lap("start")
-    check_start(config)
-    config = with_absolute_paths(config)
-    device = device_for(config)
-    record.forget_peak_memory(device)
-    strategy = strategy_for(config)
-    run_folder.check_free(config.out)  # now, not after loading
-    check_outputs(config)
-    loaded, code, start = _load(config, device, clock)
-    state = RunState(
-        command=list(command),
-        config=to_mapping(config),
-        device=device.type,
-        scene=digest(loaded.scene),
-        num_initial=0,
-        found=loaded.found,
-        code=code,
-        data=loaded.data,
-        cpu_threads=torch.get_num_threads(),
-    )
-    with claimed(config.out, run_folder.default_folder(config)) as claim:
+    with ExitStack() as stack:
+        with group.in_one_voice():
+            check_start(config)
+            config = with_absolute_paths(config)
+            device, strategy = _checked(config, group)
+            run_folder.check_free(config.out)  # now, not after loading
+            check_outputs(config)
+            loaded, code, start = _load(config, device, clock, group=group)
+            claim = stack.enter_context(claimed(config.out, run_folder.default_folder(config)))
+        state = RunState(
+            command=list(command),
+            config=to_mapping(config),
+            device=device.type,
+            scene=digest(loaded.scene),
+            num_initial=0,
+            found=loaded.found,
+            code=code,
+            data=loaded.data,
+            cpu_threads=torch.get_num_threads(),
+        )
         folder = claim.held.path
         # Before a hook is called, which may leave the working folder that paths are relative to.
         save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
         remarks = [remark_on_layers(config), schedule_remark(config)]
-        run = RunProcess(with_fitted_schedule(config), claim.held, loaded, device, state, clock)
+        fitted = with_fitted_schedule(config)
+        run = RunProcess(fitted, claim.held, loaded, device, state, clock, group)
         trainer = run.make_trainer(strategy, start)
         claim.is_worth_keeping = lambda: trainer.progress.step > 0 or bool(checkpoints(folder))
-        state.num_initial = len(trainer.splats["means"])
+        state.num_initial = trainer.num_gaussians
         state.rasterizer = trainer.renderer.rasterizer.name
         for remark in filter(None, remarks):
             messages.remark(remark)
         return run.finish(trainer), claim.held.named
 
 
-def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, Path]:
+def resume(
+    config: TrainConfig, started: float | None = None, group: Group = ALONE
+) -> tuple[Results, Path]:
     """Goes on with the run in the folder `config.out` from its last checkpoint, and finishes it.
 
-    On a CPU its results are those of a run that was never interrupted.
+    On a CPU its results are those of a run that was never interrupted, where one process trains.
 
-    Where it is complete, that is said, and its results are returned.
+    Where it is complete, that is said, and its results are returned. `group` is as for `train`, and
+    may be of another size than before.
 
     Raises:
         ConfigError: the run is in use, or options, device or scene are not its own.
@@ -117,30 +133,31 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
     clock.lap("start")
     folder = config.out
     assert folder is not None
-    with locked(folder) as held:
-        remove_unfinished(run_folder.written_folders(folder))
-        if (folder / run_folder.RESULTS).exists():
-            messages.remark(
-                f"{folder}: this run is complete; gs-eval scores it again, and gs-train --init"
-                " trains on from it"
+    with ExitStack() as stack:
+        with group.in_one_voice():
+            held = stack.enter_context(locked(folder))
+            remove_unfinished(run_folder.written_folders(folder))
+            if (folder / run_folder.RESULTS).exists():
+                messages.remark(
+                    f"{folder}: this run is complete; gs-eval scores it again, and gs-train --init"
+                    " trains on from it"
+                )
+                return load_results(folder / run_folder.RESULTS), folder
+            check_scene_is_there(folder, config)
+            if not checkpoints(folder):
+                raise ResultError(
+                    f"{folder}: was cut off before its first checkpoint",
+                    action=f"begin anew: gs-train --config {shlex.quote(str(folder))}/config.yml",
+                )
+            device, strategy = _checked(config, group)
+            path, contents = _newest(folder, group)
+            state = state_in(contents, path)
+            require_same(state, folder, config=to_mapping(config), device=device.type)
+            check_outputs(config)
+            loaded, code, start = _load(
+                config, device, clock, state.found, state.cpu_threads, group
             )
-            return load_results(folder / run_folder.RESULTS), folder
-        check_scene_is_there(folder, config)
-        if not checkpoints(folder):
-            raise ResultError(
-                f"{folder}: was cut off before its first checkpoint",
-                action=f"begin anew: gs-train --config {shlex.quote(str(folder))}/config.yml",
-            )
-        device = device_for(config)
-        record.forget_peak_memory(device)
-        strategy = strategy_for(config)
-        with memory_shortage(lambda: _FREE):
-            path, contents = load_newest(folder, None, messages.remark)
-        state = state_in(contents, path)
-        require_same(state, folder, config=to_mapping(config), device=device.type)
-        check_outputs(config)
-        loaded, code, start = _load(config, device, clock, state.found, state.cpu_threads)
-        require_same_scene(state, folder, loaded)
+            require_same_scene(state, folder, loaded)
         _note_code(state, folder, code)
         _note_threads(state, folder)
         state.found = loaded.found  # checkpoints of earlier versions do not have it
@@ -148,12 +165,12 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
         config = with_fitted_schedule(config)
         # What is written names the strategy as the command did; its file may be gone.
         config = dataclasses.replace(config, strategy=state.config["strategy"]["name"])
-        run = RunProcess(config, held, loaded, device, state, clock)
+        run = RunProcess(config, held, loaded, device, state, clock, group)
         trainer = run.make_trainer(strategy, start)
         _note_rasterizer(state, folder, trainer.renderer.rasterizer.name)
         check_training(
             contents,
-            {**trainer.state_dict(), "random": random_state(device)},
+            {**trainer.own_state(), "random": random_state(device)},
             path,
             num_views=len(trainer.views),
             steps=config.steps,
@@ -167,6 +184,56 @@ def resume(config: TrainConfig, started: float | None = None) -> tuple[Results, 
             f" {loaded.scene.root}"
         )
         return run.finish(trainer), folder
+
+
+def follow(config: TrainConfig, group: Group, *, is_begun: bool) -> None:
+    """Trains with the first process of `group` on another one, until that has ended.
+
+    Args:
+        config: that of the first process, too.
+        group: the processes.
+        is_begun: whether the first one resumes the run in the folder `config.out`.
+    """
+    clock, contents = Stopwatch(), None
+    with group.in_one_voice():
+        folder = config.out
+        if is_begun and folder is not None and (folder / run_folder.RESULTS).exists():
+            return
+        if not is_begun:
+            check_start(config)
+            config = with_absolute_paths(config)
+        device, strategy = _checked(config, group)
+        found, threads = NOTHING_FOUND, None
+        if is_begun and folder is not None:
+            path, contents = _newest(folder, group)
+            state = state_in(contents, path)
+            found, threads = state.found, state.cpu_threads
+        loaded, _, start = _load(config, device, clock, found, threads, group)
+    config = with_fitted_schedule(config)
+    trainer = made_trainer(config, strategy, loaded, start, device, group)
+    if contents is not None:
+        trainer.load_state_dict(contents)
+        seed_everything(seed_of(config.seed, group.rank, trainer.progress.step))
+        contents.clear()
+    wish = PauseWish()  # of which the first process takes care
+    with wish.listening(*BY_OTHERS, signal.SIGINT):
+        trainer.follow()
+
+
+def _checked(config: TrainConfig, group: Group) -> tuple[torch.device, Any]:
+    """Returns the device and the strategy, once it is known that they are there and fit."""
+    device = device_for(config, group)
+    record.forget_peak_memory(device)
+    strategy = strategy_for(config)
+    check_shared(config, strategy, group)
+    return device, strategy
+
+
+def _newest(folder: Path, group: Group) -> tuple[Path, dict[str, Any]]:
+    """Returns the newest checkpoint, of which several processes take their shares to the GPU."""
+    place = None if group.size == 1 else "cpu"
+    with memory_shortage(lambda: _FREE):
+        return load_newest(folder, place, messages.remark)
 
 
 def _note_code(state: RunState, folder: Path, code: CodeRecord) -> None:
@@ -208,10 +275,14 @@ def _load(
     clock: Stopwatch,
     found: Found = NOTHING_FOUND,
     cpu_threads: int | None = None,
+    group: Group = ALONE,
 ) -> tuple[LoadedScene, CodeRecord, Start]:
     """Returns the scene, which code the run begins with, and what it starts from."""
     clock.lap("device")
-    rasterizer = rasterizer_for(device, config.render.rasterizer, packed=config.render.packed)
+    options = config.render
+    rasterizer = rasterizer_for(
+        device, options.rasterizer, packed=options.packed, is_staged=group.size > 1
+    )
     with ThreadPoolExecutor(2) as pool, warming_up(device, rasterizer, config.evaluation.lpips):
         code = pool.submit(record.code_record, config.strategy)
         lpips = pool.submit(check_lpips, config)

@@ -60,6 +60,8 @@ class StrategyAdapter:
         self.name = name
         self.strategy = strategy
         self.max_gaussians = max_gaussians
+        self.totals: tuple[str, ...] = getattr(strategy, "totals", ())
+        """Names of the numbers in its state that count Gaussians."""
         self._form: Form | None = None
         self._trace: Trace | None = None  # of the model that was looked at last
         """Of the model, which no hook may change."""

@@ -159,6 +159,15 @@ class Strategy:
     """Whether the method holds more Gaussians than its `budget` until it comes down to it; else the
     trainer caps it there."""
 
+    shardable: ClassVar[bool] = False
+    """Whether the method is the same where several processes hold a share of the Gaussians each, as
+    dealt at random. Then each calls the hooks on its share, `info` is about that in the views of
+    all, but photos and renders in it are those of its own views, and it has no `probe`; limits and
+    budget are shares of those that were asked for."""
+
+    totals: ClassVar[tuple[str, ...]] = ()
+    """Names of the numbers in `state` that count Gaussians: those of all shares are their sums."""
+
     # A method may have a field `budget: int = 0`, the number of Gaussians to end with, which
     # `--budget` sets; without it `max_gaussians` or gsplat's `cap_max` is that number.
 

@@ -2,20 +2,24 @@
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gs_densify.distributed.group import ALONE, Group
 from gs_densify.scene.scene import View
 from gs_densify.training.host_memory import HostMemory
 
 
 @dataclass(frozen=True)
 class Batch:
-    """C views of one size: viewmats [C,4,4], Ks [C,3,3] and photos [C,H,W,3] in [0,1]."""
+    """C views of one size: viewmats [C,4,4], Ks [C,3,3] and photos [C,H,W,3] in [0,1].
+
+    Where several processes render a batch, photos, weights and masks are those of `part` alone.
+    """
 
     steps: list[list[int]]
     """The indices of the views of each training step; a step's loss is the mean over its views."""
@@ -28,11 +32,18 @@ class Batch:
     """The valid masks [C,H,W,1] bool; None where every pixel is valid."""
     reduction: int = 1
     """The whole number by which the photos are reduced; 1: full size."""
+    part: slice = field(default_factory=lambda: slice(None))
+    """Which of the views this process renders."""
 
     @property
     def indices(self) -> list[int]:
         """Returns the indices of all C views."""
         return [index for views in self.steps for index in views]
+
+    @property
+    def rendered(self) -> list[int]:
+        """Returns the indices of the views that this process renders."""
+        return self.indices[self.part]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -137,39 +148,51 @@ class ViewStore:
         """Returns whether photos are copied from the host when they are asked for."""
         return isinstance(self._photos, HostMemory)
 
-    def prefetch(self, steps: Sequence[Sequence[int]]) -> None:
-        """Begins to copy the views that the next batch will ask for."""
+    def prefetch(self, steps: Sequence[Sequence[int]], group: Group = ALONE) -> None:
+        """Begins to copy the photos that the next batch will ask for."""
         if isinstance(self._photos, HostMemory):
-            self._photos.prefetch([index for views in steps for index in views])
+            indices = [index for views in steps for index in views]
+            self._photos.prefetch(indices[group.part(len(indices))])
 
     def sample(self, most: int) -> Iterator[Tensor]:
         """Yields up to `most` photos [H,W,3] in [0,1], evenly over the views, one at a time."""
         for index in range(0, len(self), -(-len(self) // most)):
             yield self.batch([[index]]).images[0]
 
-    def batch(self, steps: Sequence[Sequence[int]]) -> Batch:
+    def batch(self, steps: Sequence[Sequence[int]], group: Group = ALONE) -> Batch:
         """Returns the views of some training steps, all of one size.
 
         A view weighs one over the number of views of its step, and over its share of valid pixels:
         the loss over the batch is the sum of the steps' losses, each the mean over its views of the
-        mean over their valid pixels.
+        mean over their valid pixels. Each process of a `group` renders its part of the views.
         """
         indices = [index for views in steps for index in views]
-        if isinstance(self._photos, HostMemory):
-            photos = self._photos.fetch(indices)
-        else:
-            photos = [self._photos[i] for i in indices]
-        pixels = torch.stack(photos) if len(photos) > 1 else photos[0][None]
+        part = group.part(len(indices))
+        pixels = self._pixels(indices[part], self.sizes[indices[0]])
         colors = pixels[..., :3] if self._has_masks else pixels
         rows = slice(indices[0], indices[0] + 1) if len(indices) == 1 else indices
+        is_masked = any(self._is_masked[i] for i in indices[part])
         return Batch(
             [list(views) for views in steps],
             self.viewmats[rows],
             self.Ks[rows],
             colors / 255.0,
-            self._weights(steps, rows),
-            masks=pixels[..., 3:] > 0 if any(self._is_masked[i] for i in indices) else None,
+            self._weights(steps, rows)[part],
+            masks=pixels[..., 3:] > 0 if is_masked else None,
+            part=part,
         )
+
+    def _pixels(self, indices: list[int], size: tuple[int, int]) -> Tensor:
+        """Returns the photos [C,H,W,3 or 4] of views of one `size`, width and height."""
+        if isinstance(self._photos, HostMemory):
+            photos = self._photos.fetch(indices)
+        else:
+            photos = [self._photos[i] for i in indices]
+        if not photos:
+            width, height = size
+            channels = 4 if self._has_masks else 3
+            return torch.empty(0, height, width, channels, dtype=torch.uint8, device=self.device)
+        return torch.stack(photos) if len(photos) > 1 else photos[0][None]
 
     def _weights(self, steps: Sequence[Sequence[int]], rows: slice | list[int]) -> Tensor:
         weights, counts = self._view_weights[rows], [len(views) for views in steps for _ in views]

@@ -7,13 +7,14 @@ import torch
 
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.renderer import renderer_for
+from gs_densify.distributed.group import ALONE, Group
 from gs_densify.model.init import create_splats, sh_degree_of, to_parameters, with_sh_degree
 from gs_densify.model.thinning import thinned
 from gs_densify.model.types import Splats
 from gs_densify.scene.scene import View
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.batches import ViewStore
-from gs_densify.training.seed import seed_everything
+from gs_densify.training.seed import seed_everything, seed_of
 from gs_densify.training.trainer import Trainer
 
 SCENE_SCALE_MARGIN = 1.1  # gsplat's trainer and Inria's both widen the cameras' radius so
@@ -33,6 +34,7 @@ def build_trainer(
     extent: float | None = None,
     masks: Sequence[np.ndarray | None] = (),
     model: Splats | None = None,
+    group: Group = ALONE,
 ) -> Trainer:
     """Returns a seeded trainer at step 0.
 
@@ -49,28 +51,34 @@ def build_trainer(
         extent: what the strategy measures sizes by, without margin; None: the radius.
         masks: for each view bool [H,W], True where a pixel counts, or None; none for no masks.
         model: the first Gaussians themselves, in the scene's world; None: they are made.
+        group: the processes that share the Gaussians; each takes every `size`-th.
     """
-    renderer = renderer_for(config, near_plane, device)
+    renderer = renderer_for(config, near_plane, device, is_staged=group.size > 1)
     seed_everything(config.seed)
     most = adapter.max_gaussians
+    most = None if most is None else round(group.total(most)[0])
     if most is not None and len(points) > most:
         # Before the first scales are made, which follow from the distances between those that stay.
         kept = thinned(torch.from_numpy(points), most)
         points, colors = points[kept.numpy()], None if colors is None else colors[kept.numpy()]
         model = None if model is None else {name: rows[kept] for name, rows in model.items()}
+    values: Splats
     if model is not None:
-        splats = to_parameters(with_sh_degree(model, config.init.sh_degree), device)
+        values = with_sh_degree(model, config.init.sh_degree)
     else:
         assert colors is not None
-        splats = create_splats(
+        values = create_splats(
             points,
             colors,
             scene_scale=scene_scale,
             sh_degree=config.init.sh_degree,
             init_opacity=config.init.opacity,
             init_scale=config.init.scale,
-            device=device,
+            device=device if group.size == 1 else torch.device("cpu"),
         )
+    splats = to_parameters({n: one[group.rank :: group.size] for n, one in values.items()}, device)
+    if not group.is_first:
+        seed_everything(seed_of(config.seed, group.rank))
     return Trainer(
         config,
         splats,
@@ -80,4 +88,5 @@ def build_trainer(
         scene_scale=scene_scale * SCENE_SCALE_MARGIN,
         extent=None if extent is None else extent * SCENE_SCALE_MARGIN,
         first_sh_degree=0 if model is None else sh_degree_of(model),
+        group=group,
     )

@@ -28,6 +28,9 @@ def photometric_loss(
     Raises:
         ConfigError: the images are smaller than SSIM's window, and `ssim_weight` is not 0.
     """
+    if len(render) == 0:  # of a process that others leave no view
+        nothing = render.sum()
+        return nothing, {"l1": nothing.detach(), "ssim_loss": nothing.detach()}
     if weights is None:
         weights = render.new_full((len(render),), 1 / len(render))
     if ssim_weight == 0:

@@ -11,3 +11,8 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def seed_of(seed: int, rank: int, step: int = 0) -> int:
+    """Returns the seed of one of several processes from a step on, so that all draw differently."""
+    return (seed + 1_000_003 * rank + 7_919 * step) % 2**32

@@ -12,14 +12,18 @@ from torch import Tensor
 from gs_densify.config.loss_terms import LOSS_TERMS
 from gs_densify.config.modules import MODULES
 from gs_densify.config.options import TrainConfig
+from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import GsDensifyError, NonFiniteError
 from gs_densify.messages import Bar
-from gs_densify.model import adam
+from gs_densify.messages import Progress as ProgressBar
+from gs_densify.model import adam, shards
 from gs_densify.model import init as model
 from gs_densify.model.gaussians import Optimizers, Params
+from gs_densify.model.types import Splats
 from gs_densify.rendering.base import RenderOutput
 from gs_densify.rendering.device import wait_for
 from gs_densify.rendering.renderer import Renderer
+from gs_densify.rendering.sharded.renderer import sharded
 from gs_densify.results import MetricsRow
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import StepInfo
@@ -66,15 +70,19 @@ class Trainer:
         scene_scale: float,
         extent: float | None = None,
         first_sh_degree: int = 0,
+        group: Group = ALONE,
     ) -> None:
         """Takes Gaussians that are trained with `first_sh_degree` or more from the first step.
 
         Their means move by `scene_scale`; the strategy measures sizes by `extent`, if it differs.
+        Of several processes in `group` each has a share of the Gaussians, and the same views.
         """
-        self.config = config
+        self.config, self.group = config, group
         self._first_sh_degree = first_sh_degree
         self.views = views
         self.renderer = renderer
+        """Of whole models; what is trained is rendered together with the other processes."""
+        self._renderer = sharded(renderer, group)
         self.adapter = adapter
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
@@ -122,12 +130,35 @@ class Trainer:
             sh_degree=lambda: self._sh_degree(self.progress.step),
         )
         self.gaussians = adapter.start(splats, optimizers, scene_scale=extent or scene_scale)
-        self.progress = Progress(peak_gaussians=self.gaussians.num)
+        self.num_gaussians = self._count()
+        """Of all processes."""
+        self.progress = Progress(peak_gaussians=self.num_gaussians)
 
     @property
     def splats(self) -> Params:
-        """Returns the model's parameters."""
+        """Returns the model's parameters, of this process's Gaussians."""
         return self.gaussians.params
+
+    def whole(self) -> Splats:
+        """Returns the Gaussians of all processes on the first one's device; others get none."""
+        if self.group.size == 1:
+            return self.splats
+        self.group.tell(("whole",))
+        device = self.splats["means"].device
+        return {n: self.group.gathered(one.detach(), device) for n, one in self.splats.items()}
+
+    def dismiss(self) -> None:
+        """Says to the processes that follow that there is nothing more to do."""
+        self.group.tell(None)
+
+    def follow(self) -> None:
+        """Does what the first process's trainer does, on another process, until dismissed."""
+        while (order := self.group.told()) is not None:
+            name, *values = order
+            if name == "run":
+                self.run(values[0], lambda row: None, _hidden_bar())
+            else:
+                getattr(self, name)()
 
     @property
     def found(self) -> dict[str, float]:
@@ -152,6 +183,7 @@ class Trainer:
             DivergenceError: the loss or a parameter became infinite or NaN.
             StrategyError: the strategy broke its contract.
         """
+        self.group.tell(("run", until))
         device = self.splats["means"].device
         mark, mark_step = time.perf_counter(), self.progress.step
         while self.progress.step < until:
@@ -164,7 +196,8 @@ class Trainer:
                 wait_for(device)
                 self.progress.first_step_at = time.perf_counter()
             bar.update(step - bar.n)
-            if done < room and not self.is_to_pause():
+            is_to_pause = self.group.agreed(self.is_to_pause())
+            if done < room and not is_to_pause:
                 continue
             wait_for(device)
             now = time.perf_counter()
@@ -179,7 +212,7 @@ class Trainer:
                 f"loss {row.loss:.4f}, {row.num_gaussians:,} Gaussians,"
                 f" {row.step_milliseconds:.1f} ms/step"
             )
-            if self.is_to_pause():
+            if is_to_pause:
                 return
 
     def _room(self, until: int) -> int:
@@ -198,7 +231,7 @@ class Trainer:
         adapter, section = self.adapter, self.section
         with section("data"):
             count = self._num_joined(step, room, self._summed)
-            batch = self.views.batch(self.sampler.take(count))
+            batch = self.views.batch(self.sampler.take(count), self.group)
             count = len(batch.steps)
             batch = batch.reduced(self._resolution.reduction(step))
             is_update = self._is_update(step, count)
@@ -208,7 +241,7 @@ class Trainer:
             aux = self._zero_channels(num_maps) if num_maps else None
             output = self._render(batch, step, aux)
         with section("loss"):
-            render = batch.composited(self.modules.image(output.image, batch.indices))
+            render = batch.composited(self.modules.image(output.image, batch.rendered))
             photometric, terms = photometric_loss(
                 render, batch.images, self.config.loss.ssim, weights=batch.weights
             )
@@ -217,13 +250,13 @@ class Trainer:
             info = self._completed_info(output, render, batch, means_lr)
             adapter.pre_backward(self.gaussians, step, info)
             further = self._further_terms(
-                LossInputs(self.splats, render, output.alpha, batch, step)
+                LossInputs(self.splats, render, output.alpha, batch, step, self._share)
             )
             total = photometric
             for term in further.values():
                 total = total + term
             terms = _means({**terms, **further, "loss": total}, count)
-            if output.aux is not None:
+            if output.aux is not None and batch.rendered:
                 # Zero channels get gradients only themselves: sum over pixels of map times weight.
                 maps = adapter.attributed_maps(step, info, shape=output.aux.shape)
                 total = total + (maps.detach() * output.aux).sum()
@@ -247,8 +280,17 @@ class Trainer:
         if is_checked:
             self._check_strategy(step)
             self._losses.clear()
-        self.progress.peak_gaussians = max(self.progress.peak_gaussians, self.gaussians.num)
+        self.num_gaussians = self._count()
+        self.progress.peak_gaussians = max(self.progress.peak_gaussians, self.num_gaussians)
         return terms, count
+
+    def _count(self) -> int:
+        return round(self.group.total(self.gaussians.num)[0])
+
+    @property
+    def _share(self) -> float:
+        """Returns the share of all Gaussians that this process has."""
+        return self.gaussians.num / self.num_gaussians
 
     def _call_post_backward(self, step: int, info: StepInfo, means_lr: float) -> None:
         """Calls the hook, and looks at what it left where it changed the model."""
@@ -278,7 +320,7 @@ class Trainer:
         """Begins to copy the views of the next call, where photos are streamed from the host."""
         if self.views.is_streamed:
             count = self._num_joined(step, room or self.config.log_every, summed)
-            self.views.prefetch(self.sampler.peek(count))
+            self.views.prefetch(self.sampler.peek(count), self.group)
 
     def _is_update(self, step: int, count: int) -> bool:
         """Returns whether the optimisers step after `count` steps from `step` on.
@@ -297,7 +339,7 @@ class Trainer:
         self._summed += count
         if is_update:
             adam.update(self.optimizers, self._visible)
-            self.modules.update()
+            self.modules.update(self.group)
             self._visible, self._summed = None, 0
 
     def _check_gradients(self, step: int) -> None:
@@ -362,8 +404,9 @@ class Trainer:
             "reduction": batch.reduction,
             "views": batch.indices,
             "num_train_views": len(self.views),
-            "probe": self._probe,
         }
+        if self.group.size == 1:
+            added["probe"] = self._probe
         return cast(StepInfo, {**output.info, **added})
 
     def _sh_degree(self, step: int) -> int:
@@ -378,9 +421,9 @@ class Trainer:
         options = self.config.render
         backgrounds = None
         if options.background == "random":
-            backgrounds = torch.rand(len(batch.indices), 3, device=batch.images.device)
+            backgrounds = torch.rand(len(batch.rendered), 3, device=batch.images.device)
         left_out = dropout.share_left_out(self.dropout, step, self.config.steps)
-        return self.renderer(
+        return self._renderer(
             dropout.without_some(self.splats, left_out),
             self.modules.cameras(batch.viewmats, batch.indices),
             batch.Ks,
@@ -400,7 +443,9 @@ class Trainer:
         """
         terms = {one.name: one(inputs) for one in self._terms}
         own = self.adapter.regularization(self.splats, inputs.step)
-        return terms if own is None else {**terms, OWN_TERM: len(inputs.batch.steps) * own}
+        if own is None:
+            return terms
+        return {**terms, OWN_TERM: len(inputs.batch.steps) * inputs.share * own}
 
     def _set_rates(self, step: int) -> float:
         """Sets the rates of `step`, and returns the means'."""
@@ -419,12 +464,13 @@ class Trainer:
         return means_lr
 
     def _metrics_row(self, terms: dict[str, Tensor], step_milliseconds: float) -> MetricsRow:
-        values: dict[str, float | None] = {name: float(value) for name, value in terms.items()}
+        sums = self.group.total(*(float(value) for value in terms.values()))
+        values: dict[str, float | None] = dict(zip(terms, sums, strict=True))
         return MetricsRow(
             step=self.progress.step,
             loss=values.pop("loss"),
             terms=values,
-            num_gaussians=self.gaussians.num,
+            num_gaussians=self.num_gaussians,
             train_seconds=self.progress.train_seconds,
             step_milliseconds=step_milliseconds,
             means_lr=self.optimizers["means"].param_groups[0]["lr"],
@@ -432,7 +478,14 @@ class Trainer:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns all that changes while training."""
+        """Returns all that changes while training; of several processes the first gets that of all,
+        in host memory.
+        """
+        self.group.tell(("state_dict",))
+        return shards.gathered(self.own_state(), self.group, self.adapter.totals)
+
+    def own_state(self) -> dict[str, Any]:
+        """Returns what changes of this process's Gaussians, and with them."""
         return {
             "step": self.progress.step,
             "train_seconds": self.progress.train_seconds,
@@ -446,7 +499,8 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken, in place."""
+        """Goes on where `state_dict` was taken, in place; several processes take a share each."""
+        state = shards.dealt(state, self.group, self.adapter.totals)
         self.gaussians.load_state_dict(state)
         drawn, step = state["drawn"], state["step"]
         self._visible = None if drawn is None else drawn.to(self.splats["means"].device)
@@ -459,6 +513,11 @@ class Trainer:
             train_seconds=state["train_seconds"],
             peak_gaussians=state["peak_gaussians"],
         )
+        self.num_gaussians = self._count()
+
+
+def _hidden_bar() -> Bar:
+    return ProgressBar("train", 0, unit="step", shown=False).bar
 
 
 def _allocated(device: torch.device) -> int | None:

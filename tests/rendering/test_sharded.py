@@ -8,9 +8,10 @@ import torch
 import torch.distributed as dist
 from rendering_scenes import random_scene
 
+from gs_densify.distributed.group import Group
 from gs_densify.rendering.base import RenderSettings
 from gs_densify.rendering.rasterizers import make_rasterizer
-from gs_densify.rendering.sharded.rasterizer import ShardedRasterizer, shares
+from gs_densify.rendering.sharded.rasterizer import ShardedRasterizer
 
 _FORKS = multiprocessing.get_context("fork")
 OPTIONS = {"absgrad": True, "sh_degree": 2, "settings": RenderSettings(antialiased=True)}
@@ -55,12 +56,10 @@ def in_process(rank: int, world: int, views: int, folder: Path) -> None:
     dist.init_process_group(
         "gloo", store=dist.FileStore(str(folder / "store"), world), rank=rank, world_size=world
     )
-    ends = [sum(shares(views, world)[:r]) for r in range(world + 1)]
-    rasterizer = ShardedRasterizer(make_rasterizer("reference"))
-    mine = slice(ends[rank], ends[rank + 1])
-    found = rendered(
-        rasterizer, scene_of(views), slice(rank, None, world), mine, backgrounds_of(views)
-    )
+    group = Group(rank, world)
+    rasterizer = ShardedRasterizer(make_rasterizer("reference"), group)
+    rows, mine = slice(rank, None, world), group.part(views)
+    found = rendered(rasterizer, scene_of(views), rows, mine, backgrounds_of(views))
     torch.save(found, folder / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()

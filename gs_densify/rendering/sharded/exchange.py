@@ -18,25 +18,26 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gs_densify.distributed.group import Group
 from gs_densify.rendering.stages import Records
 
 _WITH_GRADIENT = 4
 """Of the fields of `Records`, the first: means2d, conics, channels and opacities."""
 
 
-def exchanged(records: Records, views: Sequence[int], *, absgrad: bool) -> list[Records]:
+def exchanged(records: Records, group: Group, *, absgrad: bool) -> list[Records]:
     """Returns, for each view of this process, what all processes project into it, [1, M, ...].
 
     Every process of the group has to call it, and to run its backward pass if one does; one without
     views gets records without rows, through which the gradients of others come back.
 
     Args:
-        records: of this process's Gaussians in the views of all processes, rank by rank.
-        views: how many of these views each rank has.
+        records: of this process's Gaussians in all views, of which each process has its part.
+        group: the processes.
         absgrad: whether backward sets `means2d.absgrad` of `records`, of what the ranks that
             composite set on the records that they got.
     """
-    route = _route(records.radii, views)
+    route = _route(records.radii, group)
     fields = _fields(records)
     received = _Exchange.apply(route, absgrad, *fields)
     found = [Records(*(one[None] for one in parts)) for parts in route.by_view(received)]
@@ -96,18 +97,19 @@ class _Route:
         return torch.cat([piece for of_rank in pieces for piece in of_rank])
 
 
-def _route(radii: Tensor, views: Sequence[int]) -> _Route:
+def _route(radii: Tensor, group: Group) -> _Route:
     """Finds which pairs [C, N] are seen, and tells the ranks how many they will get."""
     is_seen = (radii > 0).all(dim=-1)
     seen = is_seen.sum(dim=1)
-    mine = views[dist.get_rank()]
-    coming = seen.new_empty(len(views) * mine)
-    dist.all_to_all_single(coming, seen, [mine] * len(views), list(views))
+    views = group.shares(len(seen))
+    mine = views[group.rank]
+    coming = seen.new_empty(group.size * mine)
+    dist.all_to_all_single(coming, seen, [mine] * group.size, views)
     both: list[int] = torch.cat([seen, coming]).tolist()
     per_view, flat = both[: len(seen)], both[len(seen) :]
     ends = list(accumulate(views, initial=0))
     sent = [sum(per_view[a:b]) for a, b in pairwise(ends)]
-    counts = [flat[rank * mine : (rank + 1) * mine] or [0] for rank in range(len(views))]
+    counts = [flat[rank * mine : (rank + 1) * mine] or [0] for rank in range(group.size)]
     return _Route(torch.where(is_seen.flatten())[0], sent, counts)
 
 

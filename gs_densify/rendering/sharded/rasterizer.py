@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
+from gs_densify.distributed.group import Group
+from gs_densify.errors import BackendError
 from gs_densify.rendering.base import GSPLAT_SETTINGS, RenderOutput, RenderSettings
 from gs_densify.rendering.colors import Colors
 from gs_densify.rendering.sharded.exchange import exchanged
 from gs_densify.rendering.stages import Composited, Records, StagedRasterizer, info_of, output_of
-
-
-def shares(count: int, world: int) -> list[int]:
-    """Returns into how many each of `world` ranks gets of `count`, as evenly as can be."""
-    return [count // world + (rank < count % world) for rank in range(world)]
 
 
 class ShardedRasterizer:
@@ -22,14 +18,14 @@ class ShardedRasterizer:
 
     A call differs from that of another rasteriser in this: the Gaussians, and `aux`, are those of
     this process; cameras are those of all processes, which pass the same; `backgrounds` and images
-    are of this process's views, which are a share of them in order (`shares`). `info` is about this
-    process's Gaussians in all views, and has nothing about tiles.
+    are of this process's part of the views (`Group.part`). `info` is about this process's Gaussians
+    in all views, and has nothing about tiles.
 
     Every process has to call it at the same time, and to run its backward pass if one does.
     """
 
-    def __init__(self, stages: StagedRasterizer) -> None:
-        self._stages = stages
+    def __init__(self, stages: StagedRasterizer, group: Group) -> None:
+        self._stages, self._group = stages, group
         self.name, self.devices = stages.name, stages.devices
 
     def start(self, device: torch.device) -> None:
@@ -55,10 +51,17 @@ class ShardedRasterizer:
         packed: bool = False,
         settings: RenderSettings = GSPLAT_SETTINGS,
     ) -> RenderOutput:
-        """Renders this process's share of C views; see the class, and `rendering.base.Rasterizer`.
+        """Renders this process's part of C views; see the class, and `rendering.base.Rasterizer`.
 
-        `packed` has no effect: what is exchanged is what is seen.
+        Raises:
+            BackendError: `packed`.
         """
+        if packed:
+            raise BackendError(
+                "Packed mode was asked for where several processes share the Gaussians",
+                expected="what they exchange is packed anyway, and `info` never is",
+                action="leave packed off",
+            )
         mine = self._stages.project(
             means,
             quats,
@@ -73,12 +76,11 @@ class ShardedRasterizer:
             aux=aux,
             settings=settings,
         )
-        views = shares(len(viewmats), dist.get_world_size())
         found = [
             self._composite(records, width, height, absgrad)
-            for records in exchanged(mine, views, absgrad=absgrad)
+            for records in exchanged(mine, self._group, absgrad=absgrad)
         ]
-        count = views[dist.get_rank()]
+        count = len(viewmats[self._group.part(len(viewmats))])
         image = torch.cat([one.image for one in found])[:count]
         alpha = torch.cat([one.alpha for one in found])[:count]
         info = info_of(mine, {}, width, height)

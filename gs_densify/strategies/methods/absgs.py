@@ -37,6 +37,7 @@ Differs from the paper / published code:
 
 import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -71,6 +72,9 @@ def clones_and_splits(
 @dataclass
 class AbsGSStrategy(Strategy):
     """Original 3DGS with a split that sees gradients which cancel."""
+
+    shardable: ClassVar[bool] = True
+    totals: ClassVar[tuple[str, ...]] = ("num_at_start",)
 
     absgrad = True
 

@@ -126,6 +126,8 @@ class AdaptiveStrategy(Strategy):
     from 1.5 times that step on; 0: none are. Scales with the schedule."""
 
     absgrad: ClassVar[bool] = True  # type: ignore[misc]
+    shardable: ClassVar[bool] = True
+    totals: ClassVar[tuple[str, ...]] = ("num_at_start",)
     recipe: ClassVar[Mapping[str, Any]] = {
         "lr.means": 8e-5,
         "lr.means_final": 0.05,

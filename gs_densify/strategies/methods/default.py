@@ -31,6 +31,7 @@ Differs from the paper / published code:
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -45,6 +46,9 @@ from gs_densify.strategies.ops import Optimizers, Params, State
 @dataclass
 class DefaultStrategy(Strategy):
     """The original 3DGS clone / split / prune / reset."""
+
+    shardable: ClassVar[bool] = True
+    totals: ClassVar[tuple[str, ...]] = ("num_at_start",)
 
     budget: int = 0
     """Gaussians at the end of growth, where the highest gradients grow; 0: the threshold decides.

@@ -84,6 +84,7 @@ class MCMCStrategy(Strategy):
     refine_every: int = 100
     """Steps between refinements."""
 
+    shardable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {
         "init.opacity": 0.5,
         "init.scale": 0.1,

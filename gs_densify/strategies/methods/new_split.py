@@ -44,6 +44,7 @@ Differs from the paper (there is no published code):
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -73,6 +74,9 @@ def clones_and_splits(
 @dataclass
 class NewSplitStrategy(Strategy):
     """Original 3DGS with the moment-conserving split."""
+
+    shardable: ClassVar[bool] = True
+    totals: ClassVar[tuple[str, ...]] = ("num_at_start",)
 
     delta: float = math.sqrt(2.0 / math.pi)
     """Distance of a child from its parent, as a share of the parent's largest scale."""

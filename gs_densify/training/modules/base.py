@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gs_densify.distributed.group import ALONE, Group
+
 
 class TrainableModule(torch.nn.Module):
     """A module that changes nothing: what derives from it overrides what it needs."""
@@ -54,8 +56,14 @@ class Modules:
             render = module.image(render, views)
         return render
 
-    def update(self) -> None:
-        """Steps the optimisers and drops the gradients."""
+    def update(self, group: Group = ALONE) -> None:
+        """Steps the optimisers and drops the gradients, which are summed over a group before."""
+        if group.size > 1:
+            for module in self.modules.values():
+                for value in module.parameters():
+                    if value.grad is None:
+                        value.grad = torch.zeros_like(value)
+                    group.summed(value.grad)
         for optimizer in self.optimizers.values():
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

@@ -1,7 +1,8 @@
 """What a term of the loss is: a function of what a call of the rasteriser saw.
 
 The trainer adds `weight * term`; a term says by its attribute `of_views` what it gives. Without it
-(or False) it looks at parameters alone and gives one number [], which counts once for each step.
+(or False) it looks at parameters alone and gives one number [], a mean over Gaussians, which counts
+once for each step.
 With True it gives a number for each view [C], a mean over all pixels of the view, which is weighted
 as the photometric loss is: a step's is the mean over its views.
 """
@@ -23,10 +24,11 @@ class LossInputs:
 
     Attributes:
         params: `means [N,3], scales [N,3] (log), quats [N,4], opacities [N] (logit), sh0, shN`.
-        render: [C,H,W,3].
+        render: [C,H,W,3], of the views that this process renders.
         alpha: [C,H,W,1] accumulated opacity.
         batch: the views, with photos [C,H,W,3] and valid masks.
         step: the training step.
+        share: of all Gaussians those that `params` has; less than 1 where processes share them.
     """
 
     params: Mapping[str, Any] | torch.nn.ParameterDict
@@ -34,6 +36,7 @@ class LossInputs:
     alpha: Tensor
     batch: Batch
     step: int
+    share: float = 1.0
 
 
 Term: TypeAlias = Callable[[LossInputs], Tensor]
@@ -64,4 +67,4 @@ class WeightedTerm:
             )
         if of_views:
             return self.weight * (inputs.batch.weights * value).sum()
-        return self.weight * len(inputs.batch.steps) * value
+        return self.weight * len(inputs.batch.steps) * inputs.share * value

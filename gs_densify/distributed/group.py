@@ -1,0 +1,181 @@
+"""The processes that train one model together, on torch.distributed.
+
+What is asked of a group is asked of all its processes at the same time. A process alone is a group,
+too: it answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gs_densify.errors import ConfigError, GsDensifyError
+
+_BACKENDS = "cpu:gloo,cuda:nccl"
+"""What is said lies on the host, whose messages make no GPU wait."""
+
+_PATIENCE = timedelta(days=7)
+"""The first process scores and writes while the others wait; one that has gone is noticed at once,
+since its connections close."""
+
+_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""In which torchrun says who a process is."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A process among `size` that it can speak with; the first one, of rank 0, leads."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Returns whether this process leads, and writes files."""
+        return self.rank == 0
+
+    def shares(self, count: int) -> list[int]:
+        """Returns how many of `count` things each rank gets, as evenly as can be."""
+        return [count // self.size + (rank < count % self.size) for rank in range(self.size)]
+
+    def part(self, count: int) -> slice:
+        """Returns which of `count` things in a row are this process's."""
+        if self.size == 1:
+            return slice(0, count)
+        shares = self.shares(count)
+        begin = sum(shares[: self.rank])
+        return slice(begin, begin + shares[self.rank])
+
+    def total(self, *values: float) -> list[float]:
+        """Returns the sums of numbers over all processes."""
+        if self.size == 1:
+            return [*values]
+        numbers = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(numbers)
+        return numbers.tolist()
+
+    def summed(self, values: Tensor) -> Tensor:
+        """Returns the sums of tensors of one shape over all processes; `values` become them."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def largest(self, value: int | None) -> int | None:
+        """Returns the largest number of all processes; None of one means that there is none."""
+        if self.size == 1 or value is None:
+            return value
+        number = torch.tensor(value)
+        dist.all_reduce(number, dist.ReduceOp.MAX)
+        return int(number)
+
+    def agreed(self, value: bool) -> bool:
+        """Returns what the first process says."""
+        if self.size == 1:
+            return value
+        said = torch.tensor(value)
+        dist.broadcast(said, 0)
+        return bool(said)
+
+    def tell(self, what: object) -> None:
+        """Says something to the processes that are `told`; the first one alone does, others may
+        call this in vain.
+        """
+        if self.size > 1 and self.is_first:
+            dist.broadcast_object_list([what], 0, device=torch.device("cpu"))
+
+    def told(self) -> Any:
+        """Returns, on another process than the first, what that says next."""
+        heard = [None]
+        dist.broadcast_object_list(heard, 0, device=torch.device("cpu"))
+        return heard[0]
+
+    @contextmanager
+    def in_one_voice(self) -> Iterator[None]:
+        """Ends all processes where the body ends in an error on one, once all are through with it.
+
+        Of those that end in the same error, the first alone raises it; all others end quietly. The
+        body itself must not wait for others.
+        """
+        if self.size == 1:
+            yield
+            return
+        error: GsDensifyError | None = None
+        try:
+            yield
+        except GsDensifyError as caught:
+            error = caught
+        heard: list[str | None] = [None] * self.size
+        dist.all_gather_object(heard, None if error is None else str(error))
+        if error is not None and str(error) not in heard[: self.rank]:
+            raise error
+        if any(one is not None for one in heard):
+            sys.exit(GsDensifyError.exit_code if error is None else error.exit_code)
+
+    def gathered(self, rows: Tensor, device: torch.device) -> Tensor:
+        """Returns the rows [N, ...] of all processes in order on the first one, on `device`.
+
+        Others get none of them. A process alone gets its own as they are. Of the rows of others
+        those of one process at a time are on the GPU.
+        """
+        if self.size == 1:
+            return rows
+        counts = [torch.tensor(0) for _ in range(self.size)]
+        dist.all_gather(counts, torch.tensor(len(rows)))
+        rows = rows.contiguous()
+        if not self.is_first:
+            dist.send(rows, 0)
+            return rows[:0].to(device)
+        found = [rows.to(device)]
+        for rank in range(1, self.size):
+            theirs = rows.new_empty(int(counts[rank]), *rows.shape[1:])
+            dist.recv(theirs, rank)
+            found.append(theirs.to(device))
+        return torch.cat(found)
+
+
+ALONE = Group()
+
+
+def is_one_of_several() -> bool:
+    """Returns whether this process was started beside others, as torchrun does."""
+    return all(name in os.environ for name in _VARIABLES) and os.environ["WORLD_SIZE"] != "1"
+
+
+def gpu_of_process() -> int | None:
+    """Returns the index of the GPU that is this process's among others; None where it is alone."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if is_one_of_several() else None
+
+
+@contextmanager
+def joined() -> Iterator[Group]:
+    """Joins the processes beside which this one was started; alone it is a group by itself.
+
+    Raises:
+        ConfigError: torch has no torch.distributed.
+    """
+    if not is_one_of_several():
+        yield ALONE
+        return
+    if not dist.is_available():
+        raise ConfigError(
+            "several processes were started, and this build of torch has no torch.distributed",
+            action="train in one process, or install another build",
+        )
+    has_gpu = torch.cuda.is_available()
+    if has_gpu:
+        torch.cuda.set_device(gpu_of_process())
+    backend = _BACKENDS if has_gpu else "gloo"
+    dist.init_process_group(backend, timeout=_PATIENCE)
+    try:
+        yield Group(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()

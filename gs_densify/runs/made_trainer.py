@@ -1,0 +1,55 @@
+"""The trainer of a run at step 0, alike in each of the processes that train together."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from gs_densify.config.options import TrainConfig
+from gs_densify.config.strategy import most_gaussians, share_of
+from gs_densify.distributed.group import Group
+from gs_densify.runs.loaded_scene import LoadedScene
+from gs_densify.runs.start import Start
+from gs_densify.strategies.adapter import StrategyAdapter
+from gs_densify.training.create import build_trainer
+from gs_densify.training.trainer import Trainer
+
+
+def made_trainer(
+    config: TrainConfig,
+    strategy: Any,
+    loaded: LoadedScene,
+    start: Start,
+    device: torch.device,
+    group: Group,
+) -> Trainer:
+    """Returns a trainer of this process's share of the Gaussians; the training photos are let go
+    of.
+    """
+    scene, limit = loaded.scene, most_gaussians(config, strategy)
+    if limit is not None:
+        limit = group.shares(limit)[group.rank]
+    return build_trainer(
+        config,
+        StrategyAdapter(config.strategy, share_of(strategy, group), max_gaussians=limit),
+        points=start.points,
+        colors=start.colors,
+        views=scene.train_views,
+        photos=_taken(loaded.train_photos),
+        masks=loaded.train_masks,
+        scene_scale=scene.scene_scale,
+        extent=scene.extent,
+        near_plane=loaded.near_plane,
+        device=device,
+        model=start.splats,
+        group=group,
+    )
+
+
+def _taken(photos: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields the photos, each let go of when the next is asked for: the host never holds them
+    twice.
+    """
+    while photos:
+        yield photos.pop(0)
