@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -132,14 +132,22 @@ class Group:
         dist.all_gather(counts, torch.tensor(len(rows)))
         rows = rows.contiguous()
         if not self.is_first:
-            dist.send(rows, 0)
+            _pass(dist.isend, rows, 0)
             return rows[:0].to(device)
         found = [rows.to(device)]
         for rank in range(1, self.size):
             theirs = rows.new_empty(int(counts[rank]), *rows.shape[1:])
-            dist.recv(theirs, rank)
+            _pass(dist.irecv, theirs, rank)
             found.append(theirs.to(device))
         return torch.cat(found)
+
+
+def _pass(way: Callable[..., Any], rows: Tensor, rank: int) -> None:
+    """Sends rows to a rank, or gets them from it; as a batch, for which NCCL connects no more than
+    it has.
+    """
+    for transfer in dist.batch_isend_irecv([dist.P2POp(way, rows, rank)]):
+        transfer.wait()
 
 
 ALONE = Group()
