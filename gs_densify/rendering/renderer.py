@@ -83,6 +83,12 @@ class Renderer:
 
     def view(self, splats: Splats, view: View) -> Tensor:
         """Returns what is scored: `view` [H, W, 3] on black, with all SH degrees of the model."""
+        return self.images(splats, view)[0]
+
+    def images(self, splats: Splats, view: View) -> Tensor:
+        """Returns what is scored of a view, [1, H, W, 3], or [0, H, W, 3] where another process
+        renders it.
+        """
         device = splats["means"].device
         output = self(
             splats,
@@ -92,4 +98,4 @@ class Renderer:
             view.height,
             sh_degree=sh_degree_of(splats),
         )
-        return output.image[0]
+        return output.image

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def evaluate_model(
         with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
             splats = _in_scene(model, loaded, device)
             pictures = folder / run_folder.RENDERS
-            evaluation = score(config, renderer, splats, loaded, pictures=pictures)
+            render = partial(renderer.view, splats)
+            evaluation = score(config, render, loaded, device=device, pictures=pictures)
         seed = None if run is None else config.seed
         results = EvaluationResults(
             model=str(model.file),

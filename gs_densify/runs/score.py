@@ -1,9 +1,10 @@
 """Scores a model of a scene. Training and gs-eval share it: they agree to the last digit."""
 
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
@@ -14,13 +15,13 @@ from gs_densify.evaluation.pictures import WorstPictures
 from gs_densify.evaluation.protocol import build_protocol
 from gs_densify.evaluation.scoring import Scoring
 from gs_densify.messages import remark
-from gs_densify.model.types import Splats
 from gs_densify.rendering.renderer import Renderer
 from gs_densify.results import Protocol
 from gs_densify.runs.background import Background
 from gs_densify.runs.environment import conditions
 from gs_densify.runs.loaded_scene import LoadedScene
 from gs_densify.scene.presets import PRESETS
+from gs_densify.scene.scene import View
 
 
 def scoring_of(config: TrainConfig) -> Scoring:
@@ -42,15 +43,15 @@ def check_lpips(config: TrainConfig) -> None:
 
 def score(
     config: TrainConfig,
-    renderer: Renderer,
-    splats: Splats,
+    render: Callable[[View], Tensor],
     loaded: LoadedScene,
     *,
+    device: torch.device,
     pictures: Path | None,
 ) -> Evaluation:
-    """Scores `splats` on the held-out views; pictures of the worst go into the folder `pictures`.
+    """Scores a model on the held-out views; pictures of the worst go into the folder `pictures`.
 
-    Where none is held out, scores are null.
+    `render` gives them [H, W, 3] on `device`. Where none is held out, scores are null.
     """
     views = loaded.scene.test_views
     if not views:
@@ -59,13 +60,13 @@ def score(
         count = 0 if pictures is None else config.evaluation.pictures
         kept = WorstPictures(pictures or Path(), count, writing.start)
         evaluation = evaluate_views(
-            partial(renderer.view, splats),
+            render,
             views,
             loaded.test_photos,
             scoring_of(config),
             masks=loaded.test_masks,
             weights_dir=config.evaluation.lpips_weights,
-            device=splats["means"].device,
+            device=device,
             progress=True,
             on_view=kept,
         )

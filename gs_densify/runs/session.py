@@ -18,7 +18,6 @@ from gs_densify.errors import GsDensifyError, InterruptedRunError, PausedError, 
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.memory import host_shortage
 from gs_densify.messages import Bar, Progress, remark
-from gs_densify.model.types import Splats
 from gs_densify.rendering.device import memory_shortage
 from gs_densify.results import (
     Counts,
@@ -190,13 +189,14 @@ class RunProcess:
         """Gives the model to the outputs at the last step; returns its scores where these are
         pending.
         """
-        state, splats = self.state, trainer.whole()
+        state = self.state
         if trainer.progress.step == self.config.steps:
+            splats = trainer.whole()
             for output in self.outputs:
                 self.writing.start(output.trained, splats)
         if state.pending is None:
             return None
-        evaluation = self._evaluate(trainer, splats)
+        evaluation = self._evaluate(trainer)
         log.append(dataclasses.replace(state.pending, psnr=evaluation.scores["psnr"]))
         state.pending = None
         return evaluation
@@ -288,13 +288,13 @@ class RunProcess:
         state.total_seconds = before.total_seconds + self.clock.seconds
         state.note_memory(record.peak_memory(self.device))
 
-    def _evaluate(self, trainer: Trainer, splats: Splats) -> Evaluation:
+    def _evaluate(self, trainer: Trainer) -> Evaluation:
         step = trainer.progress.step
         evaluation = score(
             self.config,
-            trainer.renderer,
-            splats,
+            trainer.render,
             self.loaded,
+            device=self.device,
             pictures=self.folder / run_folder.RENDERS if step == self.config.steps else None,
         )
         remark(

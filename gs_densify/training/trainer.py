@@ -25,6 +25,7 @@ from gs_densify.rendering.device import wait_for
 from gs_densify.rendering.renderer import Renderer
 from gs_densify.rendering.sharded.renderer import sharded
 from gs_densify.results import MetricsRow
+from gs_densify.scene.scene import View
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import StepInfo
 from gs_densify.training import dropout, passes, schedules
@@ -140,12 +141,21 @@ class Trainer:
         return self.gaussians.params
 
     def whole(self) -> Splats:
-        """Returns the Gaussians of all processes on the first one's device; others get none."""
+        """Returns the Gaussians of all processes, in the host's memory of the first; others get
+        none. A process alone returns its own.
+        """
         if self.group.size == 1:
             return self.splats
         self.group.tell(("whole",))
-        device = self.splats["means"].device
-        return {n: self.group.gathered(one.detach(), device) for n, one in self.splats.items()}
+        host = torch.device("cpu")
+        return {n: self.group.gathered(one.detach(), host) for n, one in self.splats.items()}
+
+    @torch.no_grad()
+    def render(self, view: View) -> Tensor:
+        """Returns what is scored of a view [H,W,3], on the first process; others have no part."""
+        self.group.tell(("render", view))
+        images = self._renderer.images(self.splats, view)
+        return images[0] if self.group.is_first else images
 
     def dismiss(self) -> None:
         """Says to the processes that follow that there is nothing more to do."""
@@ -158,7 +168,7 @@ class Trainer:
             if name == "run":
                 self.run(values[0], lambda row: None, _hidden_bar())
             else:
-                getattr(self, name)()
+                getattr(self, name)(*values)
 
     @property
     def found(self) -> dict[str, float]:
