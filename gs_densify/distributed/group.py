@@ -134,12 +134,14 @@ class Group:
         if not self.is_first:
             _pass(dist.isend, rows, 0)
             return rows[:0].to(device)
-        found = [rows.to(device)]
+        found = rows.new_empty(int(sum(counts)), *rows.shape[1:], device=device)
+        parts = found.split([int(count) for count in counts])
+        parts[0].copy_(rows)
         for rank in range(1, self.size):
-            theirs = rows.new_empty(int(counts[rank]), *rows.shape[1:])
+            theirs = torch.empty_like(parts[rank], device=rows.device)
             _pass(dist.irecv, theirs, rank)
-            found.append(theirs.to(device))
-        return torch.cat(found)
+            parts[rank].copy_(theirs)
+        return found
 
 
 def _pass(way: Callable[..., Any], rows: Tensor, rank: int) -> None:

@@ -42,13 +42,17 @@ def latest_checkpoint(run: Path) -> Path:
 
 
 def load_newest(
-    run: Path, device: torch.device | str | None, say: Callable[[str], None]
+    run: Path,
+    device: torch.device | str | None,
+    say: Callable[[str], None],
+    *,
+    is_mapped: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """Returns the checkpoint of the most steps that is whole, and what `load_checkpoint` gives.
 
     Args:
         run: the folder of the run.
-        device: see `load_checkpoint`.
+        device: see `load_checkpoint`, and for `is_mapped`, too.
         say: is told of each that is damaged.
 
     Raises:
@@ -57,7 +61,7 @@ def load_newest(
     path, older = latest_checkpoint(run), checkpoints(run)[:-1]
     while True:
         try:
-            return path, load_checkpoint(path, device)
+            return path, load_checkpoint(path, device, is_mapped=is_mapped)
         except DamagedCheckpointError as error:
             if not older:
                 raise
@@ -102,9 +106,11 @@ class _KeepingErrors(io.RawIOBase):
             raise
 
 
-def load_checkpoint(path: Path, device: torch.device | str | None) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, device: torch.device | str | None, *, is_mapped: bool = False
+) -> dict[str, Any]:
     """Returns what `save_checkpoint` wrote, on `device`; None: each tensor where it was, if that is
-    there.
+    there. With `is_mapped` tensors on the CPU stay in the file until they are read.
 
     Raises:
         ResultError: it is damaged or of another version.
@@ -117,7 +123,7 @@ def load_checkpoint(path: Path, device: torch.device | str | None) -> dict[str, 
         if damaged is not None:
             raise ValueError(f"{damaged} has another check sum")
         place: Any = _where_it_was if device is None else device
-        contents = torch.load(path, map_location=place, weights_only=True)
+        contents = torch.load(path, map_location=place, weights_only=True, mmap=is_mapped)
     except torch.cuda.OutOfMemoryError:
         raise
     except pickle.UnpicklingError:

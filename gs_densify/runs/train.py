@@ -230,10 +230,11 @@ def _checked(config: TrainConfig, group: Group) -> tuple[torch.device, Any]:
 
 
 def _newest(folder: Path, group: Group) -> tuple[Path, dict[str, Any]]:
-    """Returns the newest checkpoint, of which several processes take their shares to the GPU."""
-    place = None if group.size == 1 else "cpu"
+    """Returns the newest checkpoint, of which several processes take their shares from the file."""
+    is_alone = group.size == 1
     with memory_shortage(lambda: _FREE):
-        return load_newest(folder, place, messages.remark)
+        place = None if is_alone else "cpu"
+        return load_newest(folder, place, messages.remark, is_mapped=not is_alone)
 
 
 def _note_code(state: RunState, folder: Path, code: CodeRecord) -> None:
