@@ -64,6 +64,8 @@ def trainer_of(arguments: argparse.Namespace, group: Group, device: torch.device
     config = TrainConfig(
         scene="ball",
         batch_size=arguments.views,
+        gpus=group.size,
+        parallel="gaussians" if group.size > 1 else "views",
         steps=1000,
         render=RenderOptions(rasterizer=arguments.rasterizer, sh_degree_every=SH_EVERY),
     )

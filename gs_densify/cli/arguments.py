@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import tyro
 
@@ -21,13 +21,15 @@ from gs_densify.config import file as config_file
 from gs_densify.config.file import ConfigFile
 from gs_densify.config.former_options import translate_retired_flags
 from gs_densify.config.layers import strategy_defaults
-from gs_densify.config.options import TrainConfig
+from gs_densify.config.options import Parallel, TrainConfig
 from gs_densify.config.strategy import TARGET_OPTIONS, check_budget
+from gs_densify.distributed.environment import is_one_of_several, number_of_processes
 from gs_densify.errors import ConfigError
 from gs_densify.flags.check import check
 from gs_densify.flags.forms import options_in
 from gs_densify.flags.help import Page
 from gs_densify.flags.parse import asks_for_help, parse, parse_known
+from gs_densify.flags.values import whole_number
 from gs_densify.runs import layout as run_folder
 from gs_densify.runs.paths import with_absolute_paths
 from gs_densify.scene.presets import PRESETS
@@ -39,7 +41,7 @@ PROGRAM = "gs-train"
 COMMON = (
     *("--scene", "--data-root", "--downscale", "--data.masks", "--data.skip-missing"),
     *("--strategy", "--preset", "--steps", "--budget", "--max-gaussians", "--seed"),
-    *("--init", "--init.sh-degree", "--modules", "--render.antialiased", "--device"),
+    *("--init", "--init.sh-degree", "--modules", "--render.antialiased", "--device", "--gpus"),
     *("--config", "--resume", "--checkpoint-minutes", "--dry-run", "--quiet"),
     *("--out", "--label", "--export", "--log-to"),
     *("--protocol", "--data.test-every", "--evaluation.steps", "--evaluation.lpips"),
@@ -69,14 +71,17 @@ class _Early:
     protocol: _Given = ()
     preset: _Given = ()
     downscale: _Given = ()
+    gpus: _Given = ()
     budget: _Given = ()
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     asks_for_help: tyro.conf.Suppress[bool] = False
 
     @property
     def choices(self) -> dict[str, str]:
-        """Returns those of `choices.CHOICES` that are given."""
-        return {name: given[-1] for name in CHOICES if (given := getattr(self, name))}
+        """Returns those of `choices.CHOICES` that are given, in words or by torchrun."""
+        chosen = {name: given[-1] for name in CHOICES if (given := getattr(self, name))}
+        started = {"gpus": str(number_of_processes())} if is_one_of_several() else {}
+        return started | chosen
 
     def has_budget(self, values: Mapping[str, Any]) -> bool:
         """Returns whether there is a budget, among the arguments or in a file's `values`."""
@@ -100,6 +105,8 @@ class _Resume:
     resume: Path | None = None
     scene: _Given = ()
     data_root: _Given = ()
+    gpus: _Given = ()
+    parallel: _Given = ()
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
@@ -110,6 +117,12 @@ def parse_train_arguments(argv: Sequence[str]) -> TrainConfig:
     Help runs no strategy's file that a --config file names. What becomes of a --config file that is
     meant for something else is said on stderr.
     """
+    config = _parsed(argv)
+    _check_number_of_processes(config.gpus)
+    return config
+
+
+def _parsed(argv: Sequence[str]) -> TrainConfig:
     early = _read_early(argv)
     if not early.config:
         return _parse(argv, early, None)
@@ -156,7 +169,36 @@ def parse_resumed(argv: Sequence[str]) -> TrainConfig | None:
         config = dataclasses.replace(config, data_root=Path(known.data_root[-1]))
     if known.scene:
         config = dataclasses.replace(config, scene=known.scene[-1])
-    return with_absolute_paths(config)
+    return with_absolute_paths(_on_gpus(config, known))
+
+
+def _on_gpus(config: TrainConfig, known: _Resume) -> TrainConfig:
+    """Returns the configuration of a run that goes on on those GPUs that are asked for."""
+    gpus = number_of_processes() if is_one_of_several() else config.gpus
+    if known.gpus:
+        gpus = _number(known.gpus[-1])
+    parallel = known.parallel[-1] if known.parallel else config.parallel
+    if gpus == 1 and not known.parallel:
+        parallel = "views"
+    _check_number_of_processes(gpus)
+    return dataclasses.replace(config, gpus=gpus, parallel=cast(Parallel, parallel))
+
+
+def _number(text: str) -> int:
+    try:
+        return whole_number(text)
+    except ValueError:
+        raise ConfigError(f"is {text!r}", expected="expected a number", option="gpus") from None
+
+
+def _check_number_of_processes(gpus: int) -> None:
+    """Refuses another number of GPUs than torchrun has started processes."""
+    if is_one_of_several() and gpus != number_of_processes():
+        raise ConfigError(
+            f"is {gpus}, and {number_of_processes()} processes were started together",
+            action="leave it out under torchrun",
+            option="gpus",
+        )
 
 
 def wants_dry_run(argv: Sequence[str]) -> bool:
@@ -262,7 +304,8 @@ def _form(options_class: type, defaults: TrainConfig) -> type:
     help_debug = "Show the whole traceback of an error, not only the lines of a file of yours."
     help_resume = (
         "Folder of a run to finish. It goes on from its last checkpoint, with the options that it"
-        " has. Of a scene that has moved since, --scene or --data-root says where it is."
+        " has. Of a scene that has moved since, --scene or --data-root says where it is; --gpus may"
+        " be another number."
     )
     help_config = (
         "YAML file with options. It is as saved in a run's folder; flags count for more. With"

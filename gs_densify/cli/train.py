@@ -1,5 +1,6 @@
 """gs-train: train a scene under a strategy and score it on held-out views."""
 
+import importlib
 import sys
 import time
 from collections.abc import Sequence
@@ -11,15 +12,20 @@ from gs_densify.rendering import cuda_driver
 
 if TYPE_CHECKING:
     from gs_densify.config.options import TrainConfig
-    from gs_densify.distributed.group import Group
     from gs_densify.results import Results
 
 
 def command(argv: Sequence[str], started: float | None = None) -> None:
     """Parses, trains, and says where the files are; the clock runs since `started`."""
     from gs_densify.cli.arguments import wants_quiet
+    from gs_densify.distributed.environment import is_follower
     from gs_densify.messages import quiet
 
+    if is_follower():
+        from gs_densify.cli.follow import follow
+
+        follow(argv)
+        return
     with quiet(wants_quiet(argv)):
         _command(argv, started)
 
@@ -27,28 +33,22 @@ def command(argv: Sequence[str], started: float | None = None) -> None:
 def _command(argv: Sequence[str], started: float | None) -> None:
     from gs_densify.cli import arguments
     from gs_densify.cli.app import importing
-    from gs_densify.messages import is_quiet, quiet
+    from gs_densify.messages import is_quiet
 
     with importing():
         config, is_begun = parsed(argv)
         # Late: --help and a wrong option answer without torch.
+        importlib.import_module("gs_densify.runs.train")
         from gs_densify.cli.summary import scores_text, wall_time_text
-        from gs_densify.distributed.group import joined
         from gs_densify.report.page import INDEX
         from gs_densify.results.views import load_views
-        from gs_densify.runs.train import follow
 
     if arguments.wants_dry_run(argv):
         from gs_densify.runs.forecast import forecast, forecast_text
 
         print(forecast_text(forecast(config)))
         return
-    with joined() as group:
-        if not group.is_first:
-            with quiet(doubts=True):
-                follow(config, group, is_begun=is_begun)
-            return
-        results, folder = trained(config, argv, started, is_begun=is_begun, group=group)
+    results, folder = trained(config, argv, started, is_begun=is_begun)
     if is_quiet():
         return
     print(scores_text(results, load_views(folder, results)))
@@ -83,23 +83,23 @@ def trained(
     started: float | None = None,
     *,
     is_begun: bool,
-    group: "Group | None" = None,
 ) -> tuple["Results", Path]:
     """Trains as a command line says that was `parsed`; returns the results and the folder.
 
-    Of several processes in `group` this is the first.
+    Of the processes that train together this is the first.
     """
     from gs_densify.cli.arguments import PROGRAM
-    from gs_densify.distributed.group import ALONE
+    from gs_densify.cli.follow import follow
+    from gs_densify.distributed.start import together
     from gs_densify.entry_points import coming_back
     from gs_densify.report.page import save_run_page
     from gs_densify.runs.train import resume, train
 
-    with coming_back():
+    with coming_back(), together(config.gpus, config.device, follow, argv) as group:
         results, folder = (
-            resume(config, started, group or ALONE)
+            resume(config, started, group)
             if is_begun
-            else train(config, [PROGRAM, *argv], started, group or ALONE)
+            else train(config, [PROGRAM, *argv], started, group)
         )
     save_run_page(folder)
     return results, folder

@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Any, cast, get_args
 
 from gs_densify.config.file import with_overrides
-from gs_densify.config.options import PresetName, ProtocolName, TrainConfig
+from gs_densify.config.options import MOST_VIEWS, PresetName, ProtocolName, TrainConfig
 from gs_densify.entry_points import refusing
 from gs_densify.errors import ConfigError
 from gs_densify.results.protocol import GSPLAT_NEAR_PLANE
@@ -142,9 +142,10 @@ def trainer_defaults(
     protocol: str,
     preset: str | None = None,
     downscale: int | None = None,
+    gpus: int = 1,
     has_budget: bool = False,
 ) -> TrainConfig:
-    """Defaults, then the strategy's recipe, then the scene's, `--preset`, and the protocol.
+    """Defaults, then the strategy's recipe, then the scene's, `--preset`, the protocol, `--gpus`.
 
     A protocol or preset that is not known is left to the parser of the flags, which refuses it.
     Which photos a protocol takes depends on `downscale`; None: the scene's. With `has_budget`, of
@@ -166,10 +167,17 @@ def trainer_defaults(
         if has_budget:
             config = dataclasses.replace(config, max_gaussians=None)
     if protocol not in EVALUATION_PROTOCOLS:
-        return config
+        return _with_gpus(config, gpus)
     known = cast(ProtocolName, protocol)
     config = with_overrides(config, evaluation_settings(known, scene, downscale))
-    return with_overrides(config, _TRAINING.get(known, {}))
+    config = with_overrides(config, _TRAINING.get(known, {}))
+    if gpus > 1 and known in _FROZEN_LOOPS:
+        raise ConfigError(
+            f"is {gpus}, and --protocol {known} trains on one",
+            action="leave one out",
+            option="gpus",
+        )
+    return _with_gpus(config, gpus)
 
 
 def _check_preset(preset: PresetName, strategy_class: type, protocol: str) -> None:
@@ -201,6 +209,24 @@ def _with_preset(config: TrainConfig, preset: PresetName) -> TrainConfig:
     if preset in _BUDGETS:
         settings["max_gaussians"] = _BUDGETS[preset]
     return with_overrides(config, settings)
+
+
+def _with_gpus(config: TrainConfig, gpus: int) -> TrainConfig:
+    """Returns as many views as before, of which each step has more: those of a step for each
+    GPU.
+
+    A number that no configuration takes is left to the parser of the flags, which refuses it.
+    """
+    if not 1 < gpus <= MOST_VIEWS // config.batch_size:
+        return config
+    factor = config.schedule_factor  # a strategy's recipe sets it; else it follows the steps
+    return dataclasses.replace(
+        config,
+        gpus=gpus,
+        batch_size=config.batch_size * gpus,
+        steps=-(-config.steps // gpus),
+        schedule_factor=None if factor is None else factor / gpus,
+    )
 
 
 def full_length(recipe: Mapping[str, Any], protocol: str) -> int:

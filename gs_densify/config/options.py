@@ -26,6 +26,7 @@ from gs_densify.results.protocol import Quantisation, SsimBorders
 
 PresetName = Literal["quality", "balanced", "fast", "compact"]
 ProtocolName = Literal["default", "inria", "gsplat", "nerfbaselines", "mls-bench"]
+Parallel = Literal["views", "gaussians"]
 RATES = ("means", "scales", "quats", "opacities", "sh0", "shN")
 """The learning rates among `LearningRates`, one for each parameter of a Gaussian."""
 
@@ -199,6 +200,13 @@ class TrainConfig:
     0.47 M). The two shorter ones set loss.ssim 0.3 and render.coarse-until 0.25."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to train. auto takes a GPU when there is one."""
+    gpus: int = 1
+    """GPUs that train together; with --device cpu, processes. N of them render N views a step in
+    1/N of the steps, where --batch-size and --steps do not say otherwise (docs/several_gpus.md)."""
+    parallel: Parallel = "views"
+    """What several GPUs share out: views or gaussians. views: each holds all Gaussians, and renders
+    its part of a step's views; gaussians: each holds a share of them, for models that do not fit on
+    one (not under every strategy)."""
     steps: int = 30_000
     """Training steps."""
     schedule_factor: float | None = None
@@ -284,8 +292,30 @@ class TrainConfig:
                 f" to {self.steps}",
                 option="evaluation.steps",
             )
+        self._check_gpus()
         if self.profile is not None:
             self._check_profile(*self.profile)
+
+    def _check_gpus(self) -> None:
+        if self.parallel != "views" and self.gpus == 1:
+            raise ConfigError(
+                f"{self.parallel} has no effect on one GPU",
+                action="leave it out, or give --gpus",
+                option="parallel",
+            )
+        if self.batch_size < self.gpus:
+            raise ConfigError(
+                f"is {self.batch_size}, and {self.gpus} GPUs render a view each",
+                expected="it must be at least their number",
+                action=f"give --batch-size {self.gpus}",
+                option="batch-size",
+            )
+        if self.gpus > 1 and self.render.packed:
+            raise ConfigError(
+                "does not go with several GPUs",
+                action="leave it out",
+                option="render.packed",
+            )
 
     def _check_ranges(self) -> None:
         for name, value, least, most in self._ranges():
@@ -346,7 +376,8 @@ class TrainConfig:
             ("seed", self.seed, 0, 2**32 - 1),
             ("max-gaussians", _or_one(self.max_gaussians), 1, _ANY),
             ("budget", _or_one(self.budget), 1, _ANY),
-            ("batch-size", self.batch_size, 1, _MOST_VIEWS),
+            ("gpus", self.gpus, 1, MOST_VIEWS),
+            ("batch-size", self.batch_size, 1, MOST_VIEWS),
             ("log-every", self.log_every, 1, _ANY),
             ("checkpoint-minutes", self.checkpoint_minutes, 0.0, _ANY),
             ("checkpoint-every", _or_one(self.checkpoint_every), 1, self.steps),
@@ -379,4 +410,5 @@ def _or(default: float, value: float | Literal["auto"] | None) -> float:
 
 _ANY = float("inf")
 _MAY_BE_INFINITE = ("data.image-budget",)
-_MOST_VIEWS = 9  # a step: beyond, Adam's first moment would have no memory (see create_optimizers)
+MOST_VIEWS = 9
+"""A step: beyond, Adam's first moment would have no memory (see `create_optimizers`)."""

@@ -161,20 +161,6 @@ def check_shared(config: TrainConfig, strategy: Any, group: Group) -> None:
             expected=f"{', '.join(able)} do not",
             action="train under one of them, or in one process",
         )
-    if config.batch_size < group.size:
-        raise ConfigError(
-            f"is {config.batch_size}, and {group.size} processes render a view each",
-            expected="it must be at least their number",
-            action=f"give --batch-size {group.size}",
-            option="batch-size",
-        )
-    if config.render.packed:
-        raise ConfigError(
-            "has no effect where several processes share the Gaussians: what they exchange is"
-            " packed anyway",
-            action="leave it out",
-            option="render.packed",
-        )
     limits = {name: getattr(strategy, name) for name in _options_in(strategy, TARGET_OPTIONS)}
     limits["max_gaussians of the run"] = most_gaussians(config, strategy) or 0
     for name, value in limits.items():

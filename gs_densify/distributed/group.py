@@ -6,9 +6,8 @@ too: it answers at once.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gs_densify.distributed.environment import gpu_of_process, is_one_of_several
 from gs_densify.errors import ConfigError, GsDensifyError
 
 _BACKENDS = "cpu:gloo,cuda:nccl"
@@ -26,9 +26,6 @@ _BACKENDS = "cpu:gloo,cuda:nccl"
 _PATIENCE = timedelta(days=7)
 """The first process scores and writes while the others wait; one that has gone is noticed at once,
 since its connections close."""
-
-_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""In which torchrun says who a process is."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,58 @@ class Group:
         if self.size > 1:
             dist.all_reduce(values)
         return values
+
+    def sum_all(self, tensors: Sequence[Tensor]) -> None:
+        """Makes tensors their sums over all processes, all of them on one device."""
+        waiting = [dist.all_reduce(one, async_op=True) for one in tensors]
+        for one in waiting:
+            one.wait()
+
+    def joined_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """Returns the rows [C, ...] of all processes in order, on each of them.
+
+        `counts` says how many each has; of those that this one gives only so many count.
+        """
+        most = max(counts)
+        mine = rows[: counts[self.rank]].contiguous()
+        if len(mine) < most:
+            mine = torch.cat([mine, mine.new_zeros(most - len(mine), *mine.shape[1:])])
+        found = mine.new_empty(self.size * most, *mine.shape[1:])
+        dist.all_gather(list(found.split(most)), mine)
+        if min(counts) == most:
+            return found
+        return torch.cat([part[:n] for part, n in zip(found.split(most), counts, strict=True)])
+
+    def any_of(self, values: Sequence[bool]) -> list[bool]:
+        """Returns, for each of some truths, whether it holds on any process."""
+        found = torch.tensor(values, dtype=torch.uint8)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return found.bool().tolist()
+
+    def have_same(self, numbers: Sequence[int]) -> bool:
+        """Returns whether whole numbers are the same on all processes."""
+        ends = torch.tensor([*numbers, *(~one for one in numbers)])
+        dist.all_reduce(ends, dist.ReduceOp.MAX)
+        highest, lowest = ends.chunk(2)
+        return torch.equal(highest, ~lowest)
+
+    def from_first(self, values: Tensor) -> Tensor:
+        """Makes a tensor what it is on the first process, in place."""
+        dist.broadcast(values, 0)
+        return values
+
+    def tree_from_first(self, tree: Any, device: torch.device) -> Any:
+        """Returns nested dictionaries and lists with the tensors that the first process has.
+
+        Those that lie on a GPU there come to `device`.
+        """
+        if self.is_first:
+            tensors: list[Tensor] = []
+            self.tell(_without_tensors(tree, tensors))
+            for one in tensors:
+                dist.broadcast(one.contiguous(), 0)
+            return tree
+        return _with_tensors(self.told(), device)
 
     def largest(self, value: int | None) -> int | None:
         """Returns the largest number of all processes; None of one means that there is none."""
@@ -155,16 +204,6 @@ def _pass(way: Callable[..., Any], rows: Tensor, rank: int) -> None:
 ALONE = Group()
 
 
-def is_one_of_several() -> bool:
-    """Returns whether this process was started beside others, as torchrun does."""
-    return all(name in os.environ for name in _VARIABLES) and os.environ["WORLD_SIZE"] != "1"
-
-
-def gpu_of_process() -> int | None:
-    """Returns the index of the GPU that is this process's among others; None where it is alone."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if is_one_of_several() else None
-
-
 @contextmanager
 def joined() -> Iterator[Group]:
     """Joins the processes beside which this one was started; alone it is a group by itself.
@@ -189,3 +228,38 @@ def joined() -> Iterator[Group]:
         yield Group(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
+
+
+@dataclass(frozen=True)
+class _Absent:
+    """Stands for a tensor that is yet to come."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    is_on_gpu: bool
+
+
+def _without_tensors(tree: Any, found: list[Tensor]) -> Any:
+    """Returns nested dictionaries and lists without their tensors, which are added to `found`."""
+    if isinstance(tree, Tensor):
+        found.append(tree)
+        return _Absent(tuple(tree.shape), tree.dtype, tree.is_cuda)
+    if isinstance(tree, dict):
+        return {key: _without_tensors(one, found) for key, one in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_without_tensors(one, found) for one in tree)
+    return tree
+
+
+def _with_tensors(tree: Any, device: torch.device) -> Any:
+    """Returns what `_without_tensors` was given, with the tensors as they come."""
+    if isinstance(tree, _Absent):
+        place = device if tree.is_on_gpu else torch.device("cpu")
+        values = torch.empty(tree.shape, dtype=tree.dtype, device=place)
+        dist.broadcast(values, 0)
+        return values
+    if isinstance(tree, dict):
+        return {key: _with_tensors(one, device) for key, one in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_with_tensors(one, device) for one in tree)
+    return tree

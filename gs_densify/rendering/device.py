@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-from gs_densify.distributed.group import gpu_of_process
+from gs_densify.distributed.environment import gpu_of_process
 from gs_densify.errors import BackendError
 from gs_densify.scene.scene import View
 

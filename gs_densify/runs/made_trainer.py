@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from gs_densify.config.options import TrainConfig
+from gs_densify.config.parallel import sharers
 from gs_densify.config.strategy import most_gaussians, share_of
 from gs_densify.distributed.group import Group
 from gs_densify.runs.loaded_scene import LoadedScene
@@ -24,15 +25,13 @@ def made_trainer(
     device: torch.device,
     group: Group,
 ) -> Trainer:
-    """Returns a trainer of this process's share of the Gaussians; the training photos are let go
-    of.
-    """
-    scene, limit = loaded.scene, most_gaussians(config, strategy)
+    """Returns a trainer of this process's Gaussians; the training photos are let go of."""
+    scene, limit, owners = loaded.scene, most_gaussians(config, strategy), sharers(config, group)
     if limit is not None:
-        limit = group.shares(limit)[group.rank]
+        limit = owners.shares(limit)[owners.rank]
     return build_trainer(
         config,
-        StrategyAdapter(config.strategy, share_of(strategy, group), max_gaussians=limit),
+        StrategyAdapter(config.strategy, share_of(strategy, owners), max_gaussians=limit),
         points=start.points,
         colors=start.colors,
         views=scene.train_views,

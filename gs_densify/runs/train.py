@@ -14,6 +14,7 @@ import torch
 from gs_densify import messages
 from gs_densify.config.file import save_config, to_mapping
 from gs_densify.config.options import TrainConfig
+from gs_densify.config.parallel import sharers
 from gs_densify.config.strategy import (
     check_shared,
     remark_on_layers,
@@ -213,7 +214,10 @@ def follow(config: TrainConfig, group: Group, *, is_begun: bool) -> None:
     trainer = made_trainer(config, strategy, loaded, start, device, group)
     if contents is not None:
         trainer.load_state_dict(contents)
-        seed_everything(seed_of(config.seed, group.rank, trainer.progress.step))
+        if sharers(config, group).size > 1:
+            seed_everything(seed_of(config.seed, group.rank, trainer.progress.step))
+        else:
+            restore_random_state(contents["random"], device)
         contents.clear()
     wish = PauseWish()  # of which the first process takes care
     with wish.listening(*BY_OTHERS, signal.SIGINT):
@@ -222,10 +226,10 @@ def follow(config: TrainConfig, group: Group, *, is_begun: bool) -> None:
 
 def _checked(config: TrainConfig, group: Group) -> tuple[torch.device, Any]:
     """Returns the device and the strategy, once it is known that they are there and fit."""
-    device = device_for(config, group)
+    device = device_for(config, sharers(config, group))
     record.forget_peak_memory(device)
     strategy = strategy_for(config)
-    check_shared(config, strategy, group)
+    check_shared(config, strategy, sharers(config, group))
     return device, strategy
 
 
@@ -282,7 +286,7 @@ def _load(
     clock.lap("device")
     options = config.render
     rasterizer = rasterizer_for(
-        device, options.rasterizer, packed=options.packed, is_staged=group.size > 1
+        device, options.rasterizer, packed=options.packed, is_staged=sharers(config, group).size > 1
     )
     with ThreadPoolExecutor(2) as pool, warming_up(device, rasterizer, config.evaluation.lpips):
         code = pool.submit(record.code_record, config.strategy)

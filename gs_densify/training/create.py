@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from gs_densify.config.options import TrainConfig
+from gs_densify.config.parallel import sharers
 from gs_densify.config.renderer import renderer_for
 from gs_densify.distributed.group import ALONE, Group
 from gs_densify.model.init import create_splats, sh_degree_of, to_parameters, with_sh_degree
@@ -51,12 +52,14 @@ def build_trainer(
         extent: what the strategy measures sizes by, without margin; None: the radius.
         masks: for each view bool [H,W], True where a pixel counts, or None; none for no masks.
         model: the first Gaussians themselves, in the scene's world; None: they are made.
-        group: the processes that share the Gaussians; each takes every `size`-th.
+        group: the processes that train together; where they share the Gaussians, each takes every
+            `size`-th.
     """
-    renderer = renderer_for(config, near_plane, device, is_staged=group.size > 1)
+    owners = sharers(config, group)
+    renderer = renderer_for(config, near_plane, device, is_staged=owners.size > 1)
     seed_everything(config.seed)
     most = adapter.max_gaussians
-    most = None if most is None else round(group.total(most)[0])
+    most = None if most is None else round(owners.total(most)[0])
     if most is not None and len(points) > most:
         # Before the first scales are made, which follow from the distances between those that stay.
         kept = thinned(torch.from_numpy(points), most)
@@ -74,11 +77,13 @@ def build_trainer(
             sh_degree=config.init.sh_degree,
             init_opacity=config.init.opacity,
             init_scale=config.init.scale,
-            device=device if group.size == 1 else torch.device("cpu"),
+            device=device if owners.size == 1 else torch.device("cpu"),
         )
-    splats = to_parameters({n: one[group.rank :: group.size] for n, one in values.items()}, device)
-    if not group.is_first:
-        seed_everything(seed_of(config.seed, group.rank))
+    splats = to_parameters(
+        {n: one[owners.rank :: owners.size] for n, one in values.items()}, device
+    )
+    if not owners.is_first:
+        seed_everything(seed_of(config.seed, owners.rank))
     return Trainer(
         config,
         splats,

@@ -12,6 +12,7 @@ from torch import Tensor
 from gs_densify.config.loss_terms import LOSS_TERMS
 from gs_densify.config.modules import MODULES
 from gs_densify.config.options import TrainConfig
+from gs_densify.config.parallel import replicas, sharers
 from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import GsDensifyError, NonFiniteError
 from gs_densify.messages import Bar
@@ -22,6 +23,7 @@ from gs_densify.model.gaussians import Optimizers, Params
 from gs_densify.model.types import Splats
 from gs_densify.rendering.base import RenderOutput
 from gs_densify.rendering.device import wait_for
+from gs_densify.rendering.part import of_part
 from gs_densify.rendering.renderer import Renderer
 from gs_densify.rendering.sharded.renderer import sharded
 from gs_densify.results import MetricsRow
@@ -40,6 +42,7 @@ from gs_densify.training.divergence import (
 from gs_densify.training.losses import photometric_loss
 from gs_densify.training.modules.base import Modules
 from gs_densify.training.probe import Probe
+from gs_densify.training.replicas import Replicas
 from gs_densify.training.resolution import coarse_to_fine
 from gs_densify.training.terms.base import LossInputs, WeightedTerm
 
@@ -76,14 +79,16 @@ class Trainer:
         """Takes Gaussians that are trained with `first_sh_degree` or more from the first step.
 
         Their means move by `scene_scale`; the strategy measures sizes by `extent`, if it differs.
-        Of several processes in `group` each has a share of the Gaussians, and the same views.
+        Of several processes in `group` each renders a part of the views; with --parallel gaussians
+        it has a share of the Gaussians, else all of them.
         """
         self.config, self.group = config, group
         self._first_sh_degree = first_sh_degree
         self.views = views
         self.renderer = renderer
         """Of whole models; what is trained is rendered together with the other processes."""
-        self._renderer = sharded(renderer, group)
+        self._sharers, self._replicas = sharers(config, group), Replicas(replicas(config, group))
+        self._renderer = of_part(sharded(renderer, self._sharers), self._replicas.group)
         self.adapter = adapter
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
@@ -131,6 +136,7 @@ class Trainer:
             sh_degree=lambda: self._sh_degree(self.progress.step),
         )
         self.gaussians = adapter.start(splats, optimizers, scene_scale=extent or scene_scale)
+        self._replicas.align(self.gaussians)
         self.num_gaussians = self._count()
         """Of all processes."""
         self.progress = Progress(peak_gaussians=self.num_gaussians)
@@ -144,7 +150,7 @@ class Trainer:
         """Returns the Gaussians of all processes, in the host's memory of the first; others get
         none. A process alone returns its own.
         """
-        if self.group.size == 1:
+        if self._sharers.size == 1:
             return self.splats
         self.group.tell(("whole",))
         host = torch.device("cpu")
@@ -153,6 +159,8 @@ class Trainer:
     @torch.no_grad()
     def render(self, view: View) -> Tensor:
         """Returns what is scored of a view [H,W,3], on the first process; others have no part."""
+        if self._sharers.size == 1:
+            return self.renderer.view(self.splats, view)
         self.group.tell(("render", view))
         images = self._renderer.images(self.splats, view)
         return images[0] if self.group.is_first else images
@@ -257,7 +265,8 @@ class Trainer:
             )
         with section("strategy"):
             means_lr = self._set_rates(step + count - 1)
-            info = self._completed_info(output, render, batch, means_lr)
+            own_info = self._completed_info(output, render, batch, means_lr)
+            info = self._replicas.info(own_info, batch)
             adapter.pre_backward(self.gaussians, step, info)
             further = self._further_terms(
                 LossInputs(self.splats, render, output.alpha, batch, step, self._share)
@@ -268,24 +277,21 @@ class Trainer:
             terms = _means({**terms, **further, "loss": total}, count)
             if output.aux is not None and batch.rendered:
                 # Zero channels get gradients only themselves: sum over pixels of map times weight.
-                maps = adapter.attributed_maps(step, info, shape=output.aux.shape)
+                maps = adapter.attributed_maps(step, own_info, shape=output.aux.shape)
                 total = total + (maps.detach() * output.aux).sum()
         with section("backward"):
             total.backward(self._one)
         self._losses.append(step, terms)
-        if aux is not None:
-            assert aux.grad is not None
-            info["attributed"] = aux.grad
         with section("optimizer"):
-            self._update(is_update, count, output.info)
+            self._replicas.after_backward(info, aux)
+            self._update(is_update, count, info)
         is_checked = is_checked and count == room
         if is_checked:
             self._check_divergence(step)
         with section("strategy"):
             if count > 1:
-                _scale_gradients(
-                    output.info, batch.gradient_scales(), packed=self.config.render.packed
-                )
+                scales = self._replicas.own(batch.gradient_scales(), batch)
+                _scale_gradients(own_info, scales, packed=self.config.render.packed)
             self._call_post_backward(step, info, means_lr)
         if is_checked:
             self._check_strategy(step)
@@ -295,18 +301,20 @@ class Trainer:
         return terms, count
 
     def _count(self) -> int:
-        return round(self.group.total(self.gaussians.num)[0])
+        return round(self._sharers.total(self.gaussians.num)[0])
 
     @property
     def _share(self) -> float:
-        """Returns the share of all Gaussians that this process has."""
-        return self.gaussians.num / self.num_gaussians
+        """Returns the share of this process in a term of the loss about all Gaussians."""
+        return self._replicas.share * self.gaussians.num / self.num_gaussians
 
     def _call_post_backward(self, step: int, info: StepInfo, means_lr: float) -> None:
         """Calls the hook, and looks at what it left where it changed the model."""
         means, before = self.splats["means"], self.gaussians.num
         packed = self.config.render.packed
+        marks = self._replicas.marks(self.gaussians)
         self.adapter.post_backward(self.gaussians, step, info, means_lr=means_lr, packed=packed)
+        self._replicas.agree(self.gaussians, marks)
         if self._summed and self.splats["means"] is not means:
             self._check_gradients(step)
         if self.gaussians.num != before:  # a refinement, which waits for the GPU anyway
@@ -348,6 +356,7 @@ class Trainer:
             self._visible = drawn if self._visible is None else self._visible | drawn
         self._summed += count
         if is_update:
+            self._replicas.sum_gradients(self.splats)
             adam.update(self.optimizers, self._visible)
             self.modules.update(self.group)
             self._visible, self._summed = None, 0
@@ -415,7 +424,7 @@ class Trainer:
             "views": batch.indices,
             "num_train_views": len(self.views),
         }
-        if self.group.size == 1:
+        if self._sharers.size == 1:
             added["probe"] = self._probe
         return cast(StepInfo, {**output.info, **added})
 
@@ -431,7 +440,7 @@ class Trainer:
         options = self.config.render
         backgrounds = None
         if options.background == "random":
-            backgrounds = torch.rand(len(batch.rendered), 3, device=batch.images.device)
+            backgrounds = torch.rand(len(batch.indices), 3, device=batch.images.device)[batch.part]
         left_out = dropout.share_left_out(self.dropout, step, self.config.steps)
         return self._renderer(
             dropout.without_some(self.splats, left_out),
@@ -443,7 +452,7 @@ class Trainer:
             absgrad=options.absgrad or self.adapter.needs_absgrad(step),
             packed=options.packed,
             aux=aux,
-            view=batch.indices[0] if len(batch.indices) == 1 else None,
+            view=batch.rendered[0] if len(batch.rendered) == 1 else None,
         )
 
     def _further_terms(self, inputs: LossInputs) -> dict[str, Tensor]:
@@ -492,7 +501,10 @@ class Trainer:
         in host memory.
         """
         self.group.tell(("state_dict",))
-        return shards.gathered(self.own_state(), self.group, self.adapter.totals)
+        if self._summed:
+            for trained in (self.splats, *self.modules.parameters()):
+                self._replicas.collect_gradients(trained)
+        return shards.gathered(self.own_state(), self._sharers, self.adapter.totals)
 
     def own_state(self) -> dict[str, Any]:
         """Returns what changes of this process's Gaussians, and with them."""
@@ -510,7 +522,7 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where `state_dict` was taken, in place; several processes take a share each."""
-        state = shards.dealt(state, self.group, self.adapter.totals)
+        state = shards.dealt(state, self._sharers, self.adapter.totals)
         self.gaussians.load_state_dict(state)
         drawn, step = state["drawn"], state["step"]
         self._visible = None if drawn is None else drawn.to(self.splats["means"].device)
@@ -518,6 +530,8 @@ class Trainer:
         self._summed = state.get("summed", step % self.adapter.update_every(step))
         self.sampler.load_state_dict(state["sampler"])
         self.modules.load_state_dict(state.get("modules", {}))
+        for trained in (self.splats, *self.modules.parameters()):
+            self._replicas.leave_gradients(trained)
         self.progress = Progress(
             step=step,
             train_seconds=state["train_seconds"],
@@ -545,7 +559,7 @@ def _scale_gradients(info: Mapping[str, Any], scales: list[float], *, packed: bo
     means2d = info["means2d"]
     kept = means2d.grad if means2d.retains_grad else None
     for gradient in (kept, getattr(means2d, "absgrad", None)):
-        if gradient is None:
+        if gradient is None or not scales:
             continue
         if len(set(scales)) == 1:
             gradient.mul_(scales[0])

@@ -13,6 +13,7 @@ from several_processes import run_together
 from gs_densify.results import load_results, read_metrics
 
 TINY = "--scene tiny --downscale 2 --evaluation.lpips --device cpu --batch-size 2 --seed 1".split()
+SHARED = ("--parallel", "gaussians")
 # All that grow are cloned: a split draws, and draws differ where the Gaussians lie elsewhere.
 CLONES = [
     *"--strategy default --strategy.grow-scale3d 1e9 --strategy.grow-grad2d 2e-5".split(),
@@ -24,7 +25,7 @@ CLONES = [
 def runs(tmp_path_factory) -> Path:
     """The folder of a run of one process, `one`, and one of two, `two`."""
     folder = tmp_path_factory.mktemp("shared")
-    first, second = run_together(2, "gs-train", *TINY, *CLONES, "--out", "two", cwd=folder)
+    first, second = run_together(2, "gs-train", *TINY, *CLONES, *SHARED, "--out", "two", cwd=folder)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert (second.stdout, second.stderr) == ("", "")
     alone = run("gs-train", *TINY, *CLONES, "--out", "one", cwd=folder)
@@ -81,7 +82,8 @@ def test_another_number_of_processes_goes_on(runs, begun, processes):
     shutil.copytree(runs / begun, resumed)
     (resumed / "results.json").unlink()
     (resumed / "checkpoints/step_000022.pt").unlink()
-    done = run_together(processes, "gs-train", "--resume", resumed, cwd=runs)
+    shared = SHARED if processes > 1 else ("--gpus", "1")
+    done = run_together(processes, "gs-train", "--resume", resumed, *shared, cwd=runs)
     assert [one.returncode for one in done] == [0] * processes, done[0].stderr
     then, now = load_results(runs / begun / "results.json"), load_results(resumed / "results.json")
     assert now.counts == then.counts
@@ -93,7 +95,10 @@ def test_another_number_of_processes_goes_on(runs, begun, processes):
 def test_a_budget_is_that_of_all(tmp_path, strategy):
     options = "--steps 22 --schedule-factor 0.0015 --log-every 22 --budget 701".split()
     done = run_together(
-        2, "gs-train", *TINY, *options, "--strategy", strategy, "--out", "run", cwd=tmp_path
+        2,
+        "gs-train",
+        *(*TINY, *options, *SHARED, "--strategy", strategy, "--out", "run"),
+        cwd=tmp_path,
     )
     assert [one.returncode for one in done] == [0, 0], done[0].stderr + done[1].stderr
     assert load_results(tmp_path / "run/results.json").counts.final == 701
@@ -112,7 +117,10 @@ def test_a_budget_is_that_of_all(tmp_path, strategy):
 )
 def test_what_does_not_go_with_it_is_refused_in_one_line(tmp_path, options, said):
     first, second = run_together(
-        2, "gs-train", "--scene", "tiny", "--device", "cpu", *options.split(), cwd=tmp_path
+        2,
+        "gs-train",
+        *("--scene", "tiny", "--device", "cpu", *options.split(), *SHARED),
+        cwd=tmp_path,
     )
     assert (first.returncode, second.returncode) == (2, 2)
     assert said in first.stderr

@@ -56,13 +56,19 @@ class Modules:
             render = module.image(render, views)
         return render
 
+    def parameters(self) -> list[dict[str, Any]]:
+        """Returns the parameters of each module, with gradients: those of no view are zero."""
+        found = [dict(module.named_parameters()) for module in self.modules.values()]
+        for value in (value for parameters in found for value in parameters.values()):
+            if value.grad is None:
+                value.grad = torch.zeros_like(value)
+        return found
+
     def update(self, group: Group = ALONE) -> None:
         """Steps the optimisers and drops the gradients, which are summed over a group before."""
         if group.size > 1:
-            for module in self.modules.values():
-                for value in module.parameters():
-                    if value.grad is None:
-                        value.grad = torch.zeros_like(value)
+            for parameters in self.parameters():
+                for value in parameters.values():
                     group.summed(value.grad)
         for optimizer in self.optimizers.values():
             optimizer.step()

@@ -1,0 +1,24 @@
+"""What gs-train does in the processes that train with the first one."""
+
+import sys
+from collections.abc import Sequence
+
+
+def follow(argv: Sequence[str]) -> None:
+    """Trains with the process whose arguments are `argv`, and says nothing but errors of its own.
+
+    It ends when that does.
+    """
+    from gs_densify.cli.train import parsed
+    from gs_densify.distributed.group import joined
+    from gs_densify.errors import GsDensifyError
+    from gs_densify.messages import quiet
+    from gs_densify.runs import train
+
+    with quiet(doubts=True):
+        try:
+            config, is_begun = parsed(argv)
+        except GsDensifyError as error:  # which the first process says
+            sys.exit(error.exit_code)
+        with joined() as group:
+            train.follow(config, group, is_begun=is_begun)

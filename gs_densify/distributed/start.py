@@ -1,0 +1,181 @@
+"""Starts the processes that train together with this one, on torch.multiprocessing.
+
+This process is the first of them: signals, messages, files and exit codes are its own, as where it
+trains alone. The others find it by the variables that torchrun sets, too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from gs_densify.distributed.environment import is_one_of_several
+from gs_densify.distributed.group import ALONE, Group, joined
+from gs_densify.errors import BackendError, GsDensifyError
+
+_GRACE = 5.0
+"""Seconds for this process to say itself what has happened, after another one has died."""
+
+
+@contextmanager
+def together(
+    size: int, device: str, follow: Callable[[Sequence[str]], None], argv: Sequence[str]
+) -> Iterator[Group]:
+    """Has `size` processes inside, of which this one is the first; others call `follow(argv)`.
+
+    Where torchrun has started this process beside others, these are the group.
+
+    Args:
+        size: the number of processes.
+        device: what --device says.
+        follow: what the others do; a function of a module, of what `argv` says.
+        argv: the arguments of the command.
+
+    Raises:
+        BackendError: there are not so many GPUs.
+        GsDensifyError: another process has ended before this one.
+    """
+    if is_one_of_several():
+        with joined() as group:
+            yield group
+        return
+    if size == 1:
+        yield ALONE
+        return
+    if device != "cpu":
+        _check_gpus(size)
+    with _beginning(size, follow, argv) as others, others.blamed(), joined() as group:
+        yield group
+
+
+def _check_gpus(size: int) -> None:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count < size:
+        raise BackendError(
+            f"is {size}, and torch sees {count} here",
+            action="ask for as many as there are; --device cpu trains in processes on the CPU",
+            option="gpus",
+        )
+
+
+@contextmanager
+def _beginning(
+    size: int, follow: Callable[[Sequence[str]], None], argv: Sequence[str]
+) -> Iterator[_Others]:
+    """Starts the others, and has this process find them."""
+    store = dist.TCPStore("localhost", 0, size, is_master=True, wait_for_workers=False)
+    environment = {
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(store.port),
+        "WORLD_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(size),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # all of them are clients of `store`
+    }
+    messages = mp.get_context("spawn").SimpleQueue()
+    context = mp.start_processes(
+        _follow,
+        (follow, list(argv), environment, messages, os.getpid()),
+        nprocs=size - 1,
+        join=False,
+        start_method="spawn",
+    )
+    others = _Others(size, context, messages)
+    before = dict(os.environ)
+    os.environ.update(environment | {"RANK": "0", "LOCAL_RANK": "0"})
+    try:
+        yield others
+    finally:
+        others.end()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _follow(
+    index: int,
+    follow: Callable[[Sequence[str]], None],
+    argv: Sequence[str],
+    environment: dict[str, str],
+    messages: Any,
+    parent: int,
+) -> None:
+    """Is what one of the others does, whose rank is one more than `index`."""
+    rank = str(index + 1)
+    os.environ.update(environment | {"RANK": rank, "LOCAL_RANK": rank})
+    threading.Thread(target=_end_after, args=[parent], daemon=True).start()
+    try:
+        follow(argv)
+    except GsDensifyError as error:
+        messages.put((index, str(error)))
+        sys.exit(error.exit_code)
+
+
+def _end_after(parent: int) -> None:
+    """Ends this process once that which started it is gone: it may wait for a GPU for ever."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+class _Others:
+    """The processes that this one has started."""
+
+    def __init__(self, size: int, context: Any, messages: Any) -> None:
+        self._size, self._context, self._messages = size, context, messages
+        self._is_ended = threading.Event()
+        self._death: GsDensifyError | None = None
+        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._watch.start()
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Says that another process has died where that is why the body fails."""
+        try:
+            yield
+        except GsDensifyError:
+            raise
+        except Exception as error:
+            self._watch.join(_GRACE)
+            if self._death is None:
+                raise
+            raise self._death from error
+
+    def end(self) -> None:
+        """Waits for those that are about to end, and ends those that are not."""
+        self._is_ended.set()
+        for process in self._context.processes:
+            process.join(_GRACE if self._death is None and sys.exc_info()[0] is None else 0)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _look(self) -> None:
+        """Ends this process, too, after another has died, where it does not do so itself.
+
+        It may wait for what the other one would have sent to its GPU, and for ever.
+        """
+        while not self._is_ended.wait(0.2):
+            for index, process in enumerate(self._context.processes):
+                if process.exitcode not in (None, 0):
+                    self._death = self._error_of(index, process.exitcode)
+                    if not self._is_ended.wait(_GRACE):
+                        print(f"gs-train: {self._death}", file=sys.stderr, flush=True)
+                        os._exit(self._death.exit_code)
+                    return
+
+    def _error_of(self, index: int, code: int) -> GsDensifyError:
+        said = ""
+        with suppress(OSError, EOFError):
+            while not self._messages.empty():
+                rank, text = self._messages.get()
+                said = text if rank == index else said
+        how = said or (f"by signal {-code}" if code < 0 else f"with exit code {code}")
+        return GsDensifyError(f"process {index + 2} of {self._size} has ended: {how}")

@@ -1,0 +1,201 @@
+"""Several processes that hold the same Gaussians, and render different views of a step.
+
+The gradients of an update are the sums of all processes', and a strategy is told of all views, so
+that each process makes the same step and takes the same decisions. Should two differ in the last
+bits of a sum, and so decide otherwise, what the first one has counts.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from gs_densify.distributed.group import Group
+from gs_densify.model.gaussians import Gaussians, Params
+from gs_densify.strategies.base import StepInfo
+from gs_densify.training.batches import Batch
+
+_OF_VIEWS = ("radii", "depths", "conics", "opacities", "image", "render")
+"""Entries [C, ...] of `info`, which are brought together when they are read, besides means2d."""
+
+_OF_TILES = ("tiles_per_gauss", "isect_ids", "flatten_ids", "isect_offsets", "num_pairs")
+"""Entries about this process's views alone, of which a strategy is not told."""
+
+
+_MOST = 3
+"""Tensors of a parameter: itself and two moments."""
+
+
+class InfoOfAll(dict[str, Any]):
+    """What a step tells its strategy of the views of all processes, where it asks.
+
+    All processes ask the same. Until `means2d` has its gradients it is of this process's views.
+    """
+
+    def __init__(self, entries: Mapping[str, Any], gathered: Callable[[Tensor], Tensor]) -> None:
+        """Takes `entries` about this process's views, and what brings those of all together."""
+        super().__init__({name: one for name, one in entries.items() if name not in _OF_TILES})
+        self._gathered = gathered
+        self._is_open = {*_OF_VIEWS} & self.keys()
+
+    def has_gradients(self) -> None:
+        """Hears that the backward pass is over."""
+        self._is_open.add("means2d")
+
+    def __getitem__(self, name: str) -> Any:
+        """Returns an entry, about all views."""
+        if name in self._is_open:
+            self._is_open.remove(name)
+            found = super().__getitem__(name)
+            self[name] = self._means(found) if name == "means2d" else self._gathered(found)
+        return super().__getitem__(name)
+
+    def _means(self, means2d: Tensor) -> Tensor:
+        """Returns the projected means with those gradients that they have."""
+        found = self._gathered(means2d.detach())
+        if means2d.retains_grad and means2d.grad is not None:
+            found.grad = self._gathered(means2d.grad)
+        if getattr(means2d, "absgrad", None) is not None:
+            found.absgrad = self._gathered(means2d.absgrad)  # type: ignore[attr-defined]
+        return found
+
+    # A dictionary's own methods would show what is not yet brought together.
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the names."""
+        return iter(list(super().keys()))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Returns an entry, or the default where there is none."""
+        return self[name] if name in self else default
+
+    def items(self) -> Any:
+        """Returns names with entries."""
+        return [(name, self[name]) for name in self]
+
+    def values(self) -> Any:
+        """Returns the entries."""
+        return [self[name] for name in self]
+
+    def copy(self) -> dict[str, Any]:
+        """Returns a plain dictionary of all entries."""
+        return dict(self.items())
+
+
+class Replicas:
+    """The processes of a `group` that hold the same Gaussians; one alone does nothing here."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+
+    @property
+    def share(self) -> float:
+        """Returns the share of each process in what all of them find out about the Gaussians."""
+        return 1 / self.group.size
+
+    def own(self, of_views: list[float], batch: Batch) -> list[float]:
+        """Returns those of numbers of all views that are of the views in `info` of a rasteriser."""
+        return of_views if self.group.size == 1 else of_views[batch.part]
+
+    def info(self, entries: StepInfo, batch: Batch) -> StepInfo:
+        """Returns what a strategy is told of a step: `entries` about the views of all processes."""
+        if self.group.size == 1:
+            return entries
+        counts = self.group.shares(len(batch.indices))
+        told = InfoOfAll(entries, lambda rows: self.group.joined_rows(rows, counts))
+        told["n_cameras"] = len(batch.indices)
+        return cast(StepInfo, told)
+
+    def after_backward(self, info: StepInfo, aux: Tensor | None) -> None:
+        """Has `info` show gradients, and what was attributed [N, M] by the views of all processes.
+
+        That is the gradient of `aux`.
+        """
+        if isinstance(info, InfoOfAll):
+            info.has_gradients()
+        if aux is not None:
+            attributed = torch.zeros_like(aux) if aux.grad is None else aux.grad
+            info["attributed"] = self.group.summed(attributed)
+
+    def sum_gradients(self, params: Params) -> None:
+        """Makes the gradients those of all views."""
+        if self.group.size > 1:
+            gradients = [value.grad for value in params.values() if value.grad is not None]
+            self.group.sum_all(gradients)
+
+    def collect_gradients(self, params: Params) -> None:
+        """Gives those that were summed over steps to the first process; others go on from zero."""
+        self.sum_gradients(params)
+        self.leave_gradients(params)
+
+    def leave_gradients(self, params: Params) -> None:
+        """Zeroes gradients on all processes but the first, which has those of all."""
+        for value in params.values():
+            if value.grad is not None and not self.group.is_first:
+                value.grad.zero_()
+
+    def marks(self, gaussians: Gaussians) -> list[_Mark]:
+        """Returns what tells `agree` which parameters and moments have changed since."""
+        return [] if self.group.size == 1 else [_Mark(one) for one in _tensors(gaussians)]
+
+    def agree(self, gaussians: Gaussians, before: list[_Mark]) -> None:
+        """Takes what a hook has changed since `before`, on any process, from the first one."""
+        if self.group.size == 1:
+            return
+        now = _tensors(gaussians)
+        is_replaced = len(now) != len(before) or any(
+            one is not mark.tensor() for one, mark in zip(now, before, strict=True)
+        )
+        changed = [not is_replaced and mark.is_changed(now[i]) for i, mark in enumerate(before)]
+        changed += [False] * (_MOST * len(gaussians.params) - len(changed))
+        is_replaced, *changed = self.group.any_of([is_replaced, *changed])
+        if is_replaced:
+            self.align(gaussians)
+            return
+        for tensor, is_changed in zip(now, changed, strict=False):
+            if is_changed:
+                self.group.from_first(tensor.detach())
+
+    def align(self, gaussians: Gaussians) -> None:
+        """Takes the whole model from the first process where those of two differ."""
+        if self.group.size == 1 or self.group.have_same(_fingerprint(gaussians.params)):
+            return
+        device = gaussians.params["means"].device
+        contents = self.group.tree_from_first(gaussians.state_dict(), device)
+        if not self.group.is_first:
+            gaussians.load_state_dict(contents)
+
+
+class _Mark:
+    """A tensor, which it does not keep, and what tells whether it was written to."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = weakref.ref(tensor)
+        self._before = tensor._version, tensor.data_ptr()
+
+    def is_changed(self, tensor: Tensor) -> bool:
+        """Returns whether it was."""
+        return (tensor._version, tensor.data_ptr()) != self._before
+
+
+def _tensors(gaussians: Gaussians) -> list[Tensor]:
+    """Returns the parameters, and those moments that there are, in one order on all processes."""
+    found = list(gaussians.params.values())
+    for name, optimizer in gaussians.optimizers.items():
+        entries = optimizer.state.get(gaussians.params[name], {})
+        found += [entries[key] for key in sorted(entries) if _is_moment(entries[key])]
+    return found
+
+
+def _is_moment(entry: object) -> bool:
+    return isinstance(entry, Tensor) and entry.dim() > 0
+
+
+def _fingerprint(params: Params) -> list[int]:
+    """Returns numbers that differ where parameters do, whatever the device."""
+    sums = [value.detach().view(torch.int32).sum() for value in params.values()]
+    return [len(params["means"]), *torch.stack(sums).tolist()]
