@@ -105,6 +105,7 @@ class PeakMemory:
     """Bytes. Null for the device where the run used none, or it could not be asked."""
 
     device: int | None
+    """Largest allocation; of several GPUs that of the one with most."""
     host: int | None
 
 
@@ -278,7 +279,7 @@ class MetricsRow:
     step_milliseconds: float | None = None
     """Mean over the steps since the line before."""
     device_bytes: int | None = None
-    """Device memory in use."""
+    """Device memory in use; of several GPUs that of the one with most."""
     psnr: float | None = None
     """Decibel, mean over the test views; null on lines without an evaluation."""
 

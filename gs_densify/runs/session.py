@@ -111,7 +111,9 @@ class RunProcess:
             self.writing,
         ):
             evaluation = self._train_and_evaluate(trainer)
-            return self._write(trainer, evaluation)
+            results = self._write(trainer, evaluation)
+            trainer.dismiss()
+            return results
 
     @contextmanager
     def _shortage(self, say: Callable[[], str]) -> Iterator[None]:
@@ -181,7 +183,6 @@ class RunProcess:
                 if stop < config.steps:
                     self.writing.wait()
                     self.clock.lap("checkpoint")
-        trainer.dismiss()
         assert evaluation is not None  # the last stop is scored
         return evaluation
 
@@ -286,7 +287,8 @@ class RunProcess:
         spent = now.get("checkpoint", 0.0) + now.get("evaluate", 0.0)
         state.evaluate_seconds = before.evaluate_seconds + spent
         state.total_seconds = before.total_seconds + self.clock.seconds
-        state.note_memory(record.peak_memory(self.device))
+        memory = record.peak_memory(self.device)
+        state.note_memory(dataclasses.replace(memory, device=trainer.peak_device_bytes()))
 
     def _evaluate(self, trainer: Trainer) -> Evaluation:
         step = trainer.progress.step

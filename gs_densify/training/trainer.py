@@ -165,6 +165,13 @@ class Trainer:
         images = self._renderer.images(self.splats, view)
         return images[0] if self.group.is_first else images
 
+    def peak_device_bytes(self) -> int | None:
+        """Returns the most device memory that one process has held at a time; None on a CPU."""
+        self.group.tell(("peak_device_bytes",))
+        device = self.splats["means"].device
+        is_gpu = device.type == "cuda"
+        return self.group.largest(torch.cuda.max_memory_allocated(device) if is_gpu else None)
+
     def dismiss(self) -> None:
         """Says to the processes that follow that there is nothing more to do."""
         self.group.tell(None)
@@ -493,7 +500,7 @@ class Trainer:
             train_seconds=self.progress.train_seconds,
             step_milliseconds=step_milliseconds,
             means_lr=self.optimizers["means"].param_groups[0]["lr"],
-            device_bytes=_allocated(self.splats["means"].device),
+            device_bytes=self.group.largest(_allocated(self.splats["means"].device)),
         )
 
     def state_dict(self) -> dict[str, Any]:
