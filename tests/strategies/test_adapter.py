@@ -194,3 +194,23 @@ def test_gsplats_own_strategy_starts_and_sees_a_step() -> None:
     adapter.post_backward(gaussians, 1, info, means_lr=0.1, packed=False)
     assert gaussians.state["count"].tolist() == [1.0] * 5
     assert _answers(adapter) == EXPECTED
+
+
+@pytest.mark.parametrize(("strategy", "expected"), [(Strategy(), [1]), (Silent(), [0, 1, 2])])
+def test_models_are_looked_at_after_all_hooks_of_others_and_where_ours_replaced_them(
+    monkeypatch, strategy, expected
+) -> None:
+    params, optimizers, _ = trained(8)
+    adapter = StrategyAdapter("one", strategy)
+    gaussians = adapter.start(params, optimizers, scene_scale=1.0)
+    looked: list[int] = []
+    monkeypatch.setattr(adapter, "_check_model", lambda *given: looked.append(given[-1]))
+
+    def hook(offered) -> None:
+        if offered["step"] == 1:
+            gaussians.gather(None, torch.tensor([3]))
+
+    monkeypatch.setitem(adapter._hooks, "step_post_backward", hook)
+    for step in range(3):
+        adapter.post_backward(gaussians, step, {}, means_lr=0.0, packed=False)
+    assert looked == expected
