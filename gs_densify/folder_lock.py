@@ -1,4 +1,7 @@
-"""A lock on a folder that one process at a time works in; it ends with the process."""
+"""Locks on folders and files that one process at a time works in, or several share.
+
+They end with the process.
+"""
 
 import fcntl
 import os
@@ -41,3 +44,11 @@ def held(descriptor: int, taken: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def share(descriptor: int) -> None:
+    """Shares the lock of an open file or folder with others who do so, until it is closed.
+
+    It waits for a process that holds the lock.
+    """
+    fcntl.flock(descriptor, fcntl.LOCK_SH)

@@ -15,7 +15,7 @@ from gs_densify.strategies.source import strategy_digest
 
 _NO_NUMBERS = (
     *("out", "data_root", "device", "profile", "label", "log_to", "checkpoint_minutes"),
-    *("data.workers", "data.image_budget"),
+    *("data.workers", "data.image_budget", "data.host_budget", "data.disk_budget"),
     *("evaluation.lpips_weights", "evaluation.pictures"),
 )
 """Options that change no number of a run. --log-every and --checkpoint-every are none of them: they

@@ -146,6 +146,12 @@ class DataOptions(ReadingOptions):
     COLMAP's. Rates and thresholds scale with it (docs/data.md)."""
     image_budget: float = 16.0
     """GiB of GPU memory that photos may take; above it they stay in host memory."""
+    host_budget: float | None = None
+    """GiB of host memory that photos may take; above it they are read from the disk, a few steps
+    ahead of their use. (default: four fifths of what is free)"""
+    disk_budget: float = 200.0
+    """GiB that photos made for reading may take in the cache. Those of scenes that were used least
+    recently make room."""
     workers: int | None = None
     """Threads that decode photos (default: one a core)."""
 
@@ -394,6 +400,8 @@ class TrainConfig:
             ("render.dropout", _or(0.0, self.render.dropout), 0.0, 0.9),
             ("data.test-every", self.data.test_every, 0, _ANY),
             ("data.image-budget", self.data.image_budget, 0.0, _ANY),
+            ("data.host-budget", _or(0.0, self.data.host_budget), 0.0, _ANY),
+            ("data.disk-budget", self.data.disk_budget, 0.0, _ANY),
             ("data.workers", _or_one(self.data.workers), 1, 1024),
             ("evaluation.pictures", self.evaluation.pictures, -1, _ANY),
         ]
@@ -409,6 +417,6 @@ def _or(default: float, value: float | Literal["auto"] | None) -> float:
 
 
 _ANY = float("inf")
-_MAY_BE_INFINITE = ("data.image-budget",)
+_MAY_BE_INFINITE = ("data.image-budget", "data.host-budget", "data.disk-budget")
 MOST_VIEWS = 9
 """A step: beyond, Adam's first moment would have no memory (see `create_optimizers`)."""

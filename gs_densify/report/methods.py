@@ -20,7 +20,7 @@ from gs_densify.report.runs import Run
 _NO_METHOD = (
     *("seed", "label", "out", "data_root", "device", "evaluation", "protocol", "log_every"),
     *("profile", "export", "log_to", "scene", "strategy.name", "data.workers"),
-    *("data.image_budget", "checkpoint_minutes"),
+    *("data.image_budget", "data.host_budget", "data.disk_budget", "checkpoint_minutes"),
 )
 _OF_A_PRESET = ("preset", "budget")
 """Options that say in one word what several others follow from: they name a variant first."""

@@ -96,6 +96,9 @@ class WallTime:
     evaluate: float
     total: float
     first_step: float | None = None
+    photos: float | None = None
+    """Of `train`, in which steps waited for photos from the disk; null where none are read there,
+    and in files of before they could be."""
     parts: dict[str, float] = field(default_factory=dict)
     """All of `total` by name, see docs/results.md; empty in files of before there were parts."""
 

@@ -17,10 +17,11 @@ from gs_densify.config.strategy import (
 from gs_densify.messages import duration
 from gs_densify.rendering.device import suit_threads
 from gs_densify.runs.device import device_for
-from gs_densify.runs.loaded_scene import LoadedScene, load
+from gs_densify.runs.loaded_scene import LoadedScene, load_for_forecast
 from gs_densify.runs.outputs.all import check_outputs
 from gs_densify.runs.start import Start, check_start, start_of
 from gs_densify.runs.step_time import StepTimer, is_extrapolated
+from gs_densify.scene.photos.pixel_file import DiskUse, disk_use
 from gs_densify.scene.scene import Scene
 
 
@@ -45,6 +46,13 @@ class Forecast:
     """What becomes of the strategy's schedule, where nobody asked for a factor and it matters."""
     is_rough: bool = False
     """Whether the times were extrapolated from smaller steps."""
+    disk: DiskUse | None = None
+    """What photos take on the disk, where they do not fit into host memory."""
+
+    @property
+    def scene(self) -> Scene:
+        """Returns the scene with all of its views."""
+        return self.loaded.sampled_from or self.loaded.scene
 
 
 def forecast(config: TrainConfig) -> Forecast:
@@ -82,7 +90,7 @@ class Forecaster:
             last,
             memory_of(
                 config,
-                loaded.scene,
+                loaded.sampled_from or loaded.scene,
                 last or first,
                 has_masks=any(mask is not None for mask in loaded.train_masks),
             ),
@@ -91,13 +99,14 @@ class Forecaster:
             torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
             remark,
             is_rough=is_extrapolated(last or first, loaded.scene.train_views, device),
+            disk=None if loaded.sampled_from is None else disk_use(loaded.sampled_from.views),
         )
 
     def _loaded(self, config: TrainConfig) -> tuple[LoadedScene, Start]:
         key = scene_key(config)
         if self._scene is None or self._scene[0] != key:
             self._scene = None  # before the next: the host never holds two
-            loaded = load(config)
+            loaded = load_for_forecast(config)
             self._scene = key, loaded, start_of(config, loaded.scene)
         return self._scene[1:]
 
@@ -143,9 +152,11 @@ def _seconds(config: TrainConfig, strategy: Any, at_first: float, at_last: float
 
 def forecast_text(found: Forecast) -> str:
     """Returns the lines that --dry-run prints."""
-    scene, memory = found.loaded.scene, found.memory
+    scene, memory = found.scene, found.memory
     sizes = ", ".join(f"{width}x{height}" for width, height in scene.image_sizes)
     where = "in host memory" if memory.photos_on_host else f"{memory.photos / 1e9:.2f} GB"
+    if memory.photos_on_host and found.disk is not None:
+        where = "read from the disk"
     at_first, at_last = found.milliseconds
     lines = [
         f"photos      {len(scene.train_views)} to train on ({sizes}; {where}),"
@@ -160,6 +171,8 @@ def forecast_text(found: Forecast) -> str:
         + f", on {found.device}, without the strategy's own work"
         + (", roughly, by smaller steps" if found.is_rough else ""),
     ]
+    if found.disk is not None:
+        lines.insert(1, f"disk        {_disk_text(found.disk, found)}")
     if found.seconds is not None:
         lines.append(
             f"training    about {duration(found.seconds)} for {found.config.steps:,} steps"
@@ -167,6 +180,23 @@ def forecast_text(found: Forecast) -> str:
     if found.remark is not None:
         lines.append(f"schedule    {found.remark}")
     return "\n".join(lines)
+
+
+def _disk_text(disk: DiskUse, found: Forecast) -> str:
+    text = (
+        f"{disk.all / 1e9:.3g} GB of photos go through {disk.path.parent}, where"
+        f" {disk.there / 1e9:.3g} GB of them are and {disk.free / 1e9:.3g} GB free"
+    )
+    budget = found.config.data.disk_budget * 2**30
+    if disk.all > budget:
+        return f"{text}; --data.disk-budget allows {budget / 1e9:.3g} GB: the run would be refused"
+    if disk.all - disk.there > disk.free:
+        return f"{text}: what was used least recently must make room"
+    if not found.memory.photos_on_host:
+        return text
+    a_step = found.config.batch_size * disk.all / len(found.scene.views)
+    rate = a_step / (1e6 * min(one for one in found.milliseconds if one is not None))
+    return f"{text}; no step waits where {rate:.2g} GB/s can be read"
 
 
 def _step_time(milliseconds: float) -> str:

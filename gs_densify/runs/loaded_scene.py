@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,13 +15,22 @@ from gs_densify.results import DataRecord
 from gs_densify.scene import near_plane as near
 from gs_densify.scene.blank import without_blank
 from gs_densify.scene.consistency.colors import all_doubts
+from gs_densify.scene.consistency.samples import spread
 from gs_densify.scene.georeference import offset_of
 from gs_densify.scene.load import PhotoOptions, load_scene
-from gs_densify.scene.photos.load import load_photos_and_digest
+from gs_densify.scene.photos.places import (
+    PhotosInMemory,
+    PhotosOnDisk,
+    ReadyPhotos,
+    fit_in_memory,
+)
 from gs_densify.scene.presets import SceneSource, resolve_scene
-from gs_densify.scene.scene import Scene
+from gs_densify.scene.scene import Scene, View
 
 _log = logging.getLogger(__name__)
+
+_FEW = 24
+"""Photos that a forecast reads where they do not fit into memory."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,19 +70,21 @@ NOTHING_FOUND = Found()
 
 @dataclasses.dataclass
 class LoadedScene:
-    """A scene with its decoded photos and masks, and the seconds that took."""
+    """A scene with its photos and masks, and the seconds that took."""
 
     scene: Scene
-    train_photos: list[np.ndarray]
-    test_photos: list[np.ndarray]
-    """For each view, uint8 [H,W,3]."""
-    train_masks: list[np.ndarray | None]
-    test_masks: list[np.ndarray | None]
+    train_photos: Sequence[np.ndarray]
+    test_photos: Sequence[np.ndarray]
+    """For each view, uint8 [H,W,3]: decoded, or `KeptPhotos` that are read one by one."""
+    train_masks: Sequence[np.ndarray | None]
+    test_masks: Sequence[np.ndarray | None]
     near_plane: float
     """Depth below which nothing is drawn, in the scene's world."""
     seconds: float
     data: DataRecord | None = None
-    """None where held-out photos alone were decoded."""
+    """None where some of the photos alone were read."""
+    sampled_from: Scene | None = None
+    """The scene of which these views are a few, where a forecast asked for no more."""
 
     @property
     def found(self) -> Found:
@@ -156,24 +168,74 @@ def load(
     started = time.perf_counter()
     scene = find_scene(config, found, needs_training=not test_only)
     wanted = scene.test_views if test_only else scene.views
-    photos, digest = load_photos_and_digest(wanted, workers=config.data.workers)
-    by_name = {view.name: photo for view, photo in zip(wanted, photos, strict=True)}
-    scene = without_blank(scene, by_name, known=found.blank)
-    if not test_only:
-        for doubt in all_doubts(scene, lambda view: by_name[view.name]):
-            _log.log(DOUBT, "%s", doubt)
-    train = [] if test_only else [by_name[view.name] for view in scene.train_views]
-    test = [by_name[view.name] for view in scene.test_views]
+    photos = _read(config, scene, wanted)
+    scene = _checked(scene, wanted, photos, known=found.blank, is_whole=not test_only)
+    train = () if test_only else scene.train_views
     return LoadedScene(
         scene,
-        [photo.pixels for photo in train],
-        [photo.pixels for photo in test],
-        [photo.mask for photo in train],
-        [photo.mask for photo in test],
+        photos.pixels(train),
+        photos.pixels(scene.test_views),
+        photos.masks(train),
+        photos.masks(scene.test_views),
         near_plane_of(config, scene, found),
         time.perf_counter() - started,
-        None if test_only else _record(scene, digest),
+        None if test_only else _record(scene, photos.digest),
     )
+
+
+def load_for_forecast(config: TrainConfig) -> LoadedScene:
+    """Reads the scene of a configuration; of photos beyond host memory it reads a few alone, and
+    writes nothing.
+    """
+    started = time.perf_counter()
+    whole = find_scene(config)
+    if _fit(config, whole.views):
+        return load(config)
+    few = tuple(spread(whole.train_views, _FEW))
+    photos = PhotosInMemory(few, workers=config.data.workers)
+    sample = dataclasses.replace(whole, views=few, test_every=0, test_names=frozenset())
+    sample = _checked(sample, few, photos)
+    return LoadedScene(
+        sample,
+        photos.pixels(sample.train_views),
+        [],
+        photos.masks(sample.train_views),
+        [],
+        near_plane_of(config, whole),
+        time.perf_counter() - started,
+        sampled_from=whole,
+    )
+
+
+def _read(config: TrainConfig, scene: Scene, wanted: Sequence[View]) -> ReadyPhotos:
+    """Returns the photos of some views of a scene, in memory if they fit."""
+    options = config.data
+    if _fit(config, wanted):
+        return PhotosInMemory(wanted, workers=options.workers)
+    budget = options.disk_budget * 2**30
+    return PhotosOnDisk(scene.views, wanted, disk_budget=budget, workers=options.workers)
+
+
+def _fit(config: TrainConfig, views: Sequence[View]) -> bool:
+    budget = config.data.host_budget
+    return fit_in_memory(views, None if budget is None else budget * 2**30)
+
+
+def _checked(
+    scene: Scene,
+    views: Sequence[View],
+    photos: ReadyPhotos,
+    *,
+    known: Sequence[str] = (),
+    is_whole: bool = True,
+) -> Scene:
+    """Returns the scene without views of which no pixel counts; says what else is doubtful."""
+    is_blank = {view.name: photos.is_blank(view) for view in views}
+    scene = without_blank(scene, is_blank, known=known)
+    if is_whole:
+        for doubt in all_doubts(scene, photos.photo):
+            _log.log(DOUBT, "%s", doubt)
+    return scene
 
 
 def _record(scene: Scene, photos: str) -> DataRecord:

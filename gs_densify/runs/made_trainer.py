@@ -1,6 +1,6 @@
 """The trainer of a run at step 0, alike in each of the processes that train together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,9 +46,13 @@ def made_trainer(
     )
 
 
-def _taken(photos: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yields the photos, each let go of when the next is asked for: the host never holds them
-    twice.
+def _taken(photos: Sequence[np.ndarray]) -> Iterable[np.ndarray]:
+    """Returns the photos; those in memory are let go of one by one as they are asked for, so that
+    the host never holds them twice.
     """
+    return _popped(photos) if isinstance(photos, list) else photos
+
+
+def _popped(photos: list[np.ndarray]) -> Iterator[np.ndarray]:
     while photos:
         yield photos.pop(0)

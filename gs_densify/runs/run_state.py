@@ -17,7 +17,7 @@ from gs_densify.scene.scene import Scene
 
 _MAY_CHANGE = (
     *("out", "scene", "data_root", "device", "strategy.name", "evaluation.lpips_weights"),
-    *("log_to", "checkpoint_minutes", "gpus", "parallel"),
+    *("log_to", "checkpoint_minutes", "gpus", "parallel", "data.host_budget", "data.disk_budget"),
 )
 """Options that may differ when a run goes on: they name places, and another check compares what
 lies there (`require_same_scene` the scene, `require_same` the kind of device); or they change

@@ -178,6 +178,8 @@ class RunProcess:
                     self._train(trainer, stop, on_log, progress.bar)
                     self._save(trainer)
                     self._end_if_asked(trainer)
+                if stop == config.steps:
+                    _say_waits(trainer)
                 if stop in config.scored_steps:
                     evaluation = self._hand_out(trainer, log) or evaluation
                 if stop < config.steps:
@@ -391,10 +393,21 @@ class RunProcess:
         return WallTime(
             load=self.loaded.seconds,
             train=trainer.progress.train_seconds,
+            photos=trainer.progress.photo_seconds,
             evaluate=state.evaluate_seconds,
             total=state.total_seconds,
             first_step=state.first_step,
             parts=state.parts,
+        )
+
+
+def _say_waits(trainer: Trainer) -> None:
+    """Says how long steps waited for photos, where these are on the disk."""
+    waited, seconds = trainer.progress.photo_seconds, trainer.progress.train_seconds
+    if waited is not None:
+        remark(
+            f"of {seconds:.1f} s of training, steps waited for photos from the disk"
+            f" {waited:.1f} s ({waited / max(seconds, 1e-9):.1%})"
         )
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from gs_densify.errors import SceneError
 from gs_densify.messages import DOUBT
-from gs_densify.scene.photos.decode import Photo
 from gs_densify.scene.scene import Scene, View
 
 _log = logging.getLogger(__name__)
@@ -15,19 +14,21 @@ _SHOWN = 8
 """Names in a message."""
 
 
-def without_blank(scene: Scene, photos: Mapping[str, Photo], *, known: Iterable[str] = ()) -> Scene:
+def without_blank(
+    scene: Scene, is_blank: Mapping[str, bool], *, known: Iterable[str] = ()
+) -> Scene:
     """Returns the scene with the views left out of which no pixel counts, which is said.
 
     Args:
         scene: the scene.
-        photos: photos of some of its views, by name.
-        known: names of views that were blank before; counts for those that are not in `photos`.
+        is_blank: of some of its views, by name, whether no pixel counts.
+        known: names of views that were blank before; counts for those that are not in `is_blank`.
 
     Raises:
         SceneError: no view is left to train on, or of those that are held out none.
     """
-    blank = frozenset(name for name, photo in photos.items() if _is_blank(photo))
-    rest = replace(scene, blank=blank | (frozenset(known) - photos.keys()))
+    blank = frozenset(name for name, found in is_blank.items() if found)
+    rest = replace(scene, blank=blank | (frozenset(known) - is_blank.keys()))
     if not blank:
         return rest
     _require_some(scene, scene.train_views, rest.train_views, "to train on")
@@ -35,10 +36,6 @@ def without_blank(scene: Scene, photos: Mapping[str, Photo], *, known: Iterable[
     message = "%s: %s left out, of which the masks let no pixel count"
     _log.log(DOUBT, message, scene.root, _listed(sorted(blank)))
     return rest
-
-
-def _is_blank(photo: Photo) -> bool:
-    return photo.mask is not None and not photo.mask.any()
 
 
 def _require_some(scene: Scene, views: Sequence[View], left: Sequence[View], what: str) -> None:

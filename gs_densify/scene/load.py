@@ -28,6 +28,7 @@ from gs_densify.scene.photos.decode import Header, is_turned_by_exif
 from gs_densify.scene.photos.files import check_missing, find_masks, find_photos
 from gs_densify.scene.photos.lens import undistortion
 from gs_densify.scene.photos.load import read_headers
+from gs_densify.scene.photos.prepare import may_have_mask
 from gs_densify.scene.photos.resize import is_resized, reduced_size
 from gs_densify.scene.scene import MaskSource, Recipe, Scene, Size, View
 from gs_densify.scene.split import check_split, held_out, read_test_list
@@ -150,7 +151,7 @@ def load_scene(
         image_source="resized" if source.resize_filter else "as found",
         resize_filter=source.resize_filter,
         undistorted=any(view.recipe and view.recipe.lens for view in views),
-        masks=any(map(_has_mask, views)),
+        masks=any(map(may_have_mask, views)),
         model_digest=model_digest(model),
         doubts=tuple(doubts),
         cameras_digest=cameras_digest(model),
@@ -275,13 +276,6 @@ def _view(image: PosedImage, path: Path, size: Size, source: PhotoSource) -> Vie
         colmap_size=(image.width, image.height),
         recipe=recipe,
     )
-
-
-def _has_mask(view: View) -> bool:
-    recipe = view.recipe
-    if view.mask is not None or recipe is None or recipe.lens is None:
-        return view.mask is not None
-    return undistortion(recipe.lens, recipe.size).has_blank
 
 
 def _check_aspect(image: PosedImage, path: Path, size: Size) -> None:

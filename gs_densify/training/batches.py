@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from gs_densify.distributed.group import ALONE, Group
+from gs_densify.scene.photos.kept import KeptPhotos
 from gs_densify.scene.scene import View
 from gs_densify.training.host_memory import HostMemory
+from gs_densify.training.read_ahead import ReadAhead
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def _blocks(pixels: Tensor, side: int) -> Tensor:
 
 
 class ViewStore:
-    """Holds photos as uint8: on the device while they fit `budget` bytes, else in host memory.
+    """Holds photos as uint8: on the device while they fit `budget` bytes, else in host memory;
+    those that lie on the disk, `KeptPhotos`, are left there and read ahead of their use.
 
     In a scene with masks the fourth channel of every photo is its valid mask.
     """
@@ -122,18 +125,27 @@ class ViewStore:
         self.viewmats = _stack([view.cam_from_world for view in views], device)
         self.Ks = _stack([view.K for view in views], device)
         masks = masks or [None] * len(views)
-        shares = [1.0 if mask is None else max(mask.mean(), 1 / mask.size) for mask in masks]
+        found = _valid_shares(photos, masks)
+        self._has_masks = any(share is not None for share in found)
+        shares = [
+            1.0 if share is None else max(share, 1 / (width * height))
+            for share, (width, height) in zip(found, self.sizes, strict=True)
+        ]
         self._view_weights = 1 / torch.tensor(shares, dtype=torch.float32, device=device)
         """[V] that makes a mean over all pixels one over the valid ones."""
         self._is_masked = [share < 1 for share in shares]
-        self._has_masks = any(mask is not None for mask in masks)
         channels = 4 if self._has_masks else 3
         self.is_on_device = sum(w * h * channels for w, h in self.sizes) <= budget
+        self._photos: list[Tensor] | HostMemory | ReadAhead
+        if isinstance(photos, KeptPhotos):
+            self._photos = ReadAhead(photos, device, channels=channels)
+            if self.is_on_device and device.type != "cpu":
+                self._photos = list(self._photos.everything())
+            return
         packed = (
             torch.from_numpy(_with_mask(photo, mask) if self._has_masks else photo)
             for photo, mask in zip(photos, masks, strict=True)
         )
-        self._photos: list[Tensor] | HostMemory
         if self.is_on_device or device.type == "cpu":
             self._photos = [photo.to(device) for photo in packed]
         else:
@@ -145,14 +157,36 @@ class ViewStore:
 
     @property
     def is_streamed(self) -> bool:
-        """Returns whether photos are copied from the host when they are asked for."""
-        return isinstance(self._photos, HostMemory)
+        """Returns whether photos are copied or read when they are asked for."""
+        return not isinstance(self._photos, list)
 
-    def prefetch(self, steps: Sequence[Sequence[int]], group: Group = ALONE) -> None:
-        """Begins to copy the photos that the next batch will ask for."""
+    @property
+    def num_ahead(self) -> int:
+        """Returns how many batches `prefetch` wants to know beforehand."""
+        return self._photos.num_ahead if isinstance(self._photos, ReadAhead) else 0
+
+    def prefetch(
+        self,
+        steps: Sequence[Sequence[int]],
+        group: Group = ALONE,
+        later: Sequence[Sequence[int]] = (),
+    ) -> None:
+        """Begins to copy the photos that the next batch will ask for, and to read those of `later`
+        batches from the disk.
+        """
+        indices = [index for views in steps for index in views]
+        indices = indices[group.part(len(indices))]
         if isinstance(self._photos, HostMemory):
-            indices = [index for views in steps for index in views]
-            self._photos.prefetch(indices[group.part(len(indices))])
+            self._photos.prefetch(indices)
+        elif isinstance(self._photos, ReadAhead):
+            own = [index for views in later for index in views[group.part(len(views))]]
+            self._photos.prefetch(indices, own)
+
+    def waited(self) -> float | None:
+        """Returns the seconds since it was last asked in which work waited for photos from the
+        disk, see `ReadAhead.waited`; None where none is read from there.
+        """
+        return self._photos.waited() if isinstance(self._photos, ReadAhead) else None
 
     def sample(self, most: int) -> Iterator[Tensor]:
         """Yields up to `most` photos [H,W,3] in [0,1], evenly over the views, one at a time."""
@@ -184,10 +218,10 @@ class ViewStore:
 
     def _pixels(self, indices: list[int], size: tuple[int, int]) -> Tensor:
         """Returns the photos [C,H,W,3 or 4] of views of one `size`, width and height."""
-        if isinstance(self._photos, HostMemory):
-            photos = self._photos.fetch(indices)
-        else:
+        if isinstance(self._photos, list):
             photos = [self._photos[i] for i in indices]
+        else:
+            photos = self._photos.fetch(indices)
         if not photos:
             width, height = size
             channels = 4 if self._has_masks else 3
@@ -202,6 +236,15 @@ class ViewStore:
             return weights / counts[0]
         # The last batch of an epoch, which is smaller, is the one case that copies to the GPU.
         return weights / torch.tensor(counts, dtype=torch.float32, device=self.device)
+
+
+def _valid_shares(
+    photos: Iterable[np.ndarray], masks: Sequence[np.ndarray | None]
+) -> list[float | None]:
+    """Returns the share of each photo's pixels that counts; None where it has no mask."""
+    if isinstance(photos, KeptPhotos):
+        return [photos.valid_share(index) for index in range(len(photos))]
+    return [None if mask is None else float(mask.mean()) for mask in masks]
 
 
 def _with_mask(photo: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
@@ -234,14 +277,22 @@ class BatchSampler:
 
     def peek(self, most: int = 1) -> list[list[int]]:
         """Returns what `take` would draw."""
-        while len(self._queue) < most:
-            self._queue = self._epoch() + self._queue  # it is drawn from the end
+        self._fill(most)
         batches = [self._queue[-1]]
         for batch in reversed(self._queue[-most:-1]):
             if self._sizes[batch[0]] != self._sizes[batches[0][0]]:
                 break
             batches.append(batch)
         return batches
+
+    def upcoming(self, count: int) -> list[list[int]]:
+        """Returns the next `count` batches, of whatever sizes, in the order of being drawn."""
+        self._fill(count)
+        return self._queue[: -count - 1 : -1]
+
+    def _fill(self, count: int) -> None:
+        while len(self._queue) < count:
+            self._queue = self._epoch() + self._queue  # it is drawn from the end
 
     def _epoch(self) -> list[list[int]]:
         batches = []

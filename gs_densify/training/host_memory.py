@@ -27,7 +27,7 @@ class HostMemory:
         self._photos = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
         for target, photo in zip(self._photos, photos, strict=True):
             target.copy_(photo)
-        _lock_pages(block, owner=self)
+        lock_pages(block, owner=self)
         self._stream = torch.cuda.Stream(device)
         self._ahead: tuple[list[int], list[Tensor], torch.cuda.Event] | None = None
 
@@ -55,7 +55,7 @@ class HostMemory:
         return [self._photos[i].to(self._device, non_blocking=True) for i in indices]
 
 
-def _lock_pages(block: Tensor, *, owner: object) -> None:
+def lock_pages(block: Tensor, *, owner: object) -> None:
     """Page-locks host memory as long as `owner` lives, which makes copies from it asynchronous."""
     if block.numel() == 0:
         return
@@ -67,6 +67,6 @@ def _lock_pages(block: Tensor, *, owner: object) -> None:
             f"{block.numel() / 2**30:.1f} GiB of photos cannot be page-locked in host memory"
             f" ({' '.join(str(error).split())})",
             action="free host memory, use a larger --downscale, or let the GPU hold them"
-            " (--data.image-budget)",
+            " (--data.image-budget) or the disk (--data.host-budget 0)",
         ) from None
     weakref.finalize(owner, runtime.cudaHostUnregister, block.data_ptr()).atexit = False

@@ -55,6 +55,8 @@ class Progress:
 
     step: int = 0
     train_seconds: float = 0.0
+    photo_seconds: float | None = None
+    """Of these, in which steps waited for photos from the disk; None where none are read there."""
     peak_gaussians: int = 0
     first_step_at: float | None = None
     """When the first step of this process was done, of `time.perf_counter`."""
@@ -227,6 +229,9 @@ class Trainer:
             wait_for(device)
             now = time.perf_counter()
             self.progress.train_seconds += now - mark
+            waited = self.views.waited()
+            if waited is not None:
+                self.progress.photo_seconds = (self.progress.photo_seconds or 0.0) + waited
             if done < room:
                 self._check_strategy(step - 1)
                 return
@@ -342,10 +347,13 @@ class Trainer:
         return count
 
     def _prefetch(self, step: int, room: int, summed: int) -> None:
-        """Begins to copy the views of the next call, where photos are streamed from the host."""
+        """Begins to copy the views of the next call where photos are not on the device, and to read
+        those of later ones where they are on the disk.
+        """
         if self.views.is_streamed:
             count = self._num_joined(step, room or self.config.log_every, summed)
-            self.views.prefetch(self.sampler.peek(count), self.group)
+            later = self.sampler.upcoming(self.views.num_ahead)
+            self.views.prefetch(self.sampler.peek(count), self.group, later)
 
     def _is_update(self, step: int, count: int) -> bool:
         """Returns whether the optimisers step after `count` steps from `step` on.
@@ -518,6 +526,7 @@ class Trainer:
         return {
             "step": self.progress.step,
             "train_seconds": self.progress.train_seconds,
+            "photo_seconds": self.progress.photo_seconds,
             "peak_gaussians": self.progress.peak_gaussians,
             **self.gaussians.state_dict(),
             "sampler": self.sampler.state_dict(),
@@ -542,6 +551,7 @@ class Trainer:
         self.progress = Progress(
             step=step,
             train_seconds=state["train_seconds"],
+            photo_seconds=state.get("photo_seconds"),
             peak_gaussians=state["peak_gaussians"],
         )
         self.num_gaussians = self._count()

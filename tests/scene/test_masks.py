@@ -227,7 +227,8 @@ def _whole(root: Path, **options) -> Scene:
     """The scene as commands read it: with what its masks say."""
     scene = load(root, **options)
     loaded = load_photos(scene.views, progress=False)
-    return without_blank(scene, dict(zip([v.name for v in scene.views], loaded, strict=True)))
+    blank = [photo.is_blank for photo in loaded]
+    return without_blank(scene, dict(zip([v.name for v in scene.views], blank, strict=True)))
 
 
 @pytest.mark.parametrize("downscale", [1, 2])
@@ -242,7 +243,8 @@ def test_a_view_of_which_no_pixel_counts_is_left_out_alone(
         root, name="s", downscale=downscale, photos=PhotoOptions(image_source="auto")
     )
     loaded = load_photos(scene.views, progress=False)
-    rest = without_blank(scene, dict(zip(names, loaded, strict=True)))
+    blank = [photo.is_blank for photo in loaded]
+    rest = without_blank(scene, dict(zip(names, blank, strict=True)))
     assert [view.name for view in rest.test_views] == ["0.png"], "the split stays: 8 is held out"
     assert [view.name for view in rest.train_views] == [f"{i}.png" for i in (1, 2, 4, 5, 6, 7, 9)]
     assert "'3.png', '8.png' left out" in caplog.text

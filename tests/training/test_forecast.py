@@ -59,7 +59,7 @@ def test_runs_share_what_their_forecasts_have_in_common(
         timed.append(count)
         return float(count)
 
-    monkeypatch.setattr(forecasts, "load", load_once)
+    monkeypatch.setattr(forecasts, "load_for_forecast", load_once)
     monkeypatch.setattr(step_time, "_milliseconds", milliseconds)
     forecaster = Forecaster()
     first = TrainConfig(scene=str(tmp_path / "scene"), strategy="default", device="cpu")

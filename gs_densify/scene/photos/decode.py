@@ -29,6 +29,11 @@ class Photo(NamedTuple):
     pixels: np.ndarray
     mask: np.ndarray | None
 
+    @property
+    def is_blank(self) -> bool:
+        """Returns whether no pixel counts."""
+        return self.mask is not None and not self.mask.any()
+
 
 class Header(NamedTuple):
     """What a photo says about itself."""

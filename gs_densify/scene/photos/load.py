@@ -1,22 +1,16 @@
-"""Photos of many views, in parallel threads."""
+"""Photos of many views, decoded in parallel threads and held in memory."""
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from gs_densify.messages import tracked
 from gs_densify.scene.digest import joint_digest, photo_digest
 from gs_densify.scene.photos.decode import Header, Photo, read_header
 from gs_densify.scene.photos.made import saying_what_is_made
 from gs_densify.scene.photos.prepare import read_view
+from gs_densify.scene.photos.threads import in_threads
 from gs_densify.scene.scene import Size, View
-
-_Result = TypeVar("_Result")
-_Item = TypeVar("_Item")
 
 
 def load_photos(
@@ -40,7 +34,7 @@ def load_photos(
             its view; a cache that cannot be written.
     """
     with saying_what_is_made(views):
-        return _in_threads(read_view, views, "photo", workers, progress)
+        return in_threads(read_view, views, "photo", workers=workers, progress=progress)
 
 
 def load_photos_and_digest(
@@ -56,7 +50,7 @@ def load_photos_and_digest(
         return photo, photo_digest(view, photo)
 
     with saying_what_is_made(views):
-        found = _in_threads(read, views, "photo", workers, progress)
+        found = in_threads(read, views, "photo", workers=workers, progress=progress)
     return [photo for photo, _ in found], joint_digest(digest for _, digest in found)
 
 
@@ -69,23 +63,9 @@ def load_images(
 
 def read_headers(paths: Sequence[Path], *, workers: int | None = None) -> list[Header]:
     """Returns sizes and transparency of photos; ``SceneError`` names one that is none."""
-    return _in_threads(read_header, paths, "header", workers, False)
+    return in_threads(read_header, paths, "header", workers=workers, progress=False)
 
 
 def read_sizes(paths: Sequence[Path], *, workers: int | None = None) -> list[Size]:
     """Returns sizes (width, height) of photos."""
     return [header.size for header in read_headers(paths, workers=workers)]
-
-
-def _in_threads(
-    function: Callable[[_Item], _Result],
-    items: Sequence[_Item],
-    unit: str,
-    workers: int | None,
-    progress: bool,
-) -> list[_Result]:
-    """Maps in order; the first error cancels what has not begun."""
-    with ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1)) as pool:
-        results: Iterable[_Result] = pool.map(function, items)
-        shown = tracked(results, f"{unit}s", len(items), unit=unit, shown=progress, leave=False)
-        return list(shown)

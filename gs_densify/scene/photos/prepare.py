@@ -29,8 +29,8 @@ _VERSION = 2
 """Raise it with every change of what is written."""
 
 
-def read_view(view: View) -> Photo:
-    """Returns pixels and mask of a view.
+def read_view(view: View, *, is_kept: bool = True) -> Photo:
+    """Returns pixels and mask of a view; what is made for it is kept unless told otherwise.
 
     Raises:
         SceneError: a photo or mask that cannot be used, or a cache that cannot be written.
@@ -38,7 +38,7 @@ def read_view(view: View) -> Photo:
     if view.recipe is None:
         photo = _masked_photo(view)
     else:
-        photo = _prepared(view, view.recipe)
+        photo = _prepared(view, view.recipe, is_kept=is_kept)
     height, width = photo.pixels.shape[:2]
     if (width, height) != (view.width, view.height):
         raise SceneError(
@@ -49,9 +49,17 @@ def read_view(view: View) -> Photo:
     return photo
 
 
+def may_have_mask(view: View) -> bool:
+    """Returns whether some pixel of a view may not count; which, its photo says."""
+    recipe = view.recipe
+    if view.mask is not None or recipe is None or recipe.lens is None:
+        return view.mask is not None
+    return undistortion(recipe.lens, recipe.size).has_blank
+
+
 def cache_path(view: View) -> Path:
     """Returns where the prepared photo of a view is kept."""
-    digest = hashlib.sha256(json.dumps(_inputs(view), sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(inputs_of(view), sort_keys=True).encode()).hexdigest()
     return photo_cache() / digest[:2] / f"{digest[2:34]}.png"
 
 
@@ -60,7 +68,7 @@ def photo_cache() -> Path:
     return default_cache() / "photos"
 
 
-def _prepared(view: View, recipe: Recipe) -> Photo:
+def _prepared(view: View, recipe: Recipe, *, is_kept: bool) -> Photo:
     path = cache_path(view)
     if path.is_file():
         try:
@@ -68,7 +76,8 @@ def _prepared(view: View, recipe: Recipe) -> Photo:
         except SceneError:
             pass  # damaged from outside: it is made again
     photo = _carry_out(recipe, _masked_photo(view))
-    store(path, _encoded(photo))
+    if is_kept:
+        store(path, _encoded(photo))
     return photo
 
 
@@ -125,7 +134,8 @@ def _encoded(photo: Photo) -> bytes:
     return buffer.getvalue()
 
 
-def _inputs(view: View) -> list:
+def inputs_of(view: View) -> list:
+    """Returns all that the pixels of a view depend on, as JSON has it."""
     mask = view.mask
     return [
         _VERSION,
