@@ -133,7 +133,7 @@ def run(scene: str, name: str, flags: list[str]) -> dict[str, object]:
         "wall s": round(wall, 1),
         "GB from disk": round((blocks_read() - read) * 512 / 1e9, 2),
         "photos": results.protocol.n_train,
-        "sizes": [list(size) for size in results.protocol.sizes],
+        "sizes": [f"{size.width}x{size.height}" for size in results.protocol.sizes],
         "hardware": results.hardware.gpu or f"{results.hardware.cpu_count} processors",
         "seed": results.seed,
     }

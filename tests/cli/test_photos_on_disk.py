@@ -99,7 +99,7 @@ def write_model(folder: Path, count: int, side: int) -> None:
 
 
 def test_host_memory_holds_a_few_photos_at_a_time(tmp_path: Path) -> None:
-    count, side = 150, 500
+    count, side = 200, 500
     photos = tmp_path / "scene/images"
     photos.mkdir(parents=True)
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)

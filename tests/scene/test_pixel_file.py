@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,6 +120,22 @@ def test_photos_are_made_once_and_no_other_copy_of_them(
     monkeypatch.setattr(pixel_file, "read_view", lambda view, **_: read.append(view.name))
     check(made(scene), scene)
     assert not read
+
+
+def test_a_few_photos_are_in_memory_while_all_are_made_and_read(tmp_path: Path) -> None:
+    names = [f"{i:02d}.png" for i in range(40)]
+    write_dataset(tmp_path, names)
+    for name in names:
+        Image.new("RGB", (192, 128), (int(name[:2]), 9, 9)).save(tmp_path / "images" / name)
+    scene = load_scene(tmp_path, name="s")
+    tracemalloc.start()
+    try:
+        ready = PhotosOnDisk(scene.views, scene.views, disk_budget=1e9, workers=2)
+        assert sum(int(pixels[0, 0, 0]) for pixels in ready.pixels(scene.views)) == sum(range(40))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * 192 * 128 * 3, "of 40"
 
 
 @pytest.mark.parametrize("damage", ["photo", "mask", "digest", "count", "short", "zeros", "empty"])

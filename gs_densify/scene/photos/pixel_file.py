@@ -126,7 +126,11 @@ class PixelFile:
         make_room(self.path, max(0, wanted - used_bytes(self.path)), budget)
         for row in missing:
             self._reserve(row)
-        in_threads(self._made, missing, "photo", workers=workers, progress=progress)
+
+        def make_one(row: int) -> None:
+            self._made(row)  # which is not kept: all together do not fit into memory
+
+        in_threads(make_one, missing, "photo", workers=workers, progress=progress)
 
     def digest(self, row: int) -> bytes:
         """Returns the `photo_digest` of a view that has been made."""
@@ -246,6 +250,8 @@ def _opened(path: Path, size: int) -> FileIO:
 def _read_fully(file: FileIO, target: np.ndarray, start: int, path: Path) -> None:
     done, whole = 0, target.data
     try:
+        # All of it is asked for at once: by itself the system reads ahead a small part of a photo.
+        os.posix_fadvise(file.fileno(), start, len(whole), os.POSIX_FADV_WILLNEED)
         while done < len(whole):
             count = os.preadv(file.fileno(), [whole[done:]], start + done)
             if not count:
