@@ -23,3 +23,8 @@ def is_follower() -> bool:
 def gpu_of_process() -> int | None:
     """Returns the index of the GPU that is this process's among others; None where it is alone."""
     return int(os.environ.get("LOCAL_RANK", "0")) if is_one_of_several() else None
+
+
+def processes_here() -> int:
+    """Returns how many processes train together on this machine; 1 for one that is alone."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if is_one_of_several() else 1

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gs_densify.config.options import SFM, ReadingOptions, TrainConfig
+from gs_densify.distributed.environment import processes_here
 from gs_densify.errors import SceneError
 from gs_densify.messages import DOUBT
 from gs_densify.results import DataRecord
@@ -218,7 +219,8 @@ def _read(config: TrainConfig, scene: Scene, wanted: Sequence[View]) -> ReadyPho
 
 def _fit(config: TrainConfig, views: Sequence[View]) -> bool:
     budget = config.data.host_budget
-    return fit_in_memory(views, None if budget is None else budget * 2**30)
+    budget = None if budget is None else budget * 2**30
+    return fit_in_memory(views, budget, processes=processes_here())
 
 
 def _checked(

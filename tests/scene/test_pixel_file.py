@@ -16,7 +16,7 @@ from PIL import Image
 
 from gs_densify.errors import SceneError
 from gs_densify.scene.load import PhotoOptions, load_scene
-from gs_densify.scene.photos import pixel_file
+from gs_densify.scene.photos import pixel_file, places
 from gs_densify.scene.photos.kept import KeptPhotos
 from gs_densify.scene.photos.load import load_photos, load_photos_and_digest
 from gs_densify.scene.photos.pixel_file import PixelFile
@@ -100,9 +100,16 @@ def test_photos_are_those_in_memory_wherever_they_are(tmp_path: Path, downscale:
     ]
 
 
-def test_photos_fit_a_budget_of_their_bytes_and_masks_and_of_no_less(scene: Scene) -> None:
+def test_photos_fit_a_budget_of_their_bytes_and_masks_and_of_no_less(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     total = 96 * 64 * (3 * 3 + 2 * 4)
     assert fit_in_memory(scene.views, total) and not fit_in_memory(scene.views, total - 1)
+    assert not fit_in_memory(scene.views, 3 * total - 1, processes=3)
+    monkeypatch.setattr(places, "free_memory", lambda: 5 * total // 4)
+    assert fit_in_memory(scene.views, None)
+    monkeypatch.setattr(places, "free_memory", lambda: 5 * total // 4 - 2)
+    assert not fit_in_memory(scene.views, None)
 
 
 def test_photos_are_made_once_and_no_other_copy_of_them(

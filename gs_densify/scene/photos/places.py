@@ -111,13 +111,13 @@ class PhotosOnDisk:
         return [self._rows[view.name] for view in views]
 
 
-def fit_in_memory(views: Sequence[View], budget: float | None) -> bool:
+def fit_in_memory(views: Sequence[View], budget: float | None, *, processes: int = 1) -> bool:
     """Returns whether photos fit into `budget` bytes of host memory, or four fifths of what is
-    free.
+    free, of which each of some `processes` that hold them gets as much.
     """
     if budget is None:
         free = free_memory()
         if free is None:
             return True
         budget = _SHARE_OF_FREE * free
-    return sum(map(pixel_bytes, views)) <= budget
+    return processes * sum(map(pixel_bytes, views)) <= budget
