@@ -14,9 +14,6 @@ from gs_densify.errors import ConfigError
 Parser = Callable[[Sequence[str]], TrainConfig]
 """Reads a command line of gs-train."""
 
-_CHECKPOINTS = 5
-"""Checkpoints of a cell whose study sets no --checkpoint-every."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -122,10 +119,6 @@ def _cell(study: Study, row: Row, seed: int, parse: Parser) -> Cell:
         config = parse(arguments)
     except ConfigError as error:
         raise ConfigError(f"{_blamed(layers, error.found_where) or row.place}: {error}") from None
-    if config.checkpoint_every is None:
-        every = -(-config.steps // _CHECKPOINTS)
-        arguments += ["--checkpoint-every", str(every)]
-        config = dataclasses.replace(config, checkpoint_every=every)
     return Cell(row, seed, study.budget, config, tuple(arguments))
 
 

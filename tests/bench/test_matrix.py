@@ -66,7 +66,7 @@ changes: {other: {lr.quats: 0.4}}
     assert (base.name, changed.name) == ("tiny/mcmc/seed42", "tiny/mcmc+other/seed42")
     rates = base.config.lr
     assert (rates.sh0, rates.scales, rates.quats) == (0.3, 0.3, 0.1)
-    assert (base.config.log_every, base.config.checkpoint_every) == (2, 10)
+    assert (base.config.log_every, base.config.checkpoint_every) == (2, None)
     assert changed.config.lr.quats == 0.4
     flagged = cells(text, options={"lr.sh0": 0.5, "lr.quats": 0.5, "checkpoint_every": 7})
     assert [one.config.lr.sh0 for one in flagged] == [0.5, 0.5]

@@ -139,7 +139,9 @@ def test_what_is_killed_costs_no_more_than_itself(tmp_path: Path) -> None:
     methods = {
         label: {
             "strategy": "killing.py",
-            "options": {"strategy.victim": victim, "strategy.number": number},
+            "options": {
+                **{"strategy.victim": victim, "strategy.number": number, "checkpoint_every": 4},
+            },
         }
         for label, (victim, number) in victims.items()
     }
