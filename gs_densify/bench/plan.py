@@ -12,6 +12,7 @@ from gs_densify.bench.fingerprint import Fingerprint, fingerprint
 from gs_densify.bench.folder import StudyFolder
 from gs_densify.bench.matrix import Cell, Row
 from gs_densify.bench.state import CellState, load_state
+from gs_densify.config.length import with_length
 from gs_densify.config.strategy import strategy_for
 from gs_densify.messages import duration
 from gs_densify.runs.forecast import memory_of, num_gaussians, scene_key
@@ -68,6 +69,10 @@ class Plan:
         """Returns the expected time of a cell."""
         found = self.estimates.get(row_key(cell))
         return found.seconds if found else None
+
+    def steps_of(self, cell: Cell) -> int:
+        """Returns the steps of a cell."""
+        return next(planned.steps for planned in self.rows if planned.row == cell.row)
 
     def wall_seconds(self, slots: int) -> float | None:
         """Returns the expected time of all that is open; None where that of a cell is not known."""
@@ -139,10 +144,11 @@ def _rows(cells: Sequence[Cell]) -> list[PlannedRow]:
             scene = find_scene(config)
             scenes[key] = scene, start_of(config, scene)
         scene, start = scenes[key]
+        config = with_length(config, len(scene.train_views))
         first, last = num_gaussians(config, strategy_for(config), start)
         masked = any(view.mask is not None for view in scene.train_views)
         memory = memory_of(config, scene, last or first, has_masks=masked)
-        rows.append(PlannedRow(cell.row, config.steps, first, last, memory.total))
+        rows.append(PlannedRow(cell.row, config.length, first, last, memory.total))
     return rows
 
 

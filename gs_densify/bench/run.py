@@ -140,7 +140,7 @@ class Runner:
         expected = self.plan.seconds_of(running.cell)
         if progress is None or progress.step_milliseconds is None:
             return expected
-        steps = running.cell.config.steps
+        steps = self.plan.steps_of(running.cell)
         by_pace = 1e-3 * progress.step_milliseconds * (steps - progress.step)
         if expected is None:
             return by_pace

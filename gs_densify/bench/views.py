@@ -86,7 +86,7 @@ def row_of(runner: Runner, running: Running) -> tuple[str, ...]:
     """Returns the cells of a line of the table."""
     progress, seconds = runner.progress_of(running), runner.seconds_left_of(running)
     left = "" if seconds is None else duration(seconds)
-    name, steps = running.cell.name, running.cell.config.steps
+    name, steps = running.cell.name, runner.plan.steps_of(running.cell)
     if progress is None:
         return (name, running.slot.place, f"0/{steps:,}", "", "", "", left)
     pace = progress.step_milliseconds

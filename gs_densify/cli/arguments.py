@@ -21,6 +21,7 @@ from gs_densify.config import file as config_file
 from gs_densify.config.file import ConfigFile
 from gs_densify.config.former_options import translate_retired_flags
 from gs_densify.config.layers import strategy_defaults
+from gs_densify.config.length import check_length
 from gs_densify.config.options import Parallel, TrainConfig
 from gs_densify.config.strategy import TARGET_OPTIONS, check_budget
 from gs_densify.distributed.environment import is_one_of_several, number_of_processes
@@ -250,6 +251,7 @@ def _parse(argv: Sequence[str], early: _Early, file: ConfigFile | None) -> Train
     options = options_of(parsed.options)
     build_strategy(name, options)
     config = dataclasses.replace(parsed.train, strategy_options=options)
+    check_length(config)
     if config.budget is not None:
         targets, _ = _read(_Targets, argv)
         check_budget(config, [target for target, texts in vars(targets).items() if texts])

@@ -159,6 +159,7 @@ def trainer_defaults(
     if protocol not in _FROZEN_LOOPS:
         with refusing(f"the recipe of {strategy_class.__name__} cannot be used"):
             config = with_overrides(config, recipe)
+            _ = config.length  # what a preset shortens
     config = with_overrides(config, SCENE_DEFAULTS.get(scene, {}))
     if preset in get_args(PresetName):
         chosen = cast(PresetName, preset)
@@ -178,6 +179,11 @@ def trainer_defaults(
             option="gpus",
         )
     return _with_gpus(config, gpus)
+
+
+def fixes_training(protocol: str) -> bool:
+    """Returns whether a protocol says how to train, too."""
+    return protocol in _FROZEN_LOOPS
 
 
 def _check_preset(preset: PresetName, strategy_class: type, protocol: str) -> None:
@@ -200,7 +206,7 @@ def _with_preset(config: TrainConfig, preset: PresetName) -> TrainConfig:
     length = _LENGTHS.get(preset, 1.0)
     settings: dict[str, Any] = {
         "preset": preset,
-        "steps": round(config.steps * length),
+        "steps": round(config.length * length),
     }
     if config.schedule_factor is not None:  # a strategy's recipe sets it; else it follows the steps
         settings["schedule_factor"] = config.schedule_factor * length
@@ -224,7 +230,7 @@ def _with_gpus(config: TrainConfig, gpus: int) -> TrainConfig:
         config,
         gpus=gpus,
         batch_size=config.batch_size * gpus,
-        steps=-(-config.steps // gpus),
+        steps=-(-config.length // gpus),
         schedule_factor=None if factor is None else factor / gpus,
     )
 
@@ -233,7 +239,7 @@ def full_length(recipe: Mapping[str, Any], protocol: str) -> int:
     """Returns steps that a strategy's schedule is made for: those of its recipe, where there are
     any.
     """
-    length = TrainConfig(scene="").steps
+    length = TrainConfig(scene="").length
     return length if protocol in _FROZEN_LOOPS else recipe.get("steps", length)
 
 

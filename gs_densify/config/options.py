@@ -213,8 +213,9 @@ class TrainConfig:
     """What several GPUs share out: views or gaussians. views: each holds all Gaussians, and renders
     its part of a step's views; gaussians: each holds a share of them, for models that do not fit on
     one (not under every strategy)."""
-    steps: int = 30_000
-    """Training steps."""
+    steps: int | Literal["auto"] = 30_000
+    """Training steps. auto: at most 500 passes over the photos, which is fewer where there are less
+    than 60 of them, but 7,000 at least."""
     schedule_factor: float | None = None
     """Stretch the strategy's steps and the SH schedule (default: to fit --steps, by their ratio to
     the 30,000 for which schedules are made; 1: as they are, cut off by --steps)."""
@@ -290,12 +291,13 @@ class TrainConfig:
                 action="leave one of them out",
                 option="lr.visible-only",
             )
-        late = [step for step in self.evaluation.steps if not 0 < step <= self.steps]
+        late = [step for step in self.evaluation.steps if not 0 < step <= self._most_steps]
         if late:
             raise ConfigError(
                 f"has {late[0]}",
-                expected=f"a run of {self.steps} steps can be evaluated after steps 1"
-                f" to {self.steps}",
+                expected="it must be at least 1"
+                if self.steps == "auto"
+                else f"a run of {self.steps} steps can be evaluated after steps 1 to {self.steps}",
                 option="evaluation.steps",
             )
         self._check_gpus()
@@ -336,12 +338,15 @@ class TrainConfig:
             )
 
     def _check_profile(self, first: int, last: int) -> None:
-        if not 0 <= first < last <= self.steps:
+        if not 0 <= first < last <= self._most_steps:
+            limit = "on" if self.steps == "auto" else f"to {self.steps}"
             raise ConfigError(
                 f"is {first} {last}",
-                expected=f"it must be two rising steps from 0 to {self.steps}",
+                expected=f"it must be two rising steps from 0 {limit}",
                 option="profile",
             )
+        if self.steps == "auto":  # the rest is checked when they are known
+            return
         stop = next(self.stops_from(first + 1))
         if stop < last:  # there would be two traces, and one place for them
             raise ConfigError(
@@ -351,16 +356,31 @@ class TrainConfig:
             )
 
     @property
+    def length(self) -> int:
+        """Returns the training steps, in a configuration that does not leave them open.
+
+        Raises:
+            ConfigError: they are `auto`; `config.length.with_length` finds them.
+        """
+        if self.steps == "auto":
+            raise ConfigError("is auto", expected="a number is needed here", option="steps")
+        return self.steps
+
+    @property
+    def _most_steps(self) -> float:
+        return _ANY if self.steps == "auto" else self.steps
+
+    @property
     def scored_steps(self) -> tuple[int, ...]:
         """Returns steps after which held-out views are scored, rising; the last step is one."""
-        return tuple(sorted({*self.evaluation.steps, self.steps}))
+        return tuple(sorted({*self.evaluation.steps, self.length}))
 
     def stops_from(self, start: int) -> Iterator[int]:
         """Yields steps, `start` or later, after which a checkpoint is saved, rising; all that are
         scored are among them. There may be too many for a list.
         """
-        every = self.checkpoint_every or self.steps
-        saved = range(max(1, -(-start // every)) * every, self.steps, every)
+        every = self.checkpoint_every or self.length
+        saved = range(max(1, -(-start // every)) * every, self.length, every)
         scored = (step for step in self.scored_steps if step >= start)
         before = None
         for step in heapq.merge(saved, scored):
@@ -377,7 +397,7 @@ class TrainConfig:
             *rates,
             ("lr.means-final", self.lr.means_final, tiny, _ANY),
             ("lr.others-final", _or_one(self.lr.others_final), tiny, 1.0),
-            ("steps", self.steps, 1, _ANY),
+            ("steps", _or_one(self.steps), 1, _ANY),
             ("schedule-factor", _or_one(self.schedule_factor), tiny, _ANY),
             ("seed", self.seed, 0, 2**32 - 1),
             ("max-gaussians", _or_one(self.max_gaussians), 1, _ANY),
@@ -386,7 +406,7 @@ class TrainConfig:
             ("batch-size", self.batch_size, 1, MOST_VIEWS),
             ("log-every", self.log_every, 1, _ANY),
             ("checkpoint-minutes", self.checkpoint_minutes, 0.0, _ANY),
-            ("checkpoint-every", _or_one(self.checkpoint_every), 1, self.steps),
+            ("checkpoint-every", _or_one(self.checkpoint_every), 1, self._most_steps),
             ("downscale", _or_one(self.downscale), 1, _ANY),
             ("init.num-points", _or_one(self.init.num_points), 1, _ANY),
             ("init.opacity", self.init.opacity, 1e-4, 1 - 1e-4),

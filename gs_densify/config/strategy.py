@@ -2,12 +2,11 @@
 
 import dataclasses
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gs_densify.config.file import by_dotted_name, to_mapping
 from gs_densify.config.layers import full_length, strategy_defaults, trainer_defaults
 from gs_densify.config.options import TrainConfig
-from gs_densify.distributed.group import Group
 from gs_densify.entry_points import refusing
 from gs_densify.errors import ConfigError
 from gs_densify.strategies.registry import (
@@ -19,6 +18,9 @@ from gs_densify.strategies.registry import (
 )
 from gs_densify.strategies.schedule import can_be_scaled, scaled_steps
 
+if TYPE_CHECKING:  # it imports torch, without which help is shown
+    from gs_densify.distributed.group import Group
+
 BUDGET_OPTIONS = ("max_gaussians", "cap_max")  # ours, and that of gsplat's MCMCStrategy
 TARGET_OPTIONS = ("budget", *BUDGET_OPTIONS)
 """Options of which a strategy needs one, so that `--budget` can tell it the number to end with."""
@@ -27,12 +29,13 @@ TARGET_OPTIONS = ("budget", *BUDGET_OPTIONS)
 def with_fitted_schedule(config: TrainConfig) -> TrainConfig:
     """Returns `config` with the `schedule_factor` that fits its strategy's schedule to its steps.
 
-    A factor that was asked for stays. It is 1 for a strategy that cannot be scaled.
+    A factor that was asked for stays. It is 1 for a strategy that cannot be scaled. Where the
+    steps are still open it is left open.
     """
-    if config.schedule_factor is not None:
+    if config.schedule_factor is not None or config.steps == "auto":
         return config
     cls = load_strategy_class(config.strategy)
-    factor = config.steps / _full_length(config) if can_be_scaled(cls) else 1.0
+    factor = config.length / _full_length(config) if can_be_scaled(cls) else 1.0
     return dataclasses.replace(config, schedule_factor=factor)
 
 
@@ -43,17 +46,22 @@ def schedule_remark(config: TrainConfig) -> str | None:
     None where the steps are those of the strategy, the scene, the preset or the protocol.
     """
     cls = load_strategy_class(config.strategy)
-    if config.schedule_factor is not None or config.steps == _layers_of(config, cls).steps:
+    if config.schedule_factor is not None or config.length == steps_of_layers(config):
         return None
     if can_be_scaled(cls):
         return (
             f"the schedule of strategy '{config.strategy}', made for {_full_length(config):,}"
-            f" steps, is scaled to {config.steps:,} (--schedule-factor 1 leaves it as it is)"
+            f" steps, is scaled to {config.length:,} (--schedule-factor 1 leaves it as it is)"
         )
     return (
         f"strategy '{config.strategy}' has neither scaled(factor) nor refine_every: its schedule is"
-        f" not scaled to {config.steps:,} steps; set its own step options where it has any"
+        f" not scaled to {config.length:,} steps; set its own step options where it has any"
     )
+
+
+def steps_of_layers(config: TrainConfig) -> int:
+    """Returns the steps that recipe, scene, preset and protocol bring."""
+    return _layers_of(config, load_strategy_class(config.strategy)).length
 
 
 def _layers_of(config: TrainConfig, cls: type) -> TrainConfig:
@@ -103,7 +111,7 @@ def _full_length(config: TrainConfig) -> int:
 
 def strategy_for(config: TrainConfig) -> Any:
     """Returns the configured strategy, told of `budget` and `max_gaussians` and stretched to fit
-    the steps.
+    the steps, where these are not open.
 
     Raises:
         ConfigError: a `schedule_factor` was asked for, and the strategy cannot be scaled; or a
@@ -134,7 +142,7 @@ def strategy_for(config: TrainConfig) -> Any:
     return scaled
 
 
-def share_of(strategy: Any, group: Group) -> Any:
+def share_of(strategy: Any, group: "Group") -> Any:
     """Returns the strategy of one of several processes that share the Gaussians: with its share of
     all limits and of the budget.
     """
@@ -145,7 +153,7 @@ def share_of(strategy: Any, group: Group) -> Any:
     return dataclasses.replace(strategy, **shares) if shares else strategy
 
 
-def check_shared(config: TrainConfig, strategy: Any, group: Group) -> None:
+def check_shared(config: TrainConfig, strategy: Any, group: "Group") -> None:
     """Refuses what does not go with Gaussians that the processes of `group` share.
 
     Raises:

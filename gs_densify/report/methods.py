@@ -99,6 +99,8 @@ def training_options(run: Run) -> dict[str, Any]:
     if not run.config:
         return {}
     options = {**_later_options(), "schedule_factor": 1.0, **_flat(run.config)}
+    if options["steps"] == "auto":
+        options["steps"] = run.steps
     options["render.near_plane"] = run.protocol.conditions.near_plane
     if options["schedule_factor"] is None:
         options["schedule_factor"] = options["steps"] / _SCHEDULED_STEPS

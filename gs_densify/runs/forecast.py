@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from gs_densify.capture.memory import GpuMemory, gpu_memory
+from gs_densify.config.length import check_length, length_remark, with_length
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import (
     BUDGET_OPTIONS,
@@ -42,8 +43,9 @@ class Forecast:
     seconds: float | None
     """Of training; None without a limit."""
     device: str
-    remark: str | None = None
-    """What becomes of the strategy's schedule, where nobody asked for a factor and it matters."""
+    remarks: tuple[str, ...] = ()
+    """What `--steps auto` is, and what becomes of the strategy's schedule, where nobody asked for a
+    factor and it matters."""
     is_rough: bool = False
     """Whether the times were extrapolated from smaller steps."""
     disk: DiskUse | None = None
@@ -72,9 +74,13 @@ class Forecaster:
         check_start(config)
         device = device_for(config)
         check_outputs(config)
-        strategy, remark = strategy_for(config), schedule_remark(config)
-        config = with_fitted_schedule(config)
+        check_length(config)
+        strategy_for(config)  # refuses what it can before the scene is read
         loaded, start = self._loaded(config)
+        num_views = len(loaded.scene.train_views)
+        asked, config = config, with_length(config, num_views)
+        remarks = length_remark(asked, config, num_views), schedule_remark(config)
+        strategy, config = strategy_for(config), with_fitted_schedule(config)
         suit_threads(device, loaded.scene.views)
         first, last = num_gaussians(config, strategy, start)
 
@@ -97,7 +103,7 @@ class Forecaster:
             (at_first, at_last),
             None if at_last is None else _seconds(config, strategy, at_first, at_last),
             torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
-            remark,
+            tuple(filter(None, remarks)),
             is_rough=is_extrapolated(last or first, loaded.scene.train_views, device),
             disk=None if loaded.sampled_from is None else disk_use(loaded.sampled_from.views),
         )
@@ -146,8 +152,8 @@ def _limit(config: TrainConfig, strategy: Any) -> int | None:
 
 def _seconds(config: TrainConfig, strategy: Any, at_first: float, at_last: float) -> float:
     """Returns the seconds; growth ends with refinement, or half-way where nothing is said."""
-    growth = min(config.steps, getattr(strategy, "refine_stop_iter", config.steps // 2))
-    return 1e-3 * (growth * (at_first + at_last) / 2 + (config.steps - growth) * at_last)
+    growth = min(config.length, getattr(strategy, "refine_stop_iter", config.length // 2))
+    return 1e-3 * (growth * (at_first + at_last) / 2 + (config.length - growth) * at_last)
 
 
 def forecast_text(found: Forecast) -> str:
@@ -175,10 +181,9 @@ def forecast_text(found: Forecast) -> str:
         lines.insert(1, f"disk        {_disk_text(found.disk, found)}")
     if found.seconds is not None:
         lines.append(
-            f"training    about {duration(found.seconds)} for {found.config.steps:,} steps"
+            f"training    about {duration(found.seconds)} for {found.config.length:,} steps"
         )
-    if found.remark is not None:
-        lines.append(f"schedule    {found.remark}")
+    lines += [f"schedule    {remark}" for remark in found.remarks]
     return "\n".join(lines)
 
 

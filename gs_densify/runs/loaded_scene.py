@@ -53,10 +53,14 @@ class Found:
     """Name of the scene, be its folder called otherwise later."""
     cameras: str | None = None
     """The scene's `cameras_digest`, by which it is known in another place."""
+    steps: int | None = None
+    """Length of the run, where it was asked for as `auto`."""
 
     def __post_init__(self) -> None:
         if self.near_plane is not None and not 0 < self.near_plane < math.inf:
             raise ValueError(f"near_plane is {self.near_plane}")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps is {self.steps}")
         if self.normalized_from_colmap is None:
             return
         world = [row for row in self.normalized_from_colmap if len(row) == 4]

@@ -171,7 +171,7 @@ class RunProcess:
         kept = None if start == 0 else start if state.pending is None else start - 1
         with (
             MetricsLog(self.folder / run_folder.METRICS, resume_step=kept) as log,
-            Progress("train", config.steps, unit="step", initial=start) as progress,
+            Progress("train", config.length, unit="step", initial=start) as progress,
         ):
             for stop in config.stops_from(start):
                 if stop > start:
@@ -182,7 +182,7 @@ class RunProcess:
                     _say_waits(trainer)
                 if stop in config.scored_steps:
                     evaluation = self._hand_out(trainer, log) or evaluation
-                if stop < config.steps:
+                if stop < config.length:
                     self.writing.wait()
                     self.clock.lap("checkpoint")
         assert evaluation is not None  # the last stop is scored
@@ -193,7 +193,7 @@ class RunProcess:
         pending.
         """
         state = self.state
-        if trainer.progress.step == self.config.steps:
+        if trainer.progress.step == self.config.length:
             splats = trainer.whole()
             for output in self.outputs:
                 self.writing.start(output.trained, splats)
@@ -210,7 +210,7 @@ class RunProcess:
         A run whose last step is done is finished instead, but not after Ctrl-C.
         """
         step, is_interrupt = trainer.progress.step, self.is_to_end.signal == signal.SIGINT
-        if not self.is_to_end() or (step == self.config.steps and not is_interrupt):
+        if not self.is_to_end() or (step == self.config.length and not is_interrupt):
             return
         trainer.dismiss()
         self.writing.wait()
@@ -299,7 +299,7 @@ class RunProcess:
             trainer.render,
             self.loaded,
             device=self.device,
-            pictures=self.folder / run_folder.RENDERS if step == self.config.steps else None,
+            pictures=self.folder / run_folder.RENDERS if step == self.config.length else None,
         )
         remark(
             f"step {step}: PSNR {_decibel(evaluation.scores['psnr'])},"
@@ -345,7 +345,7 @@ class RunProcess:
             scene=self.loaded.scene.name,
             strategy=config.strategy,
             seed=config.seed,
-            step=config.steps,
+            step=config.length,
             protocol=protocol_name(config),
             views=evaluation.views,
         )
@@ -356,7 +356,7 @@ class RunProcess:
             scene=self.loaded.scene.name,
             strategy=StrategyRecord(name=config.strategy, options=plain(config.strategy_options)),
             seed=config.seed,
-            steps=config.steps,
+            steps=config.length,
             config=state.config,
             protocol=protocol_of(
                 config,
@@ -365,7 +365,7 @@ class RunProcess:
                 self.device,
                 evaluation,
                 seed=config.seed,
-                steps=config.steps,
+                steps=config.length,
             ),
             scores=evaluation.scores,
             unavailable=evaluation.unavailable,
@@ -385,7 +385,7 @@ class RunProcess:
             resumed_with=state.resumed_with,
             code=state.code,
             data=state.data,
-            found=trainer.found,
+            found=trainer.found | ({"steps": steps} if (steps := state.found.steps) else {}),
         )
 
     def _wall_time(self, trainer: Trainer) -> WallTime:

@@ -73,7 +73,7 @@ class StepTimer:
 def _step_key(config: TrainConfig) -> str:
     """Returns what the time of a step depends on besides scene and number of Gaussians."""
     lr = LearningRates(weight_decay=config.lr.weight_decay, visible_only=config.lr.visible_only)
-    parts = (config.device, config.batch_size, config.modules, config.steps)
+    parts = (config.device, config.batch_size, config.modules, config.length)
     scene = (config.scene, config.data_root, config.downscale, config.data)
     return repr((*scene, *parts, config.init, config.render, config.loss, lr))
 
@@ -107,7 +107,7 @@ def _milliseconds(
     config: TrainConfig, loaded: LoadedScene, start: Start, count: int, device: torch.device
 ) -> float:
     trainer = _trainer(config, loaded, start, count, device)
-    step = config.steps - 1  # at which all SH degrees are in use
+    step = config.length - 1  # at which all SH degrees are in use
     warm_up, timed = _STEPS[device.type]
     for _ in range(warm_up):
         trainer._step(step)

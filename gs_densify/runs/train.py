@@ -13,6 +13,7 @@ import torch
 
 from gs_densify import messages
 from gs_densify.config.file import save_config, to_mapping
+from gs_densify.config.length import check_length, length_remark, with_length
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.parallel import sharers
 from gs_densify.config.strategy import (
@@ -89,22 +90,24 @@ def train(
             run_folder.check_free(config.out)  # now, not after loading
             check_outputs(config)
             loaded, code, start = _load(config, device, clock, group=group)
+            asked, (config, strategy) = config, _of_length(config, strategy, loaded)
             claim = stack.enter_context(claimed(config.out, run_folder.default_folder(config)))
         state = RunState(
             command=list(command),
-            config=to_mapping(config),
+            config=to_mapping(asked),
             device=device.type,
             scene=digest(loaded.scene),
             num_initial=0,
-            found=loaded.found,
+            found=_found(loaded, asked, config),
             code=code,
             data=loaded.data,
             cpu_threads=torch.get_num_threads(),
         )
         folder = claim.held.path
         # Before a hook is called, which may leave the working folder that paths are relative to.
-        save_config(run_folder.with_kept_strategy_file(config, folder), folder / run_folder.CONFIG)
-        remarks = [remark_on_layers(config), schedule_remark(config)]
+        save_config(run_folder.with_kept_strategy_file(asked, folder), folder / run_folder.CONFIG)
+        of_length = length_remark(asked, config, len(loaded.scene.train_views))
+        remarks = [remark_on_layers(asked), of_length, schedule_remark(config)]
         fitted = with_fitted_schedule(config)
         run = RunProcess(fitted, claim.held, loaded, device, state, clock, group)
         trainer = run.make_trainer(strategy, start)
@@ -159,9 +162,11 @@ def resume(
                 config, device, clock, state.found, state.cpu_threads, group
             )
             require_same_scene(state, folder, loaded)
+            asked, (config, strategy) = config, _of_length(config, strategy, loaded, state.found)
         _note_code(state, folder, code)
         _note_threads(state, folder)
-        state.found = loaded.found  # checkpoints of earlier versions do not have it
+        # Checkpoints of earlier versions do not have it.
+        state.found = _found(loaded, asked, config)
         state.resumed_at.append(contents["step"])
         config = with_fitted_schedule(config)
         # What is written names the strategy as the command did; its file may be gone.
@@ -174,7 +179,7 @@ def resume(
             {**trainer.own_state(), "random": random_state(device)},
             path,
             num_views=len(trainer.views),
-            steps=config.steps,
+            steps=config.length,
         )
         with memory_shortage(lambda: _FREE), refusing_unfit(path):
             trainer.load_state_dict(contents)
@@ -210,6 +215,7 @@ def follow(config: TrainConfig, group: Group, *, is_begun: bool) -> None:
             state = state_in(contents, path)
             found, threads = state.found, state.cpu_threads
         loaded, _, start = _load(config, device, clock, found, threads, group)
+        config, strategy = _of_length(config, strategy, loaded, found)
     config = with_fitted_schedule(config)
     trainer = made_trainer(config, strategy, loaded, start, device, group)
     if contents is not None:
@@ -228,9 +234,25 @@ def _checked(config: TrainConfig, group: Group) -> tuple[torch.device, Any]:
     """Returns the device and the strategy, once it is known that they are there and fit."""
     device = device_for(config, sharers(config, group))
     record.forget_peak_memory(device)
+    check_length(config)
     strategy = strategy_for(config)
     check_shared(config, strategy, sharers(config, group))
     return device, strategy
+
+
+def _of_length(
+    config: TrainConfig, strategy: Any, loaded: LoadedScene, found: Found = NOTHING_FOUND
+) -> tuple[TrainConfig, Any]:
+    """Returns the configuration with its steps as a number, and the strategy on their schedule."""
+    if config.steps != "auto":
+        return config, strategy
+    config = with_length(config, len(loaded.scene.train_views), found.steps)
+    return config, strategy_for(config)
+
+
+def _found(loaded: LoadedScene, asked: TrainConfig, config: TrainConfig) -> Found:
+    """Returns what a run keeps of what it has found."""
+    return dataclasses.replace(loaded.found, steps=config.length if asked.steps == "auto" else None)
 
 
 def _newest(folder: Path, group: Group) -> tuple[Path, dict[str, Any]]:

@@ -94,7 +94,7 @@ class Trainer:
         self.adapter = adapter
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
-        strain = passes.strain(config.steps * config.batch_size, len(views))
+        strain = passes.strain(config.length * config.batch_size, len(views))
         self.dropout = passes.dropout(config.render.dropout, strain)
         """Share of the Gaussians that the first step leaves out."""
         self.others_final = passes.others_final(config.lr.others_final, strain)
@@ -104,7 +104,7 @@ class Trainer:
         self._resolution = coarse_to_fine(
             views.sample(_SPECTRUM_VIEWS),
             views.sizes,
-            config.render.coarse_until * config.steps,
+            config.render.coarse_until * config.length,
         )
         self.sampler = BatchSampler(views.sizes, config.batch_size, config.seed)
         rates = {name: getattr(config.lr, name) for name in model.NAMES}
@@ -362,7 +362,7 @@ class Trainer:
         """
         last = step + count - 1
         wanted = self.adapter.update_every(last)
-        return self._summed + count >= wanted or last + 1 == self.config.steps
+        return self._summed + count >= wanted or last + 1 == self.config.length
 
     def _update(self, is_update: bool, count: int, info: Mapping[str, Any]) -> None:
         """Steps the optimisers, or leaves the gradients to be summed with those of later steps."""
@@ -456,7 +456,7 @@ class Trainer:
         backgrounds = None
         if options.background == "random":
             backgrounds = torch.rand(len(batch.indices), 3, device=batch.images.device)[batch.part]
-        left_out = dropout.share_left_out(self.dropout, step, self.config.steps)
+        left_out = dropout.share_left_out(self.dropout, step, self.config.length)
         return self._renderer(
             dropout.without_some(self.splats, left_out),
             self.modules.cameras(batch.viewmats, batch.indices),
@@ -483,7 +483,7 @@ class Trainer:
 
     def _set_rates(self, step: int) -> float:
         """Sets the rates of `step`, and returns the means'."""
-        rates, steps = self.config.lr, self.config.steps
+        rates, steps = self.config.lr, self.config.length
         position = self.adapter.lr_step(step)
         means_lr = schedules.means_lr(
             self._initial_rates["means"], rates.means_final, position, steps

@@ -1,6 +1,7 @@
 """Which cell runs when, on an executor that only pretends."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,15 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_run, "_POLL_SECONDS", 0.001)
 
 
-def runner(root: Path, executor: Pretender, slots: int = 1, **limits: Any) -> Runner:
+def runner(
+    root: Path,
+    executor: Pretender,
+    slots: int = 1,
+    study: Mapping[str, Any] = STUDY,
+    **limits: Any,
+) -> Runner:
     folder = StudyFolder(root)
-    study = parse_study(STUDY, "study.yml", root)
+    study = parse_study(study, "study.yml", root)
     plan = make_plan(cells_of(study, parse_train_arguments), folder, executor)
     limits = {"retries": 1, "timeout": None, **limits}
     places = [Slot("GPU 0", {})] * slots
@@ -89,6 +96,20 @@ def state(one: Runner, cell: Cell) -> CellState:
     found = load_state(one.folder, cell)
     assert found is not None
     return found
+
+
+def test_cells_whose_length_is_open_are_planned_with_the_one_that_is_found(
+    tmp_path: Path,
+) -> None:
+    options = {"steps": "auto", "batch_size": 2, "device": "cpu"}
+    study = {**STUDY, "options": options, "presets": ["quality", "fast"], "seeds": [1, 2]}
+    one = runner(tmp_path, Pretender({}), study=study)
+    assert [planned.steps for planned in one.plan.rows] == [1000, 300]
+    cells = [planned.cell for planned in one.plan.cells]
+    assert [one.plan.steps_of(cell) for cell in cells] == [1000, 1000, 300, 300]
+    assert all("auto" in cell.arguments for cell in cells)
+    one.run()
+    assert one.num_done == 4
 
 
 def test_a_cell_that_fails_costs_its_attempts_and_no_other(tmp_path: Path) -> None:

@@ -63,6 +63,16 @@ def test_options_that_follow_from_the_scene_make_no_variants(tmp_path: Path) -> 
     assert labels(tmp_path) == ["adc"]
 
 
+def test_a_length_that_is_left_open_is_the_one_that_was_found(tmp_path: Path) -> None:
+    for i, steps in enumerate(("auto", 6_000)):
+        config = {"steps": steps, "schedule_factor": None}
+        made(tmp_path, config=config, seed=i, changed={"steps": 6_000})
+    assert labels(tmp_path) == ["adc"]
+    for run in runs_in(tmp_path):
+        options = training_options(run)
+        assert (options["steps"], options["schedule_factor"]) == (6_000, 0.2)
+
+
 def test_a_given_label_names_the_method(tmp_path: Path) -> None:
     made(tmp_path, label="mine", config={"steps": 5})
     made(tmp_path, "room", label="mine", config={"steps": 7})

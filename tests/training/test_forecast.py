@@ -77,6 +77,21 @@ def test_runs_share_what_their_forecasts_have_in_common(
     assert (len(loaded), len(timed)) == (2, 7)
 
 
+def test_a_length_that_is_left_open_is_forecast(
+    cached_tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(cached_tiny, tmp_path / "scene")
+    monkeypatch.setattr(step_time, "_milliseconds", lambda *_: 1.0)
+    config = TrainConfig(scene=str(tmp_path / "scene"), strategy="default", device="cpu")
+    config = dataclasses.replace(config, steps="auto", max_gaussians=5000)
+    found = forecast(config)
+    assert found.seconds == pytest.approx(14.0)
+    said = forecast_text(found)
+    assert "training    about 14 s for 14,000 steps" in said
+    assert "schedule    --steps auto: 14,000 steps, 500 passes over 28 photos" in said
+    assert "is scaled to 14,000" in said
+
+
 def test_a_cpu_times_small_steps_and_says_that_it_is_rough(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
