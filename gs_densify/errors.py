@@ -66,6 +66,10 @@ class InterruptedRunError(PausedError):
     exit_code = 130
 
 
+class LostProcessError(GsDensifyError):
+    """Another of the processes that train together has ended before its work was done."""
+
+
 class StrategyError(GsDensifyError):
     """A densification strategy that broke its contract while training."""
 

@@ -95,21 +95,21 @@ class Progress:
         With `shown` false nothing is; without `leave` the bar goes when the job is done. `clock`
         gives seconds.
         """
-        from tqdm import tqdm  # late: --help and a wrong option show no bar
-
-        shown = shown and not is_quiet()
-        is_terminal = sys.stderr.isatty()
         self.bar: Bar
-        if shown and not is_terminal:
+        if not shown or is_quiet():
+            self.bar = NoBar()
+            return
+        if not sys.stderr.isatty():
             self.bar = _Lines(job, total, unit, initial, clock)
             return
+        from tqdm import tqdm  # late: --help and a wrong option show no bar
+
         self.bar = tqdm(
             total=total,
             initial=initial,
             desc=job,
             unit=unit,
             leave=leave,
-            disable=not shown,
             dynamic_ncols=True,
             mininterval=0.5,
             miniters=1,
@@ -127,6 +127,21 @@ class Progress:
     ) -> None:
         """Ends the bar."""
         self.bar.close()
+
+
+class NoBar:
+    """A bar that nobody sees."""
+
+    n: float = 0
+
+    def update(self, n: float | None = 1) -> None:
+        """Has nothing to show."""
+
+    def set_postfix_str(self, s: str = "") -> None:
+        """Has nothing to show."""
+
+    def close(self) -> None:
+        """Has nothing to end."""
 
 
 class _Lines:

@@ -11,7 +11,7 @@ def follow(argv: Sequence[str]) -> None:
     """
     from gs_densify.cli.train import parsed
     from gs_densify.distributed.group import joined
-    from gs_densify.errors import GsDensifyError
+    from gs_densify.errors import GsDensifyError, LostProcessError
     from gs_densify.messages import quiet
     from gs_densify.runs import train
 
@@ -20,5 +20,8 @@ def follow(argv: Sequence[str]) -> None:
             config, is_begun = parsed(argv)
         except GsDensifyError as error:  # which the first process says
             sys.exit(error.exit_code)
-        with joined() as group:
-            train.follow(config, group, is_begun=is_begun)
+        try:
+            with joined() as group:
+                train.follow(config, group, is_begun=is_begun)
+        except LostProcessError as error:  # which the first process says, if it is not that
+            sys.exit(error.exit_code)

@@ -6,19 +6,20 @@ too: it answers at once.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from gs_densify.distributed.environment import gpu_of_process, is_one_of_several
-from gs_densify.errors import ConfigError, GsDensifyError
+from gs_densify.errors import ConfigError, GsDensifyError, LostProcessError
 
 _BACKENDS = "cpu:gloo,cuda:nccl"
 """What is said lies on the host, whose messages make no GPU wait."""
@@ -26,6 +27,35 @@ _BACKENDS = "cpu:gloo,cuda:nccl"
 _PATIENCE = timedelta(days=7)
 """The first process scores and writes while the others wait; one that has gone is noticed at once,
 since its connections close."""
+
+
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+
+
+def _reaching_others(
+    method: Callable[_Arguments, _Answer],
+) -> Callable[_Arguments, _Answer]:
+    """Has a method say in words that another process cannot be reached (LostProcessError)."""
+
+    @functools.wraps(method)
+    def saying(*args: _Arguments.args, **options: _Arguments.kwargs) -> _Answer:
+        try:
+            return method(*args, **options)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # what all backends raise
+            reason = " ".join(str(error).split())
+            raise LostProcessError(
+                f"another process has ended before its time ({reason})"
+            ) from error
+
+    return saying
+
+
+@_reaching_others
+def _all_hear(heard: list[Any], what: object) -> None:
+    dist.all_gather_object(heard, what)
 
 
 @dataclass(frozen=True)
@@ -52,6 +82,7 @@ class Group:
         begin = sum(shares[: self.rank])
         return slice(begin, begin + shares[self.rank])
 
+    @_reaching_others
     def total(self, *values: float) -> list[float]:
         """Returns the sums of numbers over all processes."""
         if self.size == 1:
@@ -60,18 +91,21 @@ class Group:
         dist.all_reduce(numbers)
         return numbers.tolist()
 
+    @_reaching_others
     def summed(self, values: Tensor) -> Tensor:
         """Returns the sums of tensors of one shape over all processes; `values` become them."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
 
+    @_reaching_others
     def sum_all(self, tensors: Sequence[Tensor]) -> None:
         """Makes tensors their sums over all processes, all of them on one device."""
         waiting = [dist.all_reduce(one, async_op=True) for one in tensors]
         for one in waiting:
             one.wait()
 
+    @_reaching_others
     def joined_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """Returns the rows [C, ...] of all processes in order, on each of them.
 
@@ -87,12 +121,14 @@ class Group:
             return found
         return torch.cat([part[:n] for part, n in zip(found.split(most), counts, strict=True)])
 
+    @_reaching_others
     def any_of(self, values: Sequence[bool]) -> list[bool]:
         """Returns, for each of some truths, whether it holds on any process."""
         found = torch.tensor(values, dtype=torch.uint8)
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return found.bool().tolist()
 
+    @_reaching_others
     def have_same(self, numbers: Sequence[int]) -> bool:
         """Returns whether whole numbers are the same on all processes."""
         ends = torch.tensor([*numbers, *(~one for one in numbers)])
@@ -100,11 +136,13 @@ class Group:
         highest, lowest = ends.chunk(2)
         return torch.equal(highest, ~lowest)
 
+    @_reaching_others
     def from_first(self, values: Tensor) -> Tensor:
         """Makes a tensor what it is on the first process, in place."""
         dist.broadcast(values, 0)
         return values
 
+    @_reaching_others
     def tree_from_first(self, tree: Any, device: torch.device) -> Any:
         """Returns nested dictionaries and lists with the tensors that the first process has.
 
@@ -118,6 +156,7 @@ class Group:
             return tree
         return _with_tensors(self.told(), device)
 
+    @_reaching_others
     def largest(self, value: int | None) -> int | None:
         """Returns the largest number of all processes; None of one means that there is none."""
         if self.size == 1 or value is None:
@@ -126,6 +165,7 @@ class Group:
         dist.all_reduce(number, dist.ReduceOp.MAX)
         return int(number)
 
+    @_reaching_others
     def agreed(self, value: bool) -> bool:
         """Returns what the first process says."""
         if self.size == 1:
@@ -134,6 +174,7 @@ class Group:
         dist.broadcast(said, 0)
         return bool(said)
 
+    @_reaching_others
     def tell(self, what: object) -> None:
         """Says something to the processes that are `told`; the first one alone does, others may
         call this in vain.
@@ -141,6 +182,7 @@ class Group:
         if self.size > 1 and self.is_first:
             dist.broadcast_object_list([what], 0, device=torch.device("cpu"))
 
+    @_reaching_others
     def told(self) -> Any:
         """Returns, on another process than the first, what that says next."""
         heard = [None]
@@ -163,12 +205,13 @@ class Group:
         except GsDensifyError as caught:
             error = caught
         heard: list[str | None] = [None] * self.size
-        dist.all_gather_object(heard, None if error is None else str(error))
+        _all_hear(heard, None if error is None else str(error))
         if error is not None and str(error) not in heard[: self.rank]:
             raise error
         if any(one is not None for one in heard):
             sys.exit(GsDensifyError.exit_code if error is None else error.exit_code)
 
+    @_reaching_others
     def gathered(self, rows: Tensor, device: torch.device) -> Tensor:
         """Returns the rows [N, ...] of all processes in order on the first one, on `device`.
 

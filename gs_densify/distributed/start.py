@@ -7,6 +7,7 @@ trains alone. The others find it by the variables that torchrun sets, too.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -20,10 +21,13 @@ import torch.multiprocessing as mp
 
 from gs_densify.distributed.environment import is_one_of_several
 from gs_densify.distributed.group import ALONE, Group, joined
-from gs_densify.errors import BackendError, GsDensifyError
+from gs_densify.errors import BackendError, GsDensifyError, LostProcessError
 
 _GRACE = 5.0
 """Seconds for this process to say itself what has happened, after another one has died."""
+
+_SAID = "gs_densify/said by "
+"""Begins the keys under which processes leave the line that they would have ended with."""
 
 
 @contextmanager
@@ -42,7 +46,7 @@ def together(
 
     Raises:
         BackendError: there are not so many GPUs.
-        GsDensifyError: another process has ended before this one.
+        LostProcessError: another process has ended before this one.
     """
     if is_one_of_several():
         with joined() as group:
@@ -80,15 +84,14 @@ def _beginning(
         "LOCAL_WORLD_SIZE": str(size),
         "TORCHELASTIC_USE_AGENT_STORE": "True",  # all of them are clients of `store`
     }
-    messages = mp.get_context("spawn").SimpleQueue()
     context = mp.start_processes(
         _follow,
-        (follow, list(argv), environment, messages, os.getpid()),
+        (follow, list(argv), environment, os.getpid()),
         nprocs=size - 1,
         join=False,
         start_method="spawn",
     )
-    others = _Others(size, context, messages)
+    others = _Others(size, context, store)
     before = dict(os.environ)
     os.environ.update(environment | {"RANK": "0", "LOCAL_RANK": "0"})
     try:
@@ -104,17 +107,18 @@ def _follow(
     follow: Callable[[Sequence[str]], None],
     argv: Sequence[str],
     environment: dict[str, str],
-    messages: Any,
     parent: int,
 ) -> None:
     """Is what one of the others does, whose rank is one more than `index`."""
     rank = str(index + 1)
     os.environ.update(environment | {"RANK": rank, "LOCAL_RANK": rank})
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process takes care of it
     threading.Thread(target=_end_after, args=[parent], daemon=True).start()
     try:
         follow(argv)
     except GsDensifyError as error:
-        messages.put((index, str(error)))
+        port = int(environment["MASTER_PORT"])
+        dist.TCPStore(environment["MASTER_ADDR"], port).set(_SAID + rank, str(error))
         sys.exit(error.exit_code)
 
 
@@ -128,25 +132,23 @@ def _end_after(parent: int) -> None:
 class _Others:
     """The processes that this one has started."""
 
-    def __init__(self, size: int, context: Any, messages: Any) -> None:
-        self._size, self._context, self._messages = size, context, messages
-        self._is_ended = threading.Event()
-        self._death: GsDensifyError | None = None
-        self._watch = threading.Thread(target=self._look, daemon=True)
-        self._watch.start()
+    def __init__(self, size: int, context: Any, store: dist.TCPStore) -> None:
+        self._size, self._context, self._store = size, context, store
+        self._is_ended, self._is_known = threading.Event(), threading.Event()
+        self._death: LostProcessError | None = None
+        threading.Thread(target=self._look, daemon=True).start()
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
-        """Says that another process has died where that is why the body fails."""
+        """Says which process has ended where that is why the body fails."""
         try:
             yield
-        except GsDensifyError:
-            raise
-        except Exception as error:
-            self._watch.join(_GRACE)
+        except (LostProcessError, RuntimeError) as error:
+            self._is_known.wait(_GRACE)
             if self._death is None:
                 raise
-            raise self._death from error
+            action = error.action if isinstance(error, LostProcessError) else ""
+            raise LostProcessError(self._death.found, action=action) from error
 
     def end(self) -> None:
         """Waits for those that are about to end, and ends those that are not."""
@@ -166,16 +168,19 @@ class _Others:
             for index, process in enumerate(self._context.processes):
                 if process.exitcode not in (None, 0):
                     self._death = self._error_of(index, process.exitcode)
+                    self._is_known.set()
                     if not self._is_ended.wait(_GRACE):
                         print(f"gs-train: {self._death}", file=sys.stderr, flush=True)
                         os._exit(self._death.exit_code)
                     return
 
-    def _error_of(self, index: int, code: int) -> GsDensifyError:
-        said = ""
-        with suppress(OSError, EOFError):
-            while not self._messages.empty():
-                rank, text = self._messages.get()
-                said = text if rank == index else said
+    def _error_of(self, index: int, code: int) -> LostProcessError:
+        said, rank = "", index + 1
+        with suppress(RuntimeError):
+            if self._store.check([_SAID + str(rank)]):
+                said = self._store.get(_SAID + str(rank)).decode()
         how = said or (f"by signal {-code}" if code < 0 else f"with exit code {code}")
-        return GsDensifyError(f"process {index + 2} of {self._size} has ended: {how}")
+        return LostProcessError(
+            f"process {rank + 1} of {self._size} has ended: {how}",
+            action="--resume goes on from the last checkpoint",
+        )

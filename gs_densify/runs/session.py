@@ -14,7 +14,13 @@ from gs_densify.config.file import plain
 from gs_densify.config.layers import protocol_name
 from gs_densify.config.options import TrainConfig
 from gs_densify.distributed.group import ALONE, Group
-from gs_densify.errors import GsDensifyError, InterruptedRunError, PausedError, ResultError
+from gs_densify.errors import (
+    GsDensifyError,
+    InterruptedRunError,
+    LostProcessError,
+    PausedError,
+    ResultError,
+)
 from gs_densify.evaluation.evaluate import Evaluation
 from gs_densify.memory import host_shortage
 from gs_densify.messages import Bar, Progress, remark
@@ -133,6 +139,11 @@ class RunProcess:
                 raise
             action = f"mend that, and go on with {self.checkpoints.how_to_resume}"
             raise ResultError(error.found, expected=error.expected, action=action) from error
+        except LostProcessError as error:
+            action = f"go on with {self.checkpoints.how_to_resume}"
+            if not self.checkpoints.is_there:
+                action = "there is no checkpoint yet (--checkpoint-minutes): begin anew"
+            raise LostProcessError(error.found, action=action) from error
         except GsDensifyError:
             raise
         except BaseException:  # Ctrl-C, or a fault of ours

@@ -15,8 +15,7 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.config.parallel import replicas, sharers
 from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import GsDensifyError, NonFiniteError
-from gs_densify.messages import Bar
-from gs_densify.messages import Progress as ProgressBar
+from gs_densify.messages import Bar, NoBar
 from gs_densify.model import adam, shards
 from gs_densify.model import init as model
 from gs_densify.model.gaussians import Optimizers, Params
@@ -183,7 +182,7 @@ class Trainer:
         while (order := self.group.told()) is not None:
             name, *values = order
             if name == "run":
-                self.run(values[0], lambda row: None, _hidden_bar())
+                self.run(values[0], lambda row: None, NoBar())
             else:
                 getattr(self, name)(*values)
 
@@ -555,10 +554,6 @@ class Trainer:
             peak_gaussians=state["peak_gaussians"],
         )
         self.num_gaussians = self._count()
-
-
-def _hidden_bar() -> Bar:
-    return ProgressBar("train", 0, unit="step", shown=False).bar
 
 
 def _allocated(device: torch.device) -> int | None:
