@@ -123,9 +123,12 @@ class Replicas:
 
     def sum_gradients(self, params: Params) -> None:
         """Makes the gradients those of all views."""
-        if self.group.size > 1:
-            gradients = [value.grad for value in params.values() if value.grad is not None]
-            self.group.sum_all(gradients)
+        if self.group.size == 1:
+            return
+        trained = [value for value in params.values() if value.grad is not None]
+        for value in trained:
+            value.grad = value.grad.contiguous()
+        self.group.sum_all([value.grad for value in trained])
 
     def collect_gradients(self, params: Params) -> None:
         """Gives those that were summed over steps to the first process; others go on from zero."""

@@ -1,6 +1,5 @@
 """Runs of several GPUs, here processes on the CPU, that hold all Gaussians and share the views."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -85,6 +84,21 @@ def test_two_processes_make_the_steps_of_one(tmp_path, options):
         for name, values in mine.items():
             error = (values - theirs[name]).abs().flatten()
             assert error.quantile(0.95) < 1e-5, (step, name)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_train_as_one_does(tmp_path):
+    options = "--scene tiny --strategy adaptive --steps 400 --evaluation.lpips --batch-size 2"
+    found = []
+    for gpus in (1, 2):
+        out = tmp_path / str(gpus)
+        done = start("gs-train", *options.split(), "--gpus", gpus, "--out", out, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found.append(load_results(out / "results.json"))
+    one, two = found
+    assert two.scores["psnr"] == pytest.approx(one.scores["psnr"], abs=0.5)
+    assert two.counts.final == pytest.approx(one.counts.final, rel=0.1)
 
 
 def test_a_process_that_dies_ends_all_with_one_message(tmp_path):
