@@ -97,6 +97,8 @@ class RenderOptions:
     """Colour behind the Gaussians while training; held-out views are always scored on black."""
     packed: bool = False
     """gsplat's packed mode: less memory, about 10 % slower (CUDA only)."""
+    deterministic: bool = False
+    """Gradients of rasteriser own are the same twice, bit for bit; it costs time and memory."""
     absgrad: bool = False
     """Give a strategy absolute image-plane gradients even where it does not ask for them."""
     near_plane: float | None = None

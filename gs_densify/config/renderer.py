@@ -2,8 +2,8 @@
 
 import torch
 
-from gs_densify.config.options import TrainConfig
-from gs_densify.rendering.base import RenderSettings
+from gs_densify.config.options import RenderOptions, TrainConfig
+from gs_densify.rendering.base import Rasterizer, RenderSettings
 from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.rendering.renderer import Renderer
 
@@ -20,6 +20,23 @@ def renderer_for(
     """
     options = config.render
     return Renderer(
-        rasterizer_for(device, options.rasterizer, packed=options.packed, is_staged=is_staged),
+        rasterizer_of(options, device, is_staged=is_staged),
         RenderSettings(antialiased=options.antialiased, near_plane=near_plane),
+    )
+
+
+def rasterizer_of(
+    options: RenderOptions, device: torch.device, *, is_staged: bool = False
+) -> Rasterizer:
+    """Returns the configured rasteriser; `is_staged` as for a renderer.
+
+    Raises:
+        BackendError: it does not run on `device`, or not as configured.
+    """
+    return rasterizer_for(
+        device,
+        options.rasterizer,
+        packed=options.packed,
+        is_staged=is_staged,
+        deterministic=options.deterministic,
     )

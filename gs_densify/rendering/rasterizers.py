@@ -54,17 +54,23 @@ def make_rasterizer(name: str) -> Rasterizer:
 
 
 def rasterizer_for(
-    device: torch.device, name: str = AUTO, *, packed: bool = False, is_staged: bool = False
+    device: torch.device,
+    name: str = AUTO,
+    *,
+    packed: bool = False,
+    is_staged: bool = False,
+    deterministic: bool = False,
 ) -> Rasterizer:
     """Returns the rasteriser `name`; for `auto` the first built-in one that runs on `device`.
 
     A built-in one that cannot be had on this machine, or that has no `packed` mode where that is
     asked for, is passed over by `auto`; the first is said. So is one without the stages of
-    `stages.StagedRasterizer` with `is_staged`.
+    `stages.StagedRasterizer` with `is_staged`. A `deterministic` one gives the same gradients, bit
+    for bit, from the same arguments.
 
     Raises:
         ConfigError: an unknown name.
-        BackendError: `device` has no rasteriser, or not this one.
+        BackendError: `device` has no rasteriser, or not this one, or it cannot be deterministic.
     """
     chosen = _first_of(device, packed, is_staged) if name == AUTO else name
     if chosen is None:
@@ -87,7 +93,20 @@ def rasterizer_for(
             expected=f"expected {_any_of([AUTO, *staged])}",
             action="pick one of them",
         )
-    return make_rasterizer(chosen)
+    rasterizer = make_rasterizer(chosen)
+    if deterministic:
+        _make_deterministic(rasterizer, device)
+    return rasterizer
+
+
+def _make_deterministic(rasterizer: Rasterizer, device: torch.device) -> None:
+    if device.type not in getattr(rasterizer, "deterministic_on", ()):
+        raise BackendError(
+            f"Rasteriser {rasterizer.name!r} cannot be deterministic on the {device.type}",
+            expected="its sums have no order there",
+            action="leave --render.deterministic off, or use rasteriser own on an NVIDIA GPU",
+        )
+    rasterizer.deterministic = True  # type: ignore[attr-defined]
 
 
 def _has_stages(name: str) -> bool:

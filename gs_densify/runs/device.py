@@ -4,10 +4,10 @@ import torch
 
 from gs_densify import messages
 from gs_densify.config.options import TrainConfig
+from gs_densify.config.renderer import rasterizer_of
 from gs_densify.distributed.group import ALONE, Group
 from gs_densify.evaluation.metrics import check_further
 from gs_densify.rendering.device import pick_device
-from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.runs.tested import untested
 from gs_densify.strategies.registry import require_device
 
@@ -28,7 +28,5 @@ def device_for(config: TrainConfig, group: Group = ALONE) -> torch.device:
     device = pick_device(config.device)
     check_further(config.evaluation.metrics)
     require_device(config.strategy, device.type)
-    rasterizer_for(
-        device, config.render.rasterizer, packed=config.render.packed, is_staged=group.size > 1
-    )
+    rasterizer_of(config.render, device, is_staged=group.size > 1)
     return device

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from gs_densify.config.file import to_mapping
 from gs_densify.config.options import TrainConfig
-from gs_densify.config.renderer import renderer_for
+from gs_densify.config.renderer import rasterizer_of, renderer_for
 from gs_densify.errors import ConfigError
 from gs_densify.messages import remark
 from gs_densify.model.init import to_parameters
 from gs_densify.rendering.device import memory_shortage, pick_device, suit_threads
-from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.results import (
     EvaluationResults,
     PerView,
@@ -52,9 +51,7 @@ def evaluate_model(
     if run is not None:
         check_scene_is_there(run, config)
     device = pick_device(config.device)
-    rasterizer_for(
-        device, config.render.rasterizer, packed=config.render.packed
-    )  # an error now, not after loading
+    rasterizer_of(config.render, device)  # an error now, not after loading
     check_lpips(config)
     loaded = load(config, test_only=True, found=model.found)
     renderer = renderer_for(config, loaded.near_plane, device)

@@ -16,6 +16,7 @@ from gs_densify.config.file import save_config, to_mapping
 from gs_densify.config.length import check_length, length_remark, with_length
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.parallel import sharers
+from gs_densify.config.renderer import rasterizer_of
 from gs_densify.config.strategy import (
     check_shared,
     remark_on_layers,
@@ -26,7 +27,6 @@ from gs_densify.config.strategy import (
 from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import ResultError
 from gs_densify.rendering.device import memory_shortage, suit_threads
-from gs_densify.rendering.rasterizers import rasterizer_for
 from gs_densify.results import CodeRecord, Results, load_results
 from gs_densify.results.files import remove_unfinished
 from gs_densify.runs import environment as record
@@ -306,10 +306,7 @@ def _load(
 ) -> tuple[LoadedScene, CodeRecord, Start]:
     """Returns the scene, which code the run begins with, and what it starts from."""
     clock.lap("device")
-    options = config.render
-    rasterizer = rasterizer_for(
-        device, options.rasterizer, packed=options.packed, is_staged=sharers(config, group).size > 1
-    )
+    rasterizer = rasterizer_of(config.render, device, is_staged=sharers(config, group).size > 1)
     with ThreadPoolExecutor(2) as pool, warming_up(device, rasterizer, config.evaluation.lpips):
         code = pool.submit(record.code_record, config.strategy)
         lpips = pool.submit(check_lpips, config)

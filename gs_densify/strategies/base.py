@@ -78,7 +78,7 @@ class StepInfo(TypedDict, total=False):
     flatten_ids: Tensor
     """[M] int32, the row of the Gaussian of each such pair."""
     num_pairs: Tensor
-    """[1] int32, how many entries of `flatten_ids` count: all where it is missing."""
+    """[1] int64, how many entries of `flatten_ids` count: all where it is missing."""
     isect_offsets: Tensor
     """[C,tile_height,tile_width] int32, where each tile's pairs begin."""
 

@@ -14,6 +14,7 @@ SCENES = {
     "small": lambda: random_scene(2_000, 200, 150, n_cameras=3, size=0.08),
     "opaque": lambda: random_scene(1_000, 150, 100, size=0.5, max_opacity=1.0),
     "large": lambda: random_scene(20_000, 400, 300, size=0.04),
+    "long lists": lambda: random_scene(20_000, 60, 45, size=0.03, max_opacity=0.06),
     "initialised from a surface": lambda: surface_scene(50_000, 640, 480),
 }
 CASES = [(name, antialiased, 3) for name in SCENES for antialiased in (False, True)]
@@ -23,7 +24,7 @@ CASES += [("small", False, degree) for degree in (0, 1, 2)]
 ISOTROPIC = {"initialised from a surface"}  # whose gradient of quats is nothing but rounding
 
 
-def rendered(name, scene, *, n_aux=2, background=True, **options):
+def rendered(name, scene, *, n_aux=2, background=True, rasterizer=None, **options):
     """Images and gradients of one random loss, as a flat dictionary of float64 tensors."""
     scene = scene.requires_grad()
     generator = torch.Generator().manual_seed(1)
@@ -34,7 +35,8 @@ def rendered(name, scene, *, n_aux=2, background=True, **options):
     n_cameras, size = scene.viewmats.shape[0], (scene.height, scene.width)
     backgrounds = random(n_cameras, 3).abs().requires_grad_() if background else None
     aux = torch.zeros(len(scene.means), n_aux).to(scene.means).requires_grad_() if n_aux else None
-    out = make_rasterizer(name)(*scene.arguments, backgrounds=backgrounds, aux=aux, **options)
+    rasterizer = rasterizer or make_rasterizer(name)
+    out = rasterizer(*scene.arguments, backgrounds=backgrounds, aux=aux, **options)
     out.info["means2d"].retain_grad()
     loss = (random(n_cameras, *size, 3) * out.image).sum()
     loss = loss + (random(n_cameras, *size, 1) * out.alpha).sum()

@@ -19,7 +19,7 @@ from rendering_scenes import random_scene
 from gs_densify.errors import BackendError
 from gs_densify.rendering.attribution.contributors import contributions
 from gs_densify.rendering.base import RenderSettings
-from gs_densify.rendering.rasterizers import make_rasterizer
+from gs_densify.rendering.rasterizers import make_rasterizer, rasterizer_for
 from gs_densify.rendering.renderer import Renderer
 
 pytestmark = pytest.mark.gpu
@@ -115,6 +115,52 @@ def test_where_room_is_too_small_the_farthest_are_left_out_once(capsys):
     after = trained.render(7)
     assert f"{pairs:,} pairs" in capsys.readouterr().err
     assert torch.equal(after.image, exact.image)
+
+
+@pytest.mark.parametrize("n_aux", [0, 2])
+@pytest.mark.parametrize("name", ["small", "long lists", "large"])
+def test_gradients_have_the_same_bits_twice_if_deterministic(name, n_aux):
+    scene = SCENES[name]().to("cuda", torch.float32)
+    options = {"sh_degree": 3, "n_aux": n_aux, "absgrad": n_aux > 0}
+    first, again = (
+        rendered("own", scene, rasterizer=deterministic("cuda"), **options)[0] for _ in range(2)
+    )
+    ordinary, _ = rendered("own", scene, **options)
+    for what, value in first.items():
+        assert torch.equal(again[what], value), what
+        print(f"{what}: {distance(ordinary[what], value):.2e} apart from the ordinary one")
+        assert distance(ordinary[what], value) <= 1e-5, what
+
+
+def deterministic(device):
+    return rasterizer_for(torch.device(device), "own", deterministic=True)
+
+
+def test_a_deterministic_one_refuses_poses_with_gradients():
+    scene = SCENES["tiny"]().to("cuda", torch.float32)
+    scene.viewmats.requires_grad_()
+    with pytest.raises(BackendError, match="deterministic"):
+        deterministic("cuda")(*scene.arguments, sh_degree=3)
+
+
+@pytest.mark.parametrize("size", [float("inf"), 1e25])
+def test_gaussians_without_bound_are_culled_and_spoil_no_gradient(size):
+    scene = SCENES["tiny"]().to("cuda", torch.float32)
+    unbounded = dataclasses.replace(scene, scales=scene.scales.clone())
+    unbounded.scales[7] = size
+    without = dataclasses.replace(scene, opacities=scene.opacities.clone())
+    without.opacities[7] = 0.0
+    mine, info = rendered("own", unbounded, sh_degree=3)
+    theirs, _ = rendered("own", without, sh_degree=3)
+    assert (info["radii"][:, 7] == 0).all()
+    for what, value in mine.items():
+        assert distance(value, theirs[what]) <= 1e-6, what
+
+
+def test_more_pairs_than_can_be_counted_are_an_error_that_says_how_many():
+    scene = random_scene(40_000, 4_000, 4_000, size=50.0).to("cuda", torch.float32)
+    with pytest.raises(BackendError, match=r"One image has 2\d{9} pairs of a tile"):
+        make_rasterizer("own")(*scene.arguments, sh_degree=3)
 
 
 @pytest.mark.parametrize("antialiased", [False, True])

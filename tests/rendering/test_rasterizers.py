@@ -4,6 +4,7 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from gs_densify.config.options import RenderOptions, TrainConfig
 from gs_densify.config.renderer import renderer_for
 from gs_densify.errors import BackendError, ConfigError
 from gs_densify.registry import Entry
+from gs_densify.rendering import rasterizers
 from gs_densify.rendering.own import build
 from gs_densify.rendering.own.rasterizer import OwnRasterizer
 from gs_densify.rendering.rasterizers import RASTERIZERS, make_rasterizer, rasterizer_for
@@ -37,9 +39,26 @@ def test_a_gpu_takes_own_and_may_be_given_another() -> None:
     assert rasterizer_for(torch.device("cuda:0"), "reference").name == "reference"
 
 
-def refusal(*arguments: object) -> str:
+def test_a_deterministic_one_is_had_where_sums_have_an_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def made(name: str) -> SimpleNamespace:  # without a GPU none can be
+        on = getattr(RASTERIZERS.load(name), "deterministic_on", ())
+        return SimpleNamespace(name=name, deterministic_on=on)
+
+    monkeypatch.setattr(rasterizers, "make_rasterizer", made)
+    for name in ("gsplat", "reference"):
+        said = refusal(CUDA, name, deterministic=True)
+        assert f"Rasteriser '{name}' cannot be deterministic on the cuda" in said
+        assert "--render.deterministic" in said
+    for device, name in ((CPU, "reference"), (CUDA, "own")):
+        assert rasterizer_for(device, name, deterministic=True).deterministic
+        assert not hasattr(rasterizer_for(device, name), "deterministic")
+
+
+def refusal(*arguments: object, **options: bool) -> str:
     with pytest.raises(BackendError) as error:
-        rasterizer_for(*arguments)  # type: ignore[arg-type]
+        rasterizer_for(*arguments, **options)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
     return str(error.value)
 

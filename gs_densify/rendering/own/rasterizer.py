@@ -41,6 +41,8 @@ class OwnRasterizer:
     name = "own"
     devices = ("cuda",)
     has_packed = False
+    deterministic_on = ("cuda",)
+    deterministic = False
     unavailable = staticmethod(build.unavailable)
 
     def __init__(self) -> None:
@@ -62,9 +64,10 @@ class OwnRasterizer:
         """See `rendering.base.Rasterizer`.
 
         Raises:
-            BackendError: `packed`, or more than five further channels, which gsplat has.
+            BackendError: `packed`, or more than five further channels, which gsplat has; gradients
+                of `viewmats` where `deterministic` is set.
         """
-        return _rendered(*args, **options, is_stored=False)
+        return _rendered(*args, **options, is_stored=False, deterministic=self.deterministic)
 
     def of_stored(self, *args: Any, view: int | None = None, **options: Any) -> RenderOutput:
         """See `rendering.base.StoredRasterizer`; raises as a call does.
@@ -72,8 +75,10 @@ class OwnRasterizer:
         Of a `view` that was rendered before, the host does not wait for the length of the lists:
         `info["flatten_ids"]` is longer than it, by `info["num_pairs"]`.
         """
-        room = None if view is None else partial(self._room.of, view)
-        return _rendered(*args, **options, is_stored=True, room=room)
+        room = None if view is None or self.deterministic else partial(self._room.of, view)
+        return _rendered(
+            *args, **options, is_stored=True, deterministic=self.deterministic, room=room
+        )
 
 
 def _rendered(
@@ -94,11 +99,18 @@ def _rendered(
     packed: bool = False,
     settings: RenderSettings = GSPLAT_SETTINGS,
     is_stored: bool,
+    deterministic: bool,
     room: Callable[..., tuple[int | None, Tensor]] | None = None,
 ) -> RenderOutput:
     _check(len(means), packed, aux)
+    if deterministic and viewmats.requires_grad:
+        raise BackendError(
+            "Gradients of poses were asked of rasteriser 'own' in its deterministic mode",
+            expected="it adds them up in no order",
+            action="leave --render.deterministic off",
+        )
     degree = -1 if sh_degree is None else sh_degree
-    frame = Frame(width, height, degree, is_stored, settings)
+    frame = Frame(width, height, degree, is_stored, settings, deterministic)
     base, rest = _parts(colors, degree)
     means2d, records, depths, radii, tiles, keys, total = Project.apply(
         frame,
@@ -112,10 +124,10 @@ def _rendered(
         Ks.contiguous(),
     )
     known = (None, None) if room is None else room((width, height), len(means))
-    ids, offsets = _ordered(frame, records.detach(), tiles, keys, total, known)
+    ids, offsets, sources = _ordered(frame, records.detach(), tiles, keys, total, known)
     channels = None if aux is None else aux.contiguous()
     image, alpha, further = Composite.apply(
-        frame, absgrad, means2d, records, channels, ids, offsets
+        frame, absgrad, means2d, records, channels, ids, offsets, sources
     )
     if backgrounds is not None:
         image = image + (1 - alpha) * backgrounds[:, None, None, :]
@@ -132,24 +144,32 @@ def _ordered(
     keys: Tensor,
     total: Tensor,
     known: tuple[int | None, Tensor | None],
-) -> tuple[Tensor, Tensor]:
-    """Returns the Gaussians of all tiles, front to back, and where each tile's begin.
+) -> tuple[Tensor, Tensor, Any]:
+    """Returns the Gaussians of all tiles, front to back, where each tile's begin, and where entries
+    come from if `frame` is deterministic, or None.
 
     `known` is what `Room.of` says of the view.
     """
     try:
-        ids, offsets = build.kernels().order(
-            records, tiles, keys, total, *frame.tiles, *known, stream_of(records)
+        ids, offsets, sources = build.kernels().order(
+            records,
+            tiles,
+            keys,
+            total,
+            *frame.tiles,
+            *known,
+            frame.deterministic,
+            stream_of(records),
         )
     except RuntimeError as error:
         if "pairs of a tile" not in str(error):
             raise
         raise BackendError(
             f"One image has {error}",
-            expected="rasteriser 'own' counts no further",
+            expected="rasteriser 'own' counts up to 2,147,483,646",
             action="check that Gaussians do not grow without bound, or use a larger --downscale",
         ) from None
-    return ids, offsets
+    return ids, offsets, sources
 
 
 def _check(count: int, packed: bool, aux: Tensor | None) -> None:
@@ -211,7 +231,7 @@ def _info(
         "radii": radii,
         "means2d": means2d,
         "depths": depths,
-        "conics": fixed[..., 12:15],
+        "conics": fixed[..., 2:5],
         "opacities": fixed[..., 5],
         "tile_width": across,
         "tile_height": down,

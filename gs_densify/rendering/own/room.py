@@ -19,7 +19,7 @@ from gs_densify import messages
 _MARGIN = 1.5
 _LEAST = 4096
 """Pairs that there is always room for."""
-_MOST = 2**31 - 1
+_MOST = 2**31 - 2
 _WEIGHT = 1 / 16
 """Of the latest view in the mean over views."""
 
@@ -29,7 +29,7 @@ class _Visit:
     """One rendering of a view: its number of pairs, once it is known."""
 
     count: Tensor
-    """[1] int32, pinned; -1 until the GPU has written it."""
+    """[1] int64, pinned; -1 until the GPU has written it."""
     gaussians: int
     room: int | None
     """Pairs that there was room for; None: for all."""
@@ -55,7 +55,7 @@ class Room:
         last = self._visits.get((view, *size))
         room = None if last is None else self._room(last, gaussians)
         if last is None:
-            count = torch.empty(1, dtype=torch.int32, pin_memory=torch.cuda.is_available())
+            count = torch.empty(1, dtype=torch.int64, pin_memory=torch.cuda.is_available())
         else:
             count = last.count
         count.fill_(-1)

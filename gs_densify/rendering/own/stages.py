@@ -1,7 +1,7 @@
 """The two stages of the rasteriser as autograd functions.
 
 Between them lie the projected centres [C, N, 2], as strategies know them from gsplat, and records
-[C, N, 16], whose layout and whose "gradient" (sums over pixels) `cuda/common.cuh` describes.
+[C, N, 12], whose layout and whose "gradient" (sums over pixels) `cuda/layout.h` describes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ TILE_SIZE = 16
 MAX_AUX = 5
 """Further channels that a record of gradients has room for."""
 
+RECORD = 12
+
 _VIEWMATS = 7  # their place among the inputs of `Project`
 
 
@@ -32,6 +34,7 @@ class Frame:
     degree: int  # of SH; -1: the colours are RGB
     is_stored: bool  # scales are logarithms and opacities logits
     settings: RenderSettings
+    deterministic: bool = False  # backward gives the same bits twice
 
     @property
     def tiles(self) -> tuple[int, int]:
@@ -69,7 +72,7 @@ class Project(torch.autograd.Function):
     Takes contiguous float32 tensors of CUDA: means [N, 3], quats [N, 4], scales [N, 3], opacities
     [N], coefficient 0 [N, 1, 3] (or RGB) and the others [N, K-1, 3] or None, of which rows alone
     must be contiguous, viewmats [C, 4, 4], Ks [C, 3, 3]. Returns means2d [C, N, 2], records
-    [C, N, 16], depths [C, N], radii [C, N, 2], tiles reached [C, N], keys by depth [C, N] and the
+    [C, N, 12], depths [C, N], radii [C, N, 2], tiles reached [C, N], keys by depth [C, N] and the
     number of all tiles reached [1].
     """
 
@@ -95,7 +98,7 @@ class Project(torch.autograd.Function):
         means, base = inputs[0], inputs[4]
         count = radii.shape[:2]
         v_means2d = means.new_zeros(*count, 2) if v_means2d is None else v_means2d.contiguous()
-        v_records = means.new_zeros(*count, 16) if v_records is None else v_records
+        v_records = means.new_zeros(*count, RECORD) if v_records is None else v_records
         v_depths = None if v_depths is None else v_depths.contiguous()
         *model, v_viewmats = kernels().project_backward(
             _scene(inputs, ctx.frame),
@@ -114,9 +117,9 @@ class Composite(torch.autograd.Function):
     """Composites records front to back.
 
     Takes means2d, records, further channels [N, M] or None, and the lists of the tiles: Gaussians
-    [I] and where each tile's begin [tiles + 1]. Returns an image [C, H, W, 3], alpha
-    [C, H, W, 1] and the further channels [C, H, W, M] (None without). Backward sets
-    `means2d.absgrad` [C, N, 2] where `absgrad` is.
+    [I], where each tile's begin [tiles + 1], and where entries come from, or None. Returns an
+    image [C, H, W, 3], alpha [C, H, W, 1] and the further channels [C, H, W, M] (None without).
+    Backward sets `means2d.absgrad` [C, N, 2] where `absgrad` is.
     """
 
     @staticmethod
@@ -129,14 +132,23 @@ class Composite(torch.autograd.Function):
         aux: Tensor | None,
         ids: Tensor,
         offsets: Tensor,
+        sources: Any,
     ) -> tuple[Tensor | None, ...]:
         """Composites."""
-        image, alpha, further, rest, last = kernels().composite(
-            records, aux, ids, offsets, frame.width, frame.height, stream_of(records)
+        image, alpha, further, rest, last, states = kernels().composite(
+            records,
+            aux,
+            ids,
+            offsets,
+            frame.width,
+            frame.height,
+            any(ctx.needs_input_grad),
+            stream_of(records),
         )
-        ctx.save_for_backward(records, aux, ids, offsets, rest, last)
+        ctx.save_for_backward(records, aux, ids, offsets, image, further, rest, last, states)
         # The very tensor that strategies see: what they read is set on it.
         ctx.means2d = means2d if absgrad else None
+        ctx.sources = sources
         ctx.set_materialize_grads(False)
         return image, alpha, further
 
@@ -144,7 +156,7 @@ class Composite(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Returns gradients of centres, records and further channels."""
-        records, aux, ids, offsets, rest, last = ctx.saved_tensors
+        records, aux, ids, offsets, image, further, rest, last, states = ctx.saved_tensors
         v_image, v_alpha, v_further = grads
         size = rest.shape
         v_image = rest.new_zeros(*size, 3) if v_image is None else v_image.contiguous()
@@ -157,14 +169,18 @@ class Composite(torch.autograd.Function):
             aux,
             ids,
             offsets,
+            image,
+            further,
             rest,
             last,
+            states,
             v_image,
             v_further,
             v_alpha,
             ctx.means2d is not None,
+            ctx.sources,
             stream_of(records),
         )
         if ctx.means2d is not None:
             ctx.means2d.absgrad = absgrad
-        return None, None, v_means2d, v_records, v_aux, None, None
+        return None, None, v_means2d, v_records, v_aux, None, None, None

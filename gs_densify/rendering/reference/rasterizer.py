@@ -29,6 +29,7 @@ class ReferenceRasterizer:
 
     name = "reference"
     devices = ("cuda", "cpu")
+    deterministic_on = ("cpu",)
 
     def start(self, device: torch.device) -> None:
         """Makes a CUDA context, where `device` is a GPU."""

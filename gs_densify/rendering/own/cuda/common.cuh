@@ -1,4 +1,4 @@
-// Layouts and rules that the kernels share.
+// Rules that the kernels share.
 
 #pragma once
 #include <cuda_runtime.h>
@@ -6,29 +6,20 @@
 #include <stdexcept>
 #include <string>
 
+#include "layout.h"
+
 namespace gs {
 
-constexpr int TILE = 16;        // side of a tile in pixels; a block of 256 threads has one
-constexpr int BATCH = 256;      // list entries that a block holds in shared memory at a time
 constexpr float EPS2D = 0.3f;   // px^2 added to every projected covariance
 constexpr float ALPHA_MIN = 1.0f / 255.0f;
 constexpr float ALPHA_MAX = 0.999f;
 constexpr float T_MIN = 1e-4f;  // a pixel is done before its transmittance falls to this
 constexpr unsigned ALL = 0xffffffffu;
 
-// A projected Gaussian is RECORD floats, in quarters of a float4:
-//   0: x, y, xx, 2 xy    1: yy, opacity, limit, depth    2: red, green, blue, determinant
-//   3: conic xx, conic xy, conic yy, -
-// where alpha is opacity * 2^-form(centre - pixel), form(d) = xx dx^2 + 2 xy dx dy + yy dy^2 is the
-// conic's times SCALE, and the limit is its value at which alpha falls to 1/255.
-// Its gradient is RECORD floats too: sums over pixels of
-//   0: s    1, 2: s dx, s dy    3, 4, 5: s dx^2, s dx dy, s dy^2    6, 7, 8: of the colour
-//   9, 10: |gradient of x|, |gradient of y|    11 to 15: of further channels
-// where s is the gradient of half the conic's quadratic form.
-constexpr float SCALE = 0.72134752044448170f;  // log2(e) / 2
-constexpr int RECORD = 16;
-constexpr int FIRST_AUX = 11;
-constexpr int MAX_AUX = RECORD - FIRST_AUX;
+// The place of a Gaussian's record.
+__device__ __forceinline__ const float4* record_of(const float* records, int64_t id) {
+  return reinterpret_cast<const float4*>(records) + id * (RECORD / 4);
+}
 
 // Where form(centre - pixel) <= limit; the form is symmetric, so its sign of d does not matter.
 struct Ellipse {

@@ -1,312 +1,199 @@
-// From records to pixels, and back. A block has a tile, a warp 8x4 pixels of it: the warp looks at
-// 32 entries of the list at once, one per thread, and goes on with those that reach its pixels.
+// From records to pixels, front to back: a block for each tile, or, where tiles are too few for the
+// multiprocessors, for each piece of their lists.
 
-#include "common.cuh"
-#include "kernels.h"
+#include "pixels.cuh"
 
 namespace gs {
 namespace {
 
-constexpr int THREADS = TILE * TILE;
+constexpr int BATCH = 256;  // list entries that a block holds in shared memory at a time
+constexpr int FEW_TILES = 8;  // for each multiprocessor: from there on, tiles keep it busy by themselves
+static_assert(PIECE % BATCH == 0);
 
-struct Pixel {
-  int x, y;
-  int64_t index;
-  bool is_inside;
-  float left, top, right, bottom;  // centres of the warp's outermost pixels
-};
-
-__device__ __forceinline__ Pixel pixel_of(const Lists& l) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int x0 = blockIdx.x * TILE + (warp % 2) * 8, y0 = blockIdx.y * TILE + (warp / 2) * 4;
-  Pixel p;
-  p.x = x0 + lane % 8, p.y = y0 + lane / 8;
-  p.is_inside = p.x < l.width && p.y < l.height;
-  p.index = (int64_t(blockIdx.z) * l.height + p.y) * l.width + p.x;
-  p.left = x0 + 0.5f, p.top = y0 + 0.5f, p.right = x0 + 7.5f, p.bottom = y0 + 3.5f;
-  return p;
-}
-
-__device__ __forceinline__ float exp2_of(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
-// A part of a tile's list in shared memory.
+// What a pixel has been given so far.
 template <int AUX>
-struct Batch {
-  float4 geometry[BATCH];  // x, y, xx, 2 xy
-  float4 strength[BATCH];  // yy, opacity, limit, -
-  float4 color[BATCH];
-  int32_t id[BATCH];
-  float aux[AUX > 0 ? AUX : 1][BATCH];
-
-  __device__ __forceinline__ void load(const Lists& l, int slot, int64_t entry) {
-    const int32_t own = l.ids[entry];
-    const float4* record = reinterpret_cast<const float4*>(l.records) + int64_t(own) * (RECORD / 4);
-    id[slot] = own;
-    geometry[slot] = record[0], strength[slot] = record[1], color[slot] = record[2];
-    if (AUX > 0) {
-      const float* values = l.aux + int64_t(own % l.gaussians) * AUX;
-#pragma unroll
-      for (int k = 0; k < AUX; ++k) aux[k][slot] = values[k];
-    }
-  }
-
-  // Which of the 32 entries from `first` on reach the warp's pixels.
-  __device__ __forceinline__ unsigned reaching(int first, int count, const Pixel& p) const {
-    const int slot = first + threadIdx.x % 32;
-    bool is_reaching = false;
-    if (slot < count) {
-      const float4 g = geometry[slot], s = strength[slot];
-      is_reaching = reaches({g.x, g.y, g.z, g.w, s.x, s.z}, p.left, p.top, p.right, p.bottom);
-    }
-    return __ballot_sync(ALL, is_reaching);
-  }
-};
-
-template <int AUX>
-__global__ void __launch_bounds__(THREADS) composite_kernel(Lists l, float* image, float* aux_image,
-                                                            float* alpha, float* rest, int32_t* last) {
-  __shared__ Batch<AUX> batch;
-  const Pixel p = pixel_of(l);
-  const int tile = (blockIdx.z * l.tiles_y + blockIdx.y) * l.tiles_x + blockIdx.x;
-  const int begin = l.offsets[tile], end = l.offsets[tile + 1];
-  const float px = p.x + 0.5f, py = p.y + 0.5f;
-  float red = 0.f, green = 0.f, blue = 0.f, through = 1.f;
+struct Ray {
+  float through = 1.f, red = 0.f, green = 0.f, blue = 0.f;
   float further[AUX > 0 ? AUX : 1] = {};
-  int latest = begin - 1;
-  bool is_done = !p.is_inside, is_warp_done = false;
-  for (int first = begin; first < end; first += BATCH) {
-    if (__syncthreads_and(is_done)) break;
-    if (first + int(threadIdx.x) < end) batch.load(l, threadIdx.x, first + threadIdx.x);
+  int latest;  // the entry that entered it last
+  bool is_done;
+
+  __device__ __forceinline__ void enter(const Batch<BATCH, AUX>& batch, int slot, float alpha) {
+    const float weight = alpha * through;
+    const float4 c = batch.color[slot];
+    red += weight * c.x, green += weight * c.y, blue += weight * c.z;
+#pragma unroll
+    for (int k = 0; k < AUX; ++k) further[k] += weight * batch.aux[k][slot];
+  }
+
+  __device__ __forceinline__ void put(float* state) const {
+    state[0] = through;
+    state[TILE_THREADS] = red, state[2 * TILE_THREADS] = green, state[3 * TILE_THREADS] = blue;
+#pragma unroll
+    for (int k = 0; k < AUX; ++k) state[(4 + k) * TILE_THREADS] = further[k];
+  }
+
+  __device__ __forceinline__ void get(const float* state) {
+    through = state[0];
+    red = state[TILE_THREADS], green = state[2 * TILE_THREADS], blue = state[3 * TILE_THREADS];
+#pragma unroll
+    for (int k = 0; k < AUX; ++k) further[k] = state[(4 + k) * TILE_THREADS];
+  }
+
+  // Lets what a piece gave to a ray that began in front of it follow this one.
+  __device__ __forceinline__ void follow(const Ray& piece) {
+    red += through * piece.red, green += through * piece.green, blue += through * piece.blue;
+#pragma unroll
+    for (int k = 0; k < AUX; ++k) further[k] += through * piece.further[k];
+    through *= piece.through;
+  }
+
+  __device__ __forceinline__ void write(const Pixels& out, int64_t pixel) const {
+    out.image[3 * pixel] = red, out.image[3 * pixel + 1] = green, out.image[3 * pixel + 2] = blue;
+    out.alpha[pixel] = 1.f - through, out.rest[pixel] = through;
+    out.last[pixel] = latest;
+#pragma unroll
+    for (int k = 0; k < AUX; ++k) out.aux[pixel * AUX + k] = further[k];
+  }
+};
+
+// Lets entries `begin` to `end` of a tile enter the rays of a block. Leaves their state at the end
+// of each piece but the last where `states` is not null.
+template <int AUX>
+__device__ __forceinline__ void composite_entries(const Lists& l, const Pixel& p, int tile, int begin,
+                                                  int end, Batch<BATCH, AUX>& batch, Ray<AUX>& ray,
+                                                  float* states) {
+  const float px = p.x + 0.5f, py = p.y + 0.5f;
+  bool is_warp_done = false;
+  for (int first = begin, next; first < end; first = next) {
+    if (__syncthreads_and(ray.is_done)) break;
+    if (states && first > begin && (first - begin) % PIECE == 0)
+      ray.put(state_of<AUX>(states, first_piece(l, tile) + (first - begin) / PIECE - 1));
+    next = min(end, first + BATCH);
+    const int count = next - first;
+    if (int(threadIdx.x) < count) batch.load(l, threadIdx.x, first + threadIdx.x);
     __syncthreads();
-    const int count = min(BATCH, end - first);
     for (int group = 0; group < count && !is_warp_done; group += 32) {
       unsigned mask = batch.reaching(group, count, p);
       while (mask) {
         const int slot = group + __ffs(mask) - 1;
         mask &= mask - 1;
-        const float4 g = batch.geometry[slot], s = batch.strength[slot];
-        const float dx = g.x - px, dy = g.y - py;
-        const float form = (g.z * dx + g.w * dy) * dx + s.x * dy * dy;
-        const float a = fminf(ALPHA_MAX, s.y * exp2_of(-form));
-        if (is_done || form < 0.f || a < ALPHA_MIN) continue;
-        const float next = through * (1.f - a);
-        if (next <= T_MIN) {
-          is_done = true;
+        const Cover cover = cover_of(batch.geometry[slot], batch.strength[slot], px, py);
+        if (ray.is_done || !cover.is_seen) continue;
+        const float left = ray.through * (1.f - cover.alpha);
+        if (left <= T_MIN) {
+          ray.is_done = true;
           continue;
         }
-        const float weight = a * through;
-        const float4 c = batch.color[slot];
-        red += weight * c.x, green += weight * c.y, blue += weight * c.z;
-#pragma unroll
-        for (int k = 0; k < AUX; ++k) further[k] += weight * batch.aux[k][slot];
-        through = next;
-        latest = first + slot;
+        ray.enter(batch, slot, cover.alpha);
+        ray.through = left;
+        ray.latest = first + slot;
       }
-      is_warp_done = __all_sync(ALL, is_done);
+      is_warp_done = __all_sync(ALL, ray.is_done);
     }
   }
-  if (!p.is_inside) return;
-  image[3 * p.index] = red, image[3 * p.index + 1] = green, image[3 * p.index + 2] = blue;
-  alpha[p.index] = 1.f - through, rest[p.index] = through;
-  last[p.index] = latest;
-#pragma unroll
-  for (int k = 0; k < AUX; ++k) aux_image[p.index * AUX + k] = further[k];
-}
-
-// Sums COUNT values over a warp: of what is left, threads whose number has the bit keep the upper
-// half and the others the lower one, until each has the sum of one value, which it returns. For 9
-// values that is 12 exchanges; a sum of each value by itself takes 45.
-template <int COUNT, int BIT>
-__device__ __forceinline__ float fold(const float (&v)[COUNT], int lane) {
-  if constexpr (BIT == 0) {
-    return v[0];
-  } else {
-    constexpr int HALF = (COUNT + 1) / 2;
-    const bool is_upper = COUNT > 1 && (lane & BIT);
-    float kept[HALF];
-#pragma unroll
-    for (int k = 0; k < HALF; ++k) {
-      const float upper = COUNT == 1 ? v[0] : k + HALF < COUNT ? v[k + HALF] : 0.f;
-      kept[k] = (is_upper ? upper : v[k]) + __shfl_xor_sync(ALL, is_upper ? v[k] : upper, BIT);
-    }
-    return fold<HALF, BIT / 2>(kept, lane);
-  }
-}
-
-// Which of COUNT values `fold` leaves in a thread, or -1: in each but one of those with the same.
-template <int COUNT, int BIT>
-__device__ __forceinline__ int folded(int lane, int first) {
-  if constexpr (BIT == 0) {
-    return first;
-  } else {
-    constexpr int HALF = (COUNT + 1) / 2;
-    if (!(lane & BIT)) return folded<HALF, BIT / 2>(lane, first);
-    // The upper half may have one less, and a single value stays with the threads below.
-    const int at = folded<HALF, BIT / 2>(lane, 0);
-    return COUNT > 1 && at >= 0 && HALF + at < COUNT ? first + HALF + at : -1;
-  }
-}
-
-template <int AUX, bool ABSOLUTE>
-__global__ void __launch_bounds__(THREADS) composite_backward_kernel(
-    Lists l, const float* rest, const int32_t* last, const float* v_image, const float* v_aux,
-    const float* v_alpha, float* v_records) {
-  constexpr int FIRST = ABSOLUTE ? 11 : 9, VALUES = FIRST + AUX;
-  __shared__ Batch<AUX> batch;
-  const Pixel p = pixel_of(l);
-  const int lane = threadIdx.x % 32;
-  int field = folded<VALUES, 16>(lane, 0);
-  if (!ABSOLUTE && field >= 9) field += 2;
-  const int tile = (blockIdx.z * l.tiles_y + blockIdx.y) * l.tiles_x + blockIdx.x;
-  const int begin = l.offsets[tile];
-  const float px = p.x + 0.5f, py = p.y + 0.5f;
-  float vr = 0.f, vg = 0.f, vb = 0.f, through = 1.f, behind = 0.f;
-  float v_further[AUX > 0 ? AUX : 1] = {};
-  int latest = begin - 1;
-  if (p.is_inside) {
-    vr = v_image[3 * p.index], vg = v_image[3 * p.index + 1], vb = v_image[3 * p.index + 2];
-    through = rest[p.index];
-    // What lies behind, times its gradient; alpha counts as a colour of -1 behind everything.
-    behind = -through * v_alpha[p.index];
-    latest = last[p.index];
-#pragma unroll
-    for (int k = 0; k < AUX; ++k) v_further[k] = v_aux[p.index * AUX + k];
-  }
-  const int warp_latest = __reduce_max_sync(ALL, latest);
-  __shared__ int warps_latest[THREADS / 32];
-  if (lane == 0) warps_latest[threadIdx.x / 32] = warp_latest;
-  __syncthreads();
-  int tile_latest = begin - 1;
-#pragma unroll
-  for (int w = 0; w < THREADS / 32; ++w) tile_latest = max(tile_latest, warps_latest[w]);
-
-  for (int end = tile_latest + 1; end > begin; end -= BATCH) {
-    const int first = max(begin, end - BATCH), count = end - first;
-    __syncthreads();
-    if (int(threadIdx.x) < count) batch.load(l, threadIdx.x, first + threadIdx.x);
-    __syncthreads();
-    if (warp_latest < first) continue;
-    for (int group = (count - 1) / 32 * 32; group >= 0; group -= 32) {
-      if (warp_latest < first + group) continue;
-      unsigned mask = batch.reaching(group, count, p);
-      while (mask) {
-        const int bit = 31 - __clz(mask);
-        const int slot = group + bit;
-        mask ^= 1u << bit;
-        const float4 g = batch.geometry[slot], s = batch.strength[slot];
-        const float dx = g.x - px, dy = g.y - py;
-        const float form = (g.z * dx + g.w * dy) * dx + s.x * dy * dy;
-        const float full = s.y * exp2_of(-form);
-        const float a = fminf(ALPHA_MAX, full);
-        const bool is_hit = first + slot <= latest && form >= 0.f && a >= ALPHA_MIN;
-        if (!__any_sync(ALL, is_hit)) continue;
-        float v[VALUES] = {};
-        if (is_hit) {
-          const float inverse = __fdividef(1.f, 1.f - a);
-          through *= inverse;
-          const float weight = a * through;
-          const float4 c = batch.color[slot];
-          float seen = c.x * vr + c.y * vg + c.z * vb;
-          v[6] = weight * vr, v[7] = weight * vg, v[8] = weight * vb;
-#pragma unroll
-          for (int k = 0; k < AUX; ++k) {
-            seen += batch.aux[k][slot] * v_further[k];
-            v[FIRST + k] = weight * v_further[k];
-          }
-          const float v_a = through * seen - inverse * behind;
-          behind += weight * seen;
-          if (full <= ALPHA_MAX) {
-            const float gradient = -full * v_a;
-            v[0] = gradient;
-            v[1] = gradient * dx, v[2] = gradient * dy;
-            v[3] = v[1] * dx, v[4] = v[1] * dy, v[5] = v[2] * dy;
-            if (ABSOLUTE) {
-              v[9] = fabsf(2.f * g.z * v[1] + g.w * v[2]);  // times 2 SCALE
-              v[10] = fabsf(g.w * v[1] + 2.f * s.x * v[2]);
-            }
-          }
-        }
-        const float sum = fold<VALUES, 16>(v, lane);
-        if (field >= 0) atomicAdd(v_records + int64_t(batch.id[slot]) * RECORD + field, sum);
-      }
-    }
-  }
-}
-
-__global__ void finish_kernel(int64_t count, const float4* records,
-                              const float4* v_records, float2* v_means2d, float2* absgrad) {
-  const int64_t i = int64_t(blockIdx.x) * THREADS + threadIdx.x;
-  if (i >= count) return;
-  const float4 sums = v_records[i * (RECORD / 4)];
-  float2 v = {0.f, 0.f};
-  if (sums.x != 0.f || sums.y != 0.f || sums.z != 0.f) {
-    const float4 conic = records[i * (RECORD / 4) + 3];
-    v = {conic.x * sums.y + conic.y * sums.z, conic.y * sums.y + conic.z * sums.z};
-  }
-  v_means2d[i] = v;
-  if (absgrad) {
-    const float4 rest = v_records[i * (RECORD / 4) + 2];
-    absgrad[i] = {rest.y / SCALE / 2.f, rest.z / SCALE / 2.f};
-  }
-}
-
-__global__ void finish_aux_kernel(int64_t count, int gaussians, int channels, const float* v_records,
-                                  float* v_aux) {
-  const int64_t i = int64_t(blockIdx.x) * THREADS + threadIdx.x;
-  if (i >= int64_t(gaussians) * channels) return;
-  float sum = 0.f;
-  for (int64_t pair = i / channels; pair < count; pair += gaussians)
-    sum += v_records[pair * RECORD + FIRST_AUX + i % channels];
-  v_aux[i] = sum;
 }
 
 template <int AUX>
-void launch_backward(const Lists& l, const float* rest, const int32_t* last, const float* v_image,
-                     const float* v_aux, const float* v_alpha, bool absolute, float* v_records,
-                     cudaStream_t stream) {
-  const dim3 grid(l.tiles_x, l.tiles_y, l.cameras);
-  const auto kernel = absolute ? composite_backward_kernel<AUX, true> : composite_backward_kernel<AUX, false>;
-  kernel<<<grid, THREADS, 0, stream>>>(l, rest, last, v_image, v_aux, v_alpha, v_records);
+__global__ void __launch_bounds__(TILE_THREADS) composite_kernel(Lists l, Pixels out, float* states) {
+  __shared__ Batch<BATCH, AUX> batch;
+  const int tile = blockIdx.x;
+  const Pixel p = pixel_of(l, tile);
+  const int begin = l.offsets[tile], end = l.offsets[tile + 1];
+  Ray<AUX> ray;
+  ray.latest = begin - 1, ray.is_done = !p.is_inside;
+  composite_entries(l, p, tile, begin, end, batch, ray, states);
+  if (p.is_inside) ray.write(out, p.index);
+}
+
+// Pieces side by side, in three steps. The first composites each as if nothing were in front of it;
+// a transmittance of 0 says that a ray ends within.
+template <int AUX>
+__global__ void __launch_bounds__(TILE_THREADS) composite_pieces_kernel(Lists l, float* states) {
+  __shared__ Batch<BATCH, AUX> batch;
+  const Piece piece = piece_of(l, blockIdx.x);
+  if (piece.begin >= piece.end) return;
+  const Pixel p = pixel_of(l, piece.tile);
+  Ray<AUX> ray;
+  ray.is_done = !p.is_inside;
+  composite_entries<AUX>(l, p, piece.tile, piece.begin, piece.end, batch, ray, nullptr);
+  if (ray.is_done) ray.through = 0.f;
+  ray.put(state_of<AUX>(states, blockIdx.x));
+}
+
+// Which piece a ray ends in, as it stands in `last` between the second step and the third.
+__device__ __forceinline__ int ends_in(int piece) { return -2 - piece; }
+
+// The second lets the pieces of a tile follow one another, up to the one in which a ray ends.
+template <int AUX>
+__global__ void __launch_bounds__(TILE_THREADS) join_pieces_kernel(Lists l, Pixels out, float* states) {
+  const int tile = blockIdx.x;
+  const Pixel p = pixel_of(l, tile);
+  if (!p.is_inside) return;
+  const int begin = l.offsets[tile], end = l.offsets[tile + 1];
+  Ray<AUX> ray;
+  ray.latest = end - 1;  // or earlier; what lies between does not reach the pixel
+  if (begin < end) {
+    const int first = first_piece(l, tile), last = first + (end - 1 - begin) / PIECE;
+#pragma unroll 4
+    for (int number = first; number <= last; ++number) {
+      float* state = state_of<AUX>(states, number);
+      Ray<AUX> piece;
+      piece.get(state);
+      if (ray.through * piece.through <= T_MIN) {
+        out.last[p.index] = ends_in(number);
+        return;
+      }
+      ray.follow(piece);
+      ray.put(state);
+    }
+  }
+  ray.write(out, p.index);
+}
+
+// The third composites again what the rays that end in a piece meet there.
+template <int AUX>
+__global__ void __launch_bounds__(TILE_THREADS) end_rays_kernel(Lists l, Pixels out, float* states) {
+  __shared__ Batch<BATCH, AUX> batch;
+  const Piece piece = piece_of(l, blockIdx.x);
+  if (piece.begin >= piece.end) return;
+  const Pixel p = pixel_of(l, piece.tile);
+  const bool is_mine = p.is_inside && out.last[p.index] == ends_in(blockIdx.x);
+  if (!__syncthreads_or(is_mine)) return;
+  Ray<AUX> ray;
+  ray.latest = piece.begin - 1, ray.is_done = !is_mine;
+  if (piece.begin > l.offsets[piece.tile]) ray.get(state_of<AUX>(states, blockIdx.x - 1));
+  composite_entries<AUX>(l, p, piece.tile, piece.begin, piece.end, batch, ray, nullptr);
+  if (is_mine) ray.write(out, p.index);
+}
+
+template <int AUX>
+void launch(const Lists& l, const Pixels& out, float* states, bool in_pieces, cudaStream_t stream) {
+  if (in_pieces) {
+    composite_pieces_kernel<AUX><<<l.pieces(), TILE_THREADS, 0, stream>>>(l, states);
+    join_pieces_kernel<AUX><<<l.tiles(), TILE_THREADS, 0, stream>>>(l, out, states);
+    end_rays_kernel<AUX><<<l.pieces(), TILE_THREADS, 0, stream>>>(l, out, states);
+  } else {
+    composite_kernel<AUX><<<l.tiles(), TILE_THREADS, 0, stream>>>(l, out, states);
+  }
 }
 
 }  // namespace
 
-void composite(const Lists& l, float* image, float* aux, float* alpha, float* rest, int32_t* last,
-               void* stream) {
-  const dim3 grid(l.tiles_x, l.tiles_y, l.cameras);
-  constexpr decltype(&composite_kernel<0>) kernels[] = {composite_kernel<0>, composite_kernel<1>,
-                                                        composite_kernel<2>, composite_kernel<3>,
-                                                        composite_kernel<4>, composite_kernel<5>};
-  kernels[l.channels]<<<grid, THREADS, 0, cudaStream_t(stream)>>>(l, image, aux, alpha, rest, last);
+int64_t states_of(const Lists& l) { return int64_t(l.pieces()) * (4 + l.channels) * TILE_THREADS; }
+
+bool is_in_pieces(const Lists& l) {
+  int device = 0, multiprocessors = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  return l.tiles_x * l.tiles_y < FEW_TILES * multiprocessors;
+}
+
+void composite(const Lists& l, const Pixels& out, float* states, void* stream) {
+  constexpr decltype(&launch<0>) launches[] = {launch<0>, launch<1>, launch<2>,
+                                               launch<3>, launch<4>, launch<5>};
+  launches[l.channels](l, out, states, is_in_pieces(l), cudaStream_t(stream));
   check("composite");
-}
-
-void composite_backward(const Lists& l, const float* rest, const int32_t* last, const float* v_image,
-                        const float* v_aux, const float* v_alpha, bool absolute, float* v_records,
-                        void* stream) {
-  constexpr decltype(&launch_backward<0>) launches[] = {launch_backward<0>, launch_backward<1>,
-                                                        launch_backward<2>, launch_backward<3>,
-                                                        launch_backward<4>, launch_backward<5>};
-  launches[l.channels](l, rest, last, v_image, v_aux, v_alpha, absolute, v_records, cudaStream_t(stream));
-  check("composite_backward");
-}
-
-void finish_gradients(int64_t count, int gaussians, int channels, const float* records,
-                      const float* v_records, float* v_means2d, float* absgrad, float* v_aux,
-                      void* stream) {
-  const auto s = cudaStream_t(stream);
-  finish_kernel<<<blocks(count, THREADS), THREADS, 0, s>>>(
-      count, reinterpret_cast<const float4*>(records),
-      reinterpret_cast<const float4*>(v_records), reinterpret_cast<float2*>(v_means2d),
-      reinterpret_cast<float2*>(absgrad));
-  if (channels)
-    finish_aux_kernel<<<blocks(int64_t(gaussians) * channels, THREADS), THREADS, 0, s>>>(
-        count, gaussians, channels, v_records, v_aux);
-  check("finish_gradients");
 }
 
 }  // namespace gs

@@ -1,8 +1,11 @@
-// What the binding calls. Pointers are to device memory; every call is asynchronous on `stream`
-// but `pairs_of`, which waits for one number. A launch that fails throws std::runtime_error.
+// What the binding calls. Pointers are to device memory; every call is asynchronous on `stream`.
+// A launch that fails throws std::runtime_error.
 
 #pragma once
+#include <cstddef>
 #include <cstdint>
+
+#include "layout.h"
 
 namespace gs {
 
@@ -28,7 +31,7 @@ struct Projection {
   float *means2d, *records, *depths;
   int32_t *radii, *tiles;  // tiles: how many it reaches
   uint32_t* keys;          // sort by depth; culled ones last
-  int32_t* total;          // sum of tiles
+  int64_t* total;          // sum of tiles, 0 before
 };
 
 // Of contiguous tensors; `rest` null where there is none.
@@ -39,38 +42,65 @@ struct Gradients {
 
 void project(const Model&, const View&, const Projection&, void* stream);
 void project_backward(const Model&, const View&, const int32_t* radii, const float* v_means2d,
-                      const float* v_records, const float* v_depths, const Gradients&, void* stream);
+                      const float* v_records, int width, const float* v_depths, const Gradients&,
+                      void* stream);  // width: floats between records' gradients
 
-int64_t pairs_of(const int32_t* total, void* stream);
-void copy_total(const int32_t* total, int32_t* host, void* stream);  // to pinned memory, later
+void copy_total(const int64_t* total, int64_t* host, void* stream);  // to pinned memory, later
 size_t depth_order_bytes(int64_t count);
 void depth_order(int64_t count, const uint32_t* keys, const int32_t* tiles, uint32_t* sorted_keys,
                  int32_t* ids, int32_t* order, int64_t* ends, void* scratch, size_t bytes, void* stream);
 size_t tile_order_bytes(int64_t pairs);
 // `pairs`: how many there are, or, not `is_exact`, for how many there is room.
 void tile_order(int64_t count, int64_t gaussians, int64_t pairs, bool is_exact, int tiles_x, int tiles_y,
-                int cameras, const int32_t* order, const int64_t* ends, const float* records, const int32_t* tiles,
-                uint32_t* keys, int32_t* ids, uint32_t* sorted_keys, int32_t* sorted_ids,
-                int32_t* offsets, void* scratch, size_t bytes, void* stream);
+                int cameras, const int32_t* order, const int64_t* ends, const float* records,
+                const int32_t* tiles, uint32_t* keys, int32_t* ids, uint32_t* sorted_keys, int32_t* sorted_ids,
+                int32_t* offsets, int32_t* places, int32_t* entries, void* scratch, size_t bytes,
+                void* stream);  // of `Sources`, and as much of scratch; both may be null
 
 struct Lists {
   int cameras, gaussians, width, height, tiles_x, tiles_y;
+  int pairs;         // entries of all lists
   const float* records;
   const float* aux;  // [N, channels] or null
   int channels;      // 0 to MAX_AUX
   const int32_t *offsets, *ids;
+
+  GS_BOTH int tiles() const { return cameras * tiles_x * tiles_y; }
+  int pieces() const { return tiles() + pairs / PIECE + 1; }  // numbers of pieces are below
 };
 
-// `rest` is each pixel's transmittance at the end, more exact than 1 - alpha; `last` the place in
+// Per pixel: `rest` is its transmittance at the end, more exact than 1 - alpha; `last` the place in
 // `ids` of the last Gaussian that entered it.
-void composite(const Lists&, float* image, float* aux, float* alpha, float* rest, int32_t* last,
-               void* stream);
-void composite_backward(const Lists&, const float* rest, const int32_t* last, const float* v_image,
-                        const float* v_aux, const float* v_alpha, bool absolute, float* v_records,
-                        void* stream);
+struct Pixels {
+  float *image, *aux, *alpha, *rest;
+  int32_t* last;
+};
+
+// Whether tiles are so few that pieces are composited side by side.
+bool is_in_pieces(const Lists&);
+// `states`, of `states_of` floats, is what backward needs besides; null where there is no backward
+// and pieces are not side by side.
+int64_t states_of(const Lists&);
+void composite(const Lists&, const Pixels&, float* states, void* stream);
+struct PixelGradients {
+  const float *image, *aux, *alpha;
+};
+
+// Where entries of the lists come from. Before the sort by tile those of a Gaussian follow one
+// another, as Gaussians do by depth: those of `order[i]` end at `ends[i]`, `tiles[order[i]]` of them.
+struct Sources {
+  const int32_t* entries;  // the place of each before that sort; null where nobody asks
+  const int32_t *order, *tiles;
+  const int64_t* ends;
+};
+
+// Adds to the gradients of records, zeros before; or, where there are `sources`, to those of the
+// entries before the sort, also zeros, which `gather_entries` sums up in one order.
+void composite_backward(const Lists&, const Pixels&, const float* states, const PixelGradients&,
+                        bool absolute, const Sources&, float* v_records, void* stream);
+void gather_entries(const Lists&, const Sources&, const float* v_entries, float* v_records, void* stream);
 // The gradients of centres, absolute ones where the pointer is not null, and of aux.
-void finish_gradients(int64_t count, int gaussians, int channels, const float* records,
-                      const float* v_records, float* v_means2d, float* absgrad, float* v_aux,
-                      void* stream);
+void finish_gradients(const Lists&, const float* v_records, float* v_means2d, float* absgrad,
+                      float* v_aux, void* stream);
 
 }  // namespace gs

@@ -18,9 +18,10 @@ __global__ void number(int64_t count, int32_t* ids) {
   if (i < count) ids[i] = int32_t(i);
 }
 
-__global__ void gather(int64_t count, const int32_t* order, const int32_t* tiles, int64_t* out) {
+template <typename Out>
+__global__ void gather(int64_t count, const int32_t* order, const int32_t* values, Out* out) {
   const int64_t i = int64_t(blockIdx.x) * THREADS + threadIdx.x;
-  if (i < count) out[i] = tiles[order[i]];
+  if (i < count) out[i] = values[order[i]];
 }
 
 // Writes one row of tiles from `at` on, at most up to `end`; returns where the next begins.
@@ -47,8 +48,8 @@ __global__ void list_tiles(int64_t count, int64_t gaussians, int64_t room, int t
   Reach e = {};
   int64_t end = 0;
   if (reached) {
-    const float4* record = reinterpret_cast<const float4*>(records) + int64_t(id) * (RECORD / 4);
-    e = reach_of(record[0], record[1], record[2]);
+    const float4* record = record_of(records, id);
+    e = reach_of(record[0], record[1]);
     end = ends[i];
     if (reached < WIDE) {
       const int first_tile = int(id / gaussians) * tiles_x * tiles_y;
@@ -114,23 +115,8 @@ int bits_for(uint32_t most) {
 
 }  // namespace
 
-int64_t pairs_of(const int32_t* total, void* stream) {
-  static thread_local int32_t* host = nullptr;
-  static thread_local cudaEvent_t copied;
-  if (!host) {
-    cudaMallocHost(&host, sizeof(int32_t));
-    cudaEventCreateWithFlags(&copied, cudaEventDisableTiming);
-  }
-  cudaMemcpyAsync(host, total, sizeof(int32_t), cudaMemcpyDeviceToHost, cudaStream_t(stream));
-  cudaEventRecord(copied, cudaStream_t(stream));
-  const cudaError_t error = cudaEventSynchronize(copied);
-  if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
-  if (*host < 0) throw std::runtime_error("more than 2^31 pairs of a tile and a Gaussian");
-  return *host;
-}
-
-void copy_total(const int32_t* total, int32_t* host, void* stream) {
-  cudaMemcpyAsync(host, total, sizeof(int32_t), cudaMemcpyDeviceToHost, cudaStream_t(stream));
+void copy_total(const int64_t* total, int64_t* host, void* stream) {
+  cudaMemcpyAsync(host, total, sizeof(int64_t), cudaMemcpyDeviceToHost, cudaStream_t(stream));
   check("copy_total");
 }
 
@@ -160,17 +146,20 @@ size_t tile_order_bytes(int64_t pairs) {
 }
 
 void tile_order(int64_t count, int64_t gaussians, int64_t pairs, bool is_exact, int tiles_x, int tiles_y,
-                int cameras, const int32_t* order, const int64_t* ends, const float* records, const int32_t* tiles,
-                uint32_t* keys, int32_t* ids, uint32_t* sorted_keys, int32_t* sorted_ids,
-                int32_t* offsets, void* scratch, size_t bytes, void* stream) {
+                int cameras, const int32_t* order, const int64_t* ends, const float* records,
+                const int32_t* tiles, uint32_t* keys, int32_t* ids, uint32_t* sorted_keys, int32_t* sorted_ids,
+                int32_t* offsets, int32_t* places, int32_t* entries, void* scratch, size_t bytes,
+                void* stream) {
   const auto s = cudaStream_t(stream);
   const int n_tiles = cameras * tiles_x * tiles_y;
   if (pairs) {
     if (!is_exact) cudaMemsetAsync(keys, 0xff, pairs * sizeof(uint32_t), s);  // sorted behind all tiles
     list_tiles<<<blocks(count, THREADS), THREADS, 0, s>>>(count, gaussians, pairs, tiles_x, tiles_y,
                                                           cameras, order, ends, records, tiles, keys, ids);
-    cub::DeviceRadixSort::SortPairs(scratch, bytes, keys, sorted_keys, ids, sorted_ids, pairs, 0,
-                                    bits_for(n_tiles), s);
+    if (entries) number<<<blocks(pairs, THREADS), THREADS, 0, s>>>(pairs, places);
+    cub::DeviceRadixSort::SortPairs(scratch, bytes, keys, sorted_keys, entries ? places : ids,
+                                    entries ? entries : sorted_ids, pairs, 0, bits_for(n_tiles), s);
+    if (entries) gather<<<blocks(pairs, THREADS), THREADS, 0, s>>>(pairs, entries, ids, sorted_ids);
   }
   find_offsets<<<blocks(pairs + 1, THREADS), THREADS, 0, s>>>(pairs, n_tiles, sorted_keys, offsets);
   check("tile_order");

@@ -79,16 +79,12 @@ __device__ __forceinline__ void scatter_rows(const Model& m, int first, unsigned
   }
 }
 
-// Quarters of a record, see common.cuh.
-__device__ __forceinline__ float4 geometry(const Projected& p) {
-  return make_float4(p.x, p.y, SCALE * p.a, 2.f * SCALE * p.b);
-}
+// Parts of a record, see layout.h.
+__device__ __forceinline__ float4 geometry(const Projected& p) { return make_float4(p.x, p.y, p.a, p.b); }
 
 __device__ __forceinline__ float4 strength(const Projected& p, float opacity, float limit) {
-  return make_float4(SCALE * p.c, opacity, SCALE * limit, p.seen.z);
+  return make_float4(p.c, opacity, SCALE * limit, SCALE * SCALE / p.dilated);
 }
-
-__device__ __forceinline__ float determinant(const Projected& p) { return SCALE * SCALE / p.dilated; }
 
 __global__ void __launch_bounds__(THREADS) project_kernel(Model m, View v, Frame frame, Projection out,
                                                           int tiles_x, int tiles_y) {
@@ -116,15 +112,15 @@ __global__ void __launch_bounds__(THREADS) project_kernel(Model m, View v, Frame
     limit = 2.f * logf(opacity / ALPHA_MIN);
     const float extent = fminf(sqrtf(fmaxf(limit, 0.f)), 3.33f);
     const float wide = ceilf(extent * sqrtf(p.xx + EPS2D)), high = ceilf(extent * sqrtf(p.yy + EPS2D));
-    is_drawn = opacity >= ALPHA_MIN && (wide > frame.radius_clip || high > frame.radius_clip) &&
+    is_drawn = opacity >= ALPHA_MIN && isfinite(p.dilated) && (wide > frame.radius_clip || high > frame.radius_clip) &&
                p.x + wide > 0.f && p.x - wide < frame.width && p.y + high > 0.f && p.y - high < frame.height;
     if (is_drawn) {
       across = int(fminf(wide, 1073741824.f)), down = int(fminf(high, 1073741824.f));
-      reached = tiles_reached(reach_of(geometry(p), strength(p, opacity, limit), {0.f, 0.f, 0.f, determinant(p)}), tiles_x, tiles_y);
+      reached = tiles_reached(reach_of(geometry(p), strength(p, opacity, limit)), tiles_x, tiles_y);
     }
   }
   const int sum = __reduce_add_sync(ALL, reached);
-  if (lane == 0 && sum) atomicAdd(out.total, sum);
+  if (lane == 0 && sum) atomicAdd(reinterpret_cast<unsigned long long*>(out.total), sum);
 
   const unsigned drawn = __ballot_sync(ALL, is_drawn);
   const int columns = used_columns(m.degree);
@@ -158,8 +154,7 @@ __global__ void __launch_bounds__(THREADS) project_kernel(Model m, View v, Frame
   float4* record = reinterpret_cast<float4*>(out.records) + pair * (RECORD / 4);
   record[0] = geometry(p);
   record[1] = strength(p, opacity, limit);
-  record[2] = make_float4(rgb[0], rgb[1], rgb[2], determinant(p));
-  record[3] = make_float4(p.a, p.b, p.c, 0.f);
+  record[2] = make_float4(rgb[0], rgb[1], rgb[2], 0.f);
 }
 
 // Adds 12 values to the gradient of a camera's matrix: a block first sums its own Gaussians.
@@ -223,7 +218,7 @@ template <bool POSES, bool IS_SUM>
 __global__ void __launch_bounds__(THREADS, 5) project_backward_kernel(Model m, View v, Frame frame,
                                                                       const int32_t* radii,
                                                                       const float* v_means2d,
-                                                                      const float* v_records,
+                                                                      const float* v_records, int width,
                                                                       const float* v_depths, Gradients out) {
   extern __shared__ float shared[];
   const int i = blockIdx.x * THREADS + threadIdx.x;
@@ -248,7 +243,7 @@ __global__ void __launch_bounds__(THREADS, 5) project_backward_kernel(Model m, V
     Vec3 v_away = {};
     const Camera camera = camera_of(v.viewmats + 16 * c, v.Ks + 9 * c);
     if (is_drawn && radii[2 * pair] > 0) {
-      const float* g = v_records + pair * RECORD;
+      const float* g = v_records + pair * width;
       const float v_rgb[3] = {g[6], g[7], g[8]};
       if (m.degree >= 0)
         v_away = color_backward<IS_SUM>(m, i, camera, v_rgb, rows + lane * pitch, v_rows + lane * pitch, v_base);
@@ -282,7 +277,7 @@ __global__ void __launch_bounds__(THREADS, 5) project_backward_kernel(Model m, V
     Mat3 v_axes = {};
     if (is_drawn && radii[2 * pair] > 0) {
       const Projected p = projected(times(camera.turn, mean) + camera.shift, shape, camera, frame);
-      const float4* g = reinterpret_cast<const float4*>(v_records) + pair * (RECORD / 4);
+      const float4* g = reinterpret_cast<const float4*>(v_records + pair * width);
       const float4 g0 = g[0], g1 = g[1];
       const float compensation = frame.antialiased ? sqrtf(p.ratio) : 1.f;
       const float v_drawn = -g0.x / (opacity * compensation);
@@ -347,14 +342,15 @@ void project(const Model& m, const View& v, const Projection& out, void* stream)
 }
 
 void project_backward(const Model& m, const View& v, const int32_t* radii, const float* v_means2d,
-                      const float* v_records, const float* v_depths, const Gradients& out, void* stream) {
+                      const float* v_records, int width, const float* v_depths, const Gradients& out,
+                      void* stream) {
   const bool is_sum = v.cameras > 1;
   const size_t bytes = (is_sum ? 2 : 1) * sizeof(float) * THREADS * pitch_of(used_columns(m.degree));
   const auto kernel = out.viewmats ? is_sum ? project_backward_kernel<true, true> : project_backward_kernel<true, false>
                       : is_sum     ? project_backward_kernel<false, true>
                                    : project_backward_kernel<false, false>;
   kernel<<<blocks(m.count, THREADS), THREADS, bytes, cudaStream_t(stream)>>>(
-      m, v, frame_of(v), radii, v_means2d, v_records, v_depths, out);
+      m, v, frame_of(v), radii, v_means2d, v_records, width, v_depths, out);
   check("project_backward");
 }
 

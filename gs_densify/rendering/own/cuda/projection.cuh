@@ -5,8 +5,6 @@
 #include <cmath>
 #include "common.cuh"
 
-#define GS_BOTH __host__ __device__ __forceinline__
-
 namespace gs {
 
 struct Vec3 {

@@ -16,9 +16,9 @@ struct Reach {
   float det;
 };
 
-// That of a Gaussian, given the first three quarters of its record.
-__device__ __forceinline__ Reach reach_of(const float4& a, const float4& b, const float4& c) {
-  return {{a.x, a.y, a.z, a.w, b.x, b.z}, c.w};
+// That of a Gaussian, given the first two parts of its record.
+__device__ __forceinline__ Reach reach_of(const float4& a, const float4& b) {
+  return {{a.x, a.y, SCALE * a.z, 2.f * SCALE * a.w, SCALE * b.x, b.z}, b.w};
 }
 
 // The rows of tiles that an ellipse reaches.
