@@ -99,6 +99,10 @@ class RenderOptions:
     """gsplat's packed mode: less memory, about 10 % slower (CUDA only)."""
     deterministic: bool = False
     """Gradients of rasteriser own are the same twice, bit for bit; it costs time and memory."""
+    offload: bool = False
+    """Keep SH coefficients above degree 0, with their moments, in host memory. It takes two fifths
+    of the GPU memory, and steps are slower (docs/performance.md); a step updates those of the
+    Gaussians alone that its views draw."""
     absgrad: bool = False
     """Give a strategy absolute image-plane gradients even where it does not ask for them."""
     near_plane: float | None = None
@@ -293,6 +297,8 @@ class TrainConfig:
                 action="leave one of them out",
                 option="lr.visible-only",
             )
+        if self.render.offload:
+            self._check_offload()
         late = [step for step in self.evaluation.steps if not 0 < step <= self._most_steps]
         if late:
             raise ConfigError(
@@ -320,12 +326,13 @@ class TrainConfig:
                 action=f"give --batch-size {self.gpus}",
                 option="batch-size",
             )
-        if self.gpus > 1 and self.render.packed:
-            raise ConfigError(
-                "does not go with several GPUs",
-                action="leave it out",
-                option="render.packed",
-            )
+        for name in ("packed", "offload"):
+            if self.gpus > 1 and getattr(self.render, name):
+                raise ConfigError(
+                    "does not go with several GPUs",
+                    action="leave it out",
+                    option=f"render.{name}",
+                )
 
     def _check_ranges(self) -> None:
         for name, value, least, most in self._ranges():
@@ -337,6 +344,20 @@ class TrainConfig:
                 f"is {value}",
                 expected=f"it must be {limit}" if is_finite else "it must be finite",
                 option=name.replace("_", "-"),
+            )
+
+    def _check_offload(self) -> None:
+        if self.render.packed:
+            raise ConfigError(
+                "does not go with --render.packed: gsplat's packed mode has no stages",
+                action="leave one of them out",
+                option="render.offload",
+            )
+        if self.init.sh_degree == 0:
+            raise ConfigError(
+                "has no effect with --init.sh-degree 0: there is nothing to keep in host memory",
+                action="leave one of them out",
+                option="render.offload",
             )
 
     def _check_profile(self, first: int, last: int) -> None:

@@ -37,6 +37,6 @@ def rasterizer_of(
         device,
         options.rasterizer,
         packed=options.packed,
-        is_staged=is_staged,
+        is_staged=is_staged or options.offload,
         deterministic=options.deterministic,
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from gs_densify.kernels import HAS_TRITON
+from gs_densify.model import home
 
 
 class _WithoutCompiler:
@@ -39,6 +40,10 @@ class QuickAdamW(_WithoutCompiler, AdamW):
 _PLAIN = (Adam, AdamW, QuickAdam, QuickAdamW)
 
 
+_ROWS = 2**18
+"""Rows that are stepped at a time, for want of memory: 47 MB a tensor of 45 floats a row."""
+
+
 class _Step(NamedTuple):
     """A parameter [N,...] with its gradient and moments, and the factors of its next step.
 
@@ -61,7 +66,8 @@ def update(optimizers: Mapping[str, Optimizer], visible: Tensor | None = None) -
 
     Where `visible` [N] (bool) is given, only these rows of the parameters [N,...] are updated;
     other rows and their moments stay as they are (Taming 3DGS, arXiv 2406.15643). The bias
-    correction of all rows is that of a row that was always visible.
+    correction of all rows is that of a row that was always visible. The same holds of a parameter
+    with a gradient of some rows (`row_gradients`): these alone are updated.
 
     Raises:
         ValueError: `visible` is not boolean, or not as long as a parameter.
@@ -130,7 +136,7 @@ def _next_step(parameter: Tensor, group: dict[str, Any], state: dict[str, Any]) 
     """Counts the step in `state`, which is made where it is empty."""
     if not state:
         state["step"] = torch.tensor(0.0)
-        state["exp_avg"], state["exp_avg_sq"] = (torch.zeros_like(parameter) for _ in range(2))
+        state["exp_avg"], state["exp_avg_sq"] = (home.zeros_like(parameter) for _ in range(2))
     elif not state["step"].is_cpu:  # of torch's fused step, or loaded to the GPU
         state["step"] = state["step"].cpu()
     group["fused"] = None  # torch's fused step would take `step` for a tensor on the GPU
@@ -140,7 +146,7 @@ def _next_step(parameter: Tensor, group: dict[str, Any], state: dict[str, Any]) 
     assert parameter.grad is not None
     return _Step(
         parameter,
-        parameter.grad.contiguous(),
+        parameter.grad.coalesce() if parameter.grad.is_sparse else parameter.grad.contiguous(),
         state["exp_avg"],
         state["exp_avg_sq"],
         size=group["lr"] * correction / (1 - beta1**step),
@@ -154,6 +160,9 @@ def _step_with_torch(optimizer: Optimizer, visible: Tensor | None) -> None:
 
     torch updates all rows; those that are not visible get back their values and moments.
     """
+    if any(one.grad is not None and one.grad.is_sparse for one in _parameters(optimizer)):
+        _step_some_rows(optimizer)
+        return
     _align_gradients(optimizer)
     if visible is None:
         optimizer.step()
@@ -168,6 +177,25 @@ def _step_with_torch(optimizer: Optimizer, visible: Tensor | None) -> None:
         parameter[hidden] = values
         for key in _rows_of(optimizer.state.get(parameter, {}), hidden):
             optimizer.state[parameter][key][hidden] = moments.get(key, 0.0)
+
+
+def _step_some_rows(optimizer: Optimizer) -> None:
+    """Steps the rows of a plain Adam's parameter [N,...] of which it has a gradient.
+
+    Parameter and moments may lie in host memory: what is read and written of them are these rows.
+    """
+    group = optimizer.param_groups[0]
+    parameter, (beta1, beta2) = group["params"][0], group["betas"]
+    one = _next_step(parameter, group, optimizer.state[parameter])
+    rows, gradients = one.grad.indices()[0], one.grad.values()
+    whole = parameter.detach(), one.exp_avg, one.exp_avg_sq
+    for some, grad in zip(rows.split(_ROWS), gradients.split(_ROWS), strict=True):
+        value, average, square = (tensor.index_select(0, some) for tensor in whole)
+        average.lerp_(grad, 1 - beta1)
+        square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        value.mul_(one.decay).addcdiv_(average, square.sqrt().add_(one.eps), value=-one.size)
+        for tensor, changed in zip(whole, (value, average, square), strict=True):
+            tensor.index_copy_(0, some, changed)
 
 
 def _align_gradients(optimizer: Optimizer) -> None:

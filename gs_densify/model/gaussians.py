@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import StrategyError
-from gs_densify.model.init import to_parameters
+from gs_densify.model import home, row_gradients
 from gs_densify.model.state import State, may_have_rows, rows_of
 
 Params: TypeAlias = MutableMapping[str, Any] | torch.nn.ParameterDict
@@ -79,7 +79,7 @@ class Gaussians(NamedTuple):
                 value[len(value) - len(tail[name]) :] = tail[name].to(value.dtype)
             gradient = None
             if old.grad is not None:
-                gradient = _joined(old.grad, kept, added, copies=False)
+                gradient = _joined_gradient(old.grad, kept, added)
             self._install(
                 name, value, gradient, lambda one: _joined(one, kept, added, copies=False)
             )
@@ -102,7 +102,9 @@ class Gaussians(NamedTuple):
         for name, old in list(self.params.items()):
             value, gradient = old.detach(), old.grad
             value[targets] = value[sources]
-            if gradient is not None:
+            if gradient is not None and gradient.is_sparse:
+                gradient = row_gradients.without(gradient, torch.cat([targets, sources]))
+            elif gradient is not None:
                 gradient[targets] = 0
                 gradient[sources] = 0
             self._install(name, value, gradient, without_sources)
@@ -119,14 +121,30 @@ class Gaussians(NamedTuple):
             raise StrategyError(f"rebuild: values for {missing} are missing")
         with_rows, after = rows_of(self.state, self.num), len(values["means"])
         for name, old in list(self.params.items()):
-            value = values[name].detach().to(old)
-            gradient = None if old.grad is None else torch.zeros_like(value)
+            value = values[name].detach()
+            is_fit = value.dtype == old.dtype and value.device == old.device
+            if not is_fit or home.is_in_host_memory(old) != home.is_in_host_memory(value):
+                value = home.copied(value, old)
+            gradient = None
+            if old.grad is not None:
+                gradient = old.grad.new_zeros(value.shape)
             if name in self.optimizers:
                 self.optimizers[name].state.pop(old, None)
             self._install(name, value, gradient)
         for name in with_rows:
             rows = self.state[name]
             self.state[name] = rows.new_zeros(after, *rows.shape[1:])
+
+    def to_host_memory(self, names: Iterable[str]) -> None:
+        """Moves the named parameters with their moments to host memory, where they lie elsewhere.
+
+        What has a row for each of their rows is made there from then on.
+        """
+        for name in names:
+            value = self.params[name].detach()
+            if not home.is_in_host_memory(value):
+                gradient = self.params[name].grad
+                self._install(name, home.in_host_memory(value), gradient, home.in_host_memory)
 
     def forget_moments(
         self, names: Iterable[str] | None = None, rows: Tensor | None = None
@@ -172,18 +190,28 @@ class Gaussians(NamedTuple):
     def load_state_dict(self, contents: Mapping[str, Any]) -> None:
         """Takes what `state_dict` gave, in place, on the present device."""
         device = self.params["means"].device
-        restored = to_parameters(contents["splats"], device)
-        for name in list(self.params):
+        for name, old in list(self.params.items()):
             gradient = contents["gradients"].get(name)
             if gradient is not None:
                 gradient = gradient.to(device, copy=True)
-            self._install(name, restored[name].detach(), gradient)
+            self._install(name, home.copied(contents["splats"][name].detach(), old), gradient)
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(contents["optimizers"][name])
+            self._load_optimizer(optimizer, contents["optimizers"][name], self.params[name])
         self.state.clear()
         self.state.update(contents["strategy_state"])
         if isinstance(self.state, State):
             self.state.restore_rows(contents.get("strategy_rows"))
+
+    def _load_optimizer(
+        self, optimizer: torch.optim.Optimizer, contents: dict[str, Any], parameter: Tensor
+    ) -> None:
+        """Gives an optimiser its state; moments go where `parameter` lies, by no other way."""
+        states = contents["state"]
+        moments = [k for k, one in states.get(0, {}).items() if _is_moment(one, parameter)]
+        others = {i: {k: states[i][k] for k in states[i] if k not in moments} for i in states}
+        optimizer.load_state_dict({**contents, "state": others})
+        for key in moments:
+            optimizer.state[parameter][key] = home.copied(states[0][key], parameter)
 
     def _install(
         self,
@@ -247,13 +275,20 @@ def _joined(tensor: Tensor, kept: Tensor | None, added: Tensor, *, copies: bool)
     these.
     """
     num = len(tensor) if kept is None else len(kept)
-    new = tensor.new_empty(num + len(added), *tensor.shape[1:])
+    new = home.new_empty(tensor, num + len(added))
     if kept is None:
         new[:num] = tensor
     else:
         torch.index_select(tensor, 0, kept, out=new[:num])
     new[num:] = tensor[added] if copies else 0
     return new
+
+
+def _joined_gradient(gradient: Tensor, kept: Tensor | None, added: Tensor) -> Tensor:
+    """Returns rows `kept` (None: all) of a gradient, dense or of rows, and zeros for `added`."""
+    if gradient.is_sparse:
+        return row_gradients.gathered(gradient, kept, len(added))
+    return _joined(gradient, kept, added, copies=False)
 
 
 def _is_moment(entry: object, parameter: Tensor) -> bool:

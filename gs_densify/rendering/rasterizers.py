@@ -89,7 +89,8 @@ def rasterizer_for(
     if is_staged and not _has_stages(chosen):
         staged = [one for one in _able(device) if _has_stages(one)]
         raise BackendError(
-            f"Rasteriser {name!r} renders no model that several processes share",
+            f"Rasteriser {name!r} renders no model that several processes share, nor one with"
+            " --render.offload",
             expected=f"expected {_any_of([AUTO, *staged])}",
             action="pick one of them",
         )

@@ -73,6 +73,20 @@ class StagedRasterizer(Rasterizer, Protocol):
         """Returns what C views see of N Gaussians; arguments are those of a rasteriser."""
         ...
 
+    def seen_colors(
+        self,
+        means: Tensor,
+        colors: Colors,
+        viewmats: Tensor,
+        radii: Tensor,
+        sh_degree: int | None,
+    ) -> Tensor:
+        """Returns the RGB [C, N, 3] that C views see of N Gaussians, as `project` finds them.
+
+        Where `radii` [C, N, 2] are 0 it is anything.
+        """
+        ...
+
     def composite(
         self, records: Records, width: int, height: int, *, absgrad: bool = False
     ) -> Composited:

@@ -154,7 +154,7 @@ def resume(
                     action=f"begin anew: gs-train --config {shlex.quote(str(folder))}/config.yml",
                 )
             device, strategy = _checked(config, group)
-            path, contents = _newest(folder, group)
+            path, contents = _newest(folder, config, group)
             state = state_in(contents, path)
             require_same(state, folder, config=to_mapping(config), device=device.type)
             check_outputs(config)
@@ -211,7 +211,7 @@ def follow(config: TrainConfig, group: Group, *, is_begun: bool) -> None:
         device, strategy = _checked(config, group)
         found, threads = NOTHING_FOUND, None
         if is_begun and folder is not None:
-            path, contents = _newest(folder, group)
+            path, contents = _newest(folder, config, group)
             state = state_in(contents, path)
             found, threads = state.found, state.cpu_threads
         loaded, _, start = _load(config, device, clock, found, threads, group)
@@ -255,12 +255,12 @@ def _found(loaded: LoadedScene, asked: TrainConfig, config: TrainConfig) -> Foun
     return dataclasses.replace(loaded.found, steps=config.length if asked.steps == "auto" else None)
 
 
-def _newest(folder: Path, group: Group) -> tuple[Path, dict[str, Any]]:
-    """Returns the newest checkpoint, of which several processes take their shares from the file."""
-    is_alone = group.size == 1
+def _newest(folder: Path, config: TrainConfig, group: Group) -> tuple[Path, dict[str, Any]]:
+    """Returns the newest checkpoint; from the file where not all of it is to be on this GPU."""
+    is_whole = group.size == 1 and not config.render.offload
     with memory_shortage(lambda: _FREE):
-        place = None if is_alone else "cpu"
-        return load_newest(folder, place, messages.remark, is_mapped=not is_alone)
+        place = None if is_whole else "cpu"
+        return load_newest(folder, place, messages.remark, is_mapped=not is_whole)
 
 
 def _note_code(state: RunState, folder: Path, code: CodeRecord) -> None:

@@ -63,7 +63,7 @@ def non_finite_rows(params: Splats) -> dict[str, int]:
     """Returns how many rows of each parameter [N,...] hold an infinity or NaN, where any do."""
     found = {}
     for name, value in params.items():
-        if not torch.isfinite(value).all():
+        if not _all_finite(value):
             found[name] = int((~torch.isfinite(value)).reshape(len(value), -1).any(1).sum())
     return found
 
@@ -71,11 +71,18 @@ def non_finite_rows(params: Splats) -> dict[str, int]:
 def has_non_finite_moments(optimizers: Mapping[str, Optimizer]) -> bool:
     """Returns whether the state of an optimiser holds an infinity or NaN: a gradient had one."""
     return any(
-        isinstance(entry, Tensor) and not torch.isfinite(entry).all()
+        isinstance(entry, Tensor) and not _all_finite(entry)
         for optimizer in optimizers.values()
         for entries in optimizer.state.values()
         for entry in entries.values()
     )
+
+
+def _all_finite(values: Tensor) -> bool:
+    """Returns whether there is no infinity or NaN, without a further tensor of the size."""
+    if values.numel() == 0:
+        return True
+    return bool(torch.stack(torch.aminmax(values.detach())).isfinite().all())
 
 
 def divergence_error(

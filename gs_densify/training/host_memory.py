@@ -1,12 +1,12 @@
 """Photos that do not fit on the GPU: in page-locked host memory, copied ahead of their use."""
 
 import math
-import weakref
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from gs_densify import page_locked
 from gs_densify.errors import BackendError
 
 
@@ -57,11 +57,8 @@ class HostMemory:
 
 def lock_pages(block: Tensor, *, owner: object) -> None:
     """Page-locks host memory as long as `owner` lives, which makes copies from it asynchronous."""
-    if block.numel() == 0:
-        return
-    runtime = torch.cuda.cudart()
     try:
-        torch.cuda.check_error(runtime.cudaHostRegister(block.data_ptr(), block.numel(), 0))
+        page_locked.lock_pages(block, owner=owner)
     except torch.cuda.CudaError as error:
         raise BackendError(
             f"{block.numel() / 2**30:.1f} GiB of photos cannot be page-locked in host memory"
@@ -69,4 +66,3 @@ def lock_pages(block: Tensor, *, owner: object) -> None:
             action="free host memory, use a larger --downscale, or let the GPU hold them"
             " (--data.image-budget) or the disk (--data.host-budget 0)",
         ) from None
-    weakref.finalize(owner, runtime.cudaHostUnregister, block.data_ptr()).atexit = False

@@ -19,11 +19,13 @@ from gs_densify.messages import Bar, NoBar
 from gs_densify.model import adam, shards
 from gs_densify.model import init as model
 from gs_densify.model.gaussians import Optimizers, Params
+from gs_densify.model.row_gradients import has_row
 from gs_densify.model.types import Splats
 from gs_densify.rendering.base import RenderOutput
 from gs_densify.rendering.device import wait_for
 from gs_densify.rendering.part import of_part
 from gs_densify.rendering.renderer import Renderer
+from gs_densify.rendering.rows_rasterizer import by_rows
 from gs_densify.rendering.sharded.renderer import sharded
 from gs_densify.results import MetricsRow
 from gs_densify.scene.scene import View
@@ -90,6 +92,8 @@ class Trainer:
         """Of whole models; what is trained is rendered together with the other processes."""
         self._sharers, self._replicas = sharers(config, group), Replicas(replicas(config, group))
         self._renderer = of_part(sharded(renderer, self._sharers), self._replicas.group)
+        if config.render.offload:
+            self._renderer = by_rows(renderer)
         self.adapter = adapter
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
@@ -138,6 +142,7 @@ class Trainer:
         )
         self.gaussians = adapter.start(splats, optimizers, scene_scale=extent or scene_scale)
         self._replicas.align(self.gaussians)
+        self._offload()
         self.num_gaussians = self._count()
         """Of all processes."""
         self.progress = Progress(peak_gaussians=self.num_gaussians)
@@ -311,6 +316,11 @@ class Trainer:
         self.progress.peak_gaussians = max(self.progress.peak_gaussians, self.num_gaussians)
         return terms, count
 
+    def _offload(self) -> None:
+        """Moves to host memory what is to lie there, and a hook has made anew on the GPU."""
+        if self.config.render.offload:
+            self.gaussians.to_host_memory(("shN",))
+
     def _count(self) -> int:
         return round(self._sharers.total(self.gaussians.num)[0])
 
@@ -326,8 +336,10 @@ class Trainer:
         marks = self._replicas.marks(self.gaussians)
         self.adapter.post_backward(self.gaussians, step, info, means_lr=means_lr, packed=packed)
         self._replicas.agree(self.gaussians, marks)
-        if self._summed and self.splats["means"] is not means:
-            self._check_gradients(step)
+        if self.splats["means"] is not means:
+            self._offload()
+            if self._summed:
+                self._check_gradients(step)
         if self.gaussians.num != before:  # a refinement, which waits for the GPU anyway
             self._check_strategy(step)
 
@@ -389,8 +401,7 @@ class Trainer:
         if self.config.lr.visible_only:
             gradients = [v.grad for v in self.splats.values() if v.grad is not None]
             # An operation moved the rows: those that were drawn are known by their gradients.
-            rows = [gradient.reshape(len(gradient), -1) for gradient in gradients]
-            self._visible = torch.cat(rows, dim=1).any(dim=1)
+            self._visible = torch.stack([has_row(one) for one in gradients]).any(dim=0)
 
     def _check_divergence(self, step: int) -> None:
         """Raises DivergenceError where the loss or a parameter is not finite."""

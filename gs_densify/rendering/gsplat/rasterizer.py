@@ -145,10 +145,28 @@ class GsplatRasterizer:
         opacities = opacities.expand(len(viewmats), -1)
         if compensations is not None:
             opacities = opacities * compensations
-        channels = _seen_colors(means, colors, viewmats, radii, sh_degree)
+        channels = self.seen_colors(means, colors, viewmats, radii, sh_degree)
         if aux is not None:
             channels = append_aux(channels, aux)
         return Records(means2d, conics, channels, opacities, depths, radii)
+
+    def seen_colors(
+        self,
+        means: Tensor,
+        colors: Colors,
+        viewmats: Tensor,
+        radii: Tensor,
+        sh_degree: int | None,
+    ) -> Tensor:
+        """See `rendering.stages.StagedRasterizer`."""
+        if HAS_TRITON and isinstance(colors, tuple) and sh_degree:
+            from gs_densify.rendering.gsplat.colors_triton import ViewColors
+
+            return ViewColors.apply(means, *colors, camera_centres(viewmats), radii, sh_degree)
+        from gsplat import spherical_harmonics
+
+        evaluate = partial(spherical_harmonics, masks=(radii > 0).all(dim=-1))
+        return view_colors(means, colors, viewmats, sh_degree, evaluate)
 
     def composite(
         self, records: Records, width: int, height: int, *, absgrad: bool = False
@@ -204,20 +222,6 @@ def _clip(settings: RenderSettings) -> dict[str, float]:
 
 Shapes = tuple[Tensor, Tensor, Tensor, Tensor]
 Rendered = tuple[Tensor, Tensor, dict[str, Any]]
-
-
-def _seen_colors(
-    means: Tensor, colors: Colors, viewmats: Tensor, radii: Tensor, sh_degree: int | None
-) -> Tensor:
-    """Returns RGB [C, N, 3]; anything where a camera does not draw the Gaussian."""
-    if HAS_TRITON and isinstance(colors, tuple) and sh_degree:
-        from gs_densify.rendering.gsplat.colors_triton import ViewColors
-
-        return ViewColors.apply(means, *colors, camera_centres(viewmats), radii, sh_degree)
-    from gsplat import spherical_harmonics
-
-    evaluate = partial(spherical_harmonics, masks=(radii > 0).all(dim=-1))
-    return view_colors(means, colors, viewmats, sh_degree, evaluate)
 
 
 def _packed(

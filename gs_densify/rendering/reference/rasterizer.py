@@ -114,7 +114,7 @@ class ReferenceRasterizer:
         opacities = opacities.expand(viewmats.shape[0], -1)
         if settings.antialiased:
             opacities = opacities * projection.compensations
-        channels = view_colors(means, colors, viewmats, sh_degree, eval_sh)
+        channels = self.seen_colors(means, colors, viewmats, projection.radii, sh_degree)
         if aux is not None:
             channels = append_aux(channels, aux)
         return Records(
@@ -125,6 +125,17 @@ class ReferenceRasterizer:
             projection.depths,
             projection.radii,
         )
+
+    def seen_colors(
+        self,
+        means: Tensor,
+        colors: Colors,
+        viewmats: Tensor,
+        radii: Tensor,
+        sh_degree: int | None,
+    ) -> Tensor:
+        """See `rendering.stages.StagedRasterizer`."""
+        return view_colors(means, colors, viewmats, sh_degree, eval_sh)
 
     def composite(
         self, records: Records, width: int, height: int, *, absgrad: bool = False
