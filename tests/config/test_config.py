@@ -48,6 +48,18 @@ REPOSITORY = Path(__file__).resolve().parents[2]
             {"lr": LearningRates(visible_only=True), "render": RenderOptions(packed=True)},
             "--lr.visible-only does not go with --render.packed",
         ),
+        (
+            {"render": RenderOptions(packed=True, offload=True)},
+            "--render.offload does not go with --render.packed",
+        ),
+        (
+            {"init": InitOptions(sh_degree=0), "render": RenderOptions(offload=True)},
+            "--render.offload has no effect with --init.sh-degree 0",
+        ),
+        (
+            {"gpus": 2, "batch_size": 2, "render": RenderOptions(offload=True)},
+            "--render.offload does not go with several GPUs",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused_in_words(values: dict, message: str) -> None:
