@@ -27,6 +27,7 @@ from gs_densify.viewer.start import (
     Direction,
     StartingPoint,
     bulk_of,
+    direction,
     start_at_photos,
     start_beside,
     up_of_bulk,
@@ -106,7 +107,7 @@ def _bare(path: Path) -> Model:
         contents.splats,
         RenderSettings(antialiased=bool(contents.antialiased)),
         shots,
-        None,
+        None if contents.up is None else direction(contents.up),
         remarks,
     )
 
@@ -169,7 +170,9 @@ def _model(
     up: Direction | None,
     remarks: list[str],
 ) -> Model:
-    """Returns a model that opens upright; `up` is its world's, where no photo says better."""
+    """Returns a model that opens upright; `up` is its file's or its world's, where no photo says
+    better.
+    """
     bulk = bulk_of(splats)
     if shots:
         poses = np.stack([shot.camera.viewmat() for shot in shots])

@@ -95,7 +95,7 @@ def up_of_bulk(bulk: Bulk) -> Direction:
     variances, axes = np.linalg.eigh(spread)
     normal = axes[:, 0] * np.sign(axes[:, 0] @ axis)
     is_flat = variances[0] < _FLAT * variances[2]
-    return _direction(normal) if is_flat and normal @ axis > np.sqrt(0.5) else axis
+    return direction(normal) if is_flat and normal @ axis > np.sqrt(0.5) else axis
 
 
 def start_beside(bulk: Bulk, up: Direction) -> StartingPoint:
@@ -114,7 +114,7 @@ def start_beside(bulk: Bulk, up: Direction) -> StartingPoint:
     away = (flat + _ABOVE * vertical) / np.hypot(1.0, _ABOVE)
     blocked = [_blocked(bulk, bulk.middle + distance * one) for one in away]
     position = bulk.middle + distance * away[int(np.argmin(blocked))]
-    return StartingPoint(_direction(position), _direction(bulk.middle))
+    return StartingPoint(direction(position), direction(bulk.middle))
 
 
 def _blocked(bulk: Bulk, position: np.ndarray) -> float:
@@ -160,7 +160,7 @@ def _ahead(camera: Camera, bulk: Bulk) -> StartingPoint:
 
 
 def _from(camera: Camera, target: np.ndarray) -> StartingPoint:
-    return StartingPoint(camera.position, _direction(target), camera.fov, camera.aspect)
+    return StartingPoint(camera.position, direction(target), camera.fov, camera.aspect)
 
 
 def _focus(centers: np.ndarray, forward: np.ndarray, middle: np.ndarray) -> np.ndarray:
@@ -181,6 +181,7 @@ def _focus(centers: np.ndarray, forward: np.ndarray, middle: np.ndarray) -> np.n
     return np.asarray(focus)
 
 
-def _direction(vector: np.ndarray) -> Direction:
+def direction(vector: np.ndarray) -> Direction:
+    """Returns a vector [3] as plain numbers."""
     x, y, z = map(float, vector)
     return (x, y, z)

@@ -1,6 +1,7 @@
 """The files in other trainers' layouts that a run leaves."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from gs_densify.results import EvaluationRecord, Scores, load_per_view, load_results
 from gs_densify.results.compat import gsplat_stats, inria_results
+from gs_densify.viewer.model import open_model
 
 
 def read(path: Path) -> object:
@@ -60,6 +62,15 @@ def test_each_layout_has_the_lpips_of_its_own_trainer() -> None:
         "num_GS": 7,
     }
     assert inria_results([record]) == {"ours_30000": {"SSIM": 0.5, "PSNR": 1.0, "LPIPS": 0.3}}
+
+
+def test_the_ply_alone_opens_as_upright_as_beside_its_cameras(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    alone = shutil.copy(finished_run / "point_cloud.ply", tmp_path)
+    upright, own = open_model(finished_run / "point_cloud.ply"), open_model(Path(alone))
+    assert upright.shots and not own.shots
+    np.testing.assert_allclose(own.up, upright.up, atol=1e-4)
 
 
 def test_the_cameras_are_those_of_colmap(finished_run: Path, tiny: Path) -> None:

@@ -14,6 +14,7 @@ from gs_densify.model.files.ply import PlySplats, load_ply, save_ply
 from gs_densify.model.geometry import covariances
 from gs_densify.model.sh import eval_sh
 from gs_densify.model.transform import transform_splats
+from gs_densify.scene.normalize import transform_points
 
 # The same examples on every machine, however slow it is.
 SAME_EVERYWHERE = settings(
@@ -180,6 +181,40 @@ def test_a_comment_cannot_break_the_header(tmp_path: Path) -> None:
     found = load_ply(tmp_path / "a.ply")
     assert_equal(found, splats)
     assert found.comments == ("a end_header b", "\\xfc")
+
+
+def test_which_way_is_up_is_a_comment_that_moves_with_the_model(tmp_path: Path) -> None:
+    splats, up = make_splats(), np.array([0.0, 3.0, 4.0])
+    save_ply(tmp_path / "a.ply", splats, up=up)
+    np.testing.assert_allclose(load_ply(tmp_path / "a.ply").up, [0, 0.6, 0.8], atol=1e-6)
+    assert b"comment Up: 0 0.6 0.8\n" in (tmp_path / "a.ply").read_bytes()
+    move = similarity()
+    save_ply(tmp_path / "moved.ply", splats, world_transform=move, up=up)
+    found = load_ply(tmp_path / "moved.ply")
+    tip, foot = (transform_points(move.numpy(), point[None])[0] for point in (up, 0 * up))
+    np.testing.assert_allclose(found.up, (tip - foot) / np.linalg.norm(tip - foot), atol=1e-5)
+    assert found.antialiased is False
+
+
+def test_readers_that_know_no_comment_see_the_same_file(tmp_path: Path) -> None:
+    splats = make_splats()
+    save_ply(tmp_path / "a.ply", splats)
+    save_ply(tmp_path / "b.ply", splats, up=np.array([0.0, -1.0, 0.0]))
+    without, own = (
+        [line for line in path.read_bytes().split(b"\n") if not line.startswith(b"comment ")]
+        for path in (tmp_path / "a.ply", tmp_path / "b.ply")
+    )
+    assert own == without
+    assert load_ply(tmp_path / "a.ply").up is None
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["Up: Z", "Up: 0 0 0", "Up: nan 0 1", "Up: 1 2", "up: 0 0 1", "Upwards: 0 0 1", "Up:"],
+)
+def test_a_comment_of_another_program_says_nothing_of_up(comment: str, tmp_path: Path) -> None:
+    save_ply(tmp_path / "a.ply", make_splats(), comments=[comment])
+    assert load_ply(tmp_path / "a.ply").up is None
 
 
 def test_elements_after_the_vertices_are_passed_over(tmp_path: Path) -> None:

@@ -147,6 +147,17 @@ def test_cameras_beside_a_file_say_where_up_is_and_where_to_look_from(tmp_path: 
         assert model.start.position in [shot.camera.position for shot in model.shots]
 
 
+def test_a_file_of_ours_says_where_up_is(tmp_path: Path) -> None:
+    splats = make_splats()
+    save_ply(tmp_path / "foreign.ply", splats)
+    save_ply(tmp_path / "model.ply", splats, up=np.array([0.6, 0.0, -0.8]))
+    assert open_model(tmp_path / "foreign.ply").up in (COLMAP_UP, Z_UP)
+    model = open_model(tmp_path / "model.ply")
+    np.testing.assert_allclose(model.up, [0.6, 0, -0.8], atol=1e-6)
+    ahead = np.subtract(model.start.position, model.start.look_at)
+    assert ahead @ np.array(model.up) > 0, "the first look is from above"
+
+
 def test_inrias_folders_have_their_cameras_above(tmp_path: Path) -> None:
     path = tmp_path / "out/point_cloud/iteration_7000/point_cloud.ply"
     save_ply(path, make_splats())

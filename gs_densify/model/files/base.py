@@ -22,10 +22,16 @@ class ModelFile:
     """None where the file does not say whether the model is rendered antialiased."""
     offset: np.ndarray | None = None
     """[3] float64, what was taken from the means; None for nothing."""
+    up: np.ndarray | None = None
+    """[3] float64, the direction that is up; None where the file does not say."""
 
 
 class ModelFormat(Protocol):
-    """A format: a class without arguments."""
+    """A format: a class without arguments.
+
+    One that has a member `says_up`, which is true, holds which direction is up: its `save` takes
+    that as `up` ([3], in the frame of the model that it is given), too.
+    """
 
     suffix: str
     """The ending of its files, with the dot."""

@@ -3,8 +3,9 @@
 One little-endian float32 vertex a Gaussian, in this order: `x y z nx ny nz f_dc_0..2 f_rest_*
 opacity scale_0..2 rot_0..3`. Normals are zero, f_rest is channel-major (all coefficients of red
 first), opacity is a logit, scales are logarithms, rot is wxyz. A header comment `SplatRenderMode:
-mip` or `default` says whether the model was trained antialiased, and `Offset: X Y Z` what was taken
-from all positions, where float32 cannot hold them.
+mip` or `default` says whether the model was trained antialiased, `Up: X Y Z` which direction is up,
+where that is known, and `Offset: X Y Z` what was taken from all positions, where float32 cannot
+hold them.
 
 A value that is not finite is refused on both ways, with the count: dropping it would give another
 model than the one that was measured. Only an infinite opacity is read, which other programs write
@@ -59,6 +60,8 @@ class PlySplats:
     """The header's other comments."""
     offset: np.ndarray | None = None
     """[3] float64, what was taken from the means; None for nothing."""
+    up: np.ndarray | None = None
+    """[3] float64, the direction that is up; None where the file does not say."""
 
 
 def save_ply(
@@ -67,6 +70,7 @@ def save_ply(
     *,
     world_transform: Tensor | np.ndarray | None = None,
     antialiased: bool = False,
+    up: np.ndarray | None = None,
     comments: Iterable[str] = (),
 ) -> None:
     """Writes the Gaussians, atomically.
@@ -77,6 +81,7 @@ def save_ply(
         world_transform: [4, 4] similarity applied first, e.g. from the normalised world that the
             model was trained in to COLMAP's.
         antialiased: trained with the Mip-Splatting opacity compensation.
+        up: [3], the direction that is up in the frame of `splats`; None where it is not known.
         comments: for the header; white space becomes one blank, other characters than ASCII are
             escaped.
 
@@ -96,6 +101,10 @@ def save_ply(
             _log.warning(message, path, text)
             transform, comments = shifted(transform, offset), [*comments, f"Offset: {text}"]
         splats = transform_splats(splats, transform)
+        up = None if up is None else transform[:3, :3] @ up
+    if up is not None:
+        text = " ".join(f"{value:.6g}" for value in up / np.linalg.norm(up))
+        comments = [*comments, f"Up: {text}"]
     rest = splats["shN"].shape[1] * 3
     if rest not in REST_COUNTS:
         raise ValueError(f"shN has {rest // 3} coefficients; expected 0, 3, 8 or 15")
@@ -113,6 +122,7 @@ class PlyFormat:
     """PLY as a format of a model."""
 
     suffix = ".ply"
+    says_up = True
 
     def detects(self, path: Path) -> bool:
         """Returns whether a file begins as a PLY does, or ends in .ply."""
@@ -120,15 +130,21 @@ class PlyFormat:
             return file.read(3) == b"ply" or path.suffix.lower() == self.suffix
 
     def save(
-        self, path: Path, splats: Splats, *, world_transform: np.ndarray, antialiased: bool
+        self,
+        path: Path,
+        splats: Splats,
+        *,
+        world_transform: np.ndarray,
+        antialiased: bool,
+        up: np.ndarray | None = None,
     ) -> None:
         """Writes a model; see `save_ply`."""
-        save_ply(path, splats, world_transform=world_transform, antialiased=antialiased)
+        save_ply(path, splats, world_transform=world_transform, antialiased=antialiased, up=up)
 
     def load(self, path: Path) -> ModelFile:
         """Reads a model; see `load_ply`."""
         contents = load_ply(path)
-        return ModelFile(contents.splats, contents.antialiased, contents.offset)
+        return ModelFile(contents.splats, contents.antialiased, contents.offset, contents.up)
 
 
 def _columns(splats: Splats) -> list[Tensor]:
@@ -205,7 +221,22 @@ def load_ply(path: str | Path) -> PlySplats:
     antialiased, others = _read_comments(header.comments)
     splats = _to_splats(str(path), rows, rest)
     offset = _read_offset(str(path), others)
-    return PlySplats(splats, REST_COUNTS[rest], antialiased, others, offset)
+    return PlySplats(splats, REST_COUNTS[rest], antialiased, others, offset, _read_up(others))
+
+
+def _read_up(comments: tuple[str, ...]) -> np.ndarray | None:
+    """Returns what the comment `Up: X Y Z` says; None without one, or where it is another
+    program's.
+    """
+    for comment in reversed(comments):
+        words = comment.removeprefix("Up:").split() if comment.startswith("Up:") else []
+        try:
+            up = np.array([float(word) for word in words])
+        except ValueError:
+            continue
+        if up.shape == (3,) and np.isfinite(up).all() and up.any():
+            return up / np.linalg.norm(up)
+    return None
 
 
 def _read_offset(where: str, comments: tuple[str, ...]) -> np.ndarray | None:
