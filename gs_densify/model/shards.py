@@ -31,11 +31,22 @@ def gathered(contents: Mapping[str, Any], group: Group, totals: Collection[str])
     return _with_totals(whole, totals, lambda count: round(group.total(count)[0]))
 
 
+def share_of_rows(count: int, group: Group) -> Tensor:
+    """Returns which of `count` rows are this process's, rising: drawn at random, alike on all.
+
+    Rows in turn would not do: points that lie in a pattern would make shares that differ, and a
+    strategy that shares out its budget would grow one where the other needs it.
+    """
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(count))
+    return order[group.rank :: group.size].sort().values
+
+
 def dealt(contents: Mapping[str, Any], group: Group, totals: Collection[str]) -> dict[str, Any]:
-    """Returns the contents with this process's share of the rows, every `size`-th of them."""
+    """Returns the contents with this process's share of the rows."""
     if group.size == 1:
         return dict(contents)
-    share = _with_rows(contents, lambda rows: rows[group.rank :: group.size].clone())
+    mine = share_of_rows(len(contents["splats"]["means"]), group)
+    share = _with_rows(contents, lambda rows: rows[mine])
     return _with_totals(share, totals, lambda count: group.shares(count)[group.rank])
 
 

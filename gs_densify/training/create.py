@@ -10,6 +10,7 @@ from gs_densify.config.parallel import sharers
 from gs_densify.config.renderer import renderer_for
 from gs_densify.distributed.group import ALONE, Group
 from gs_densify.model.init import create_splats, sh_degree_of, to_parameters, with_sh_degree
+from gs_densify.model.shards import share_of_rows
 from gs_densify.model.thinning import thinned
 from gs_densify.model.types import Splats
 from gs_densify.scene.scene import View
@@ -52,8 +53,8 @@ def build_trainer(
         extent: what the strategy measures sizes by, without margin; None: the radius.
         masks: for each view bool [H,W], True where a pixel counts, or None; none for no masks.
         model: the first Gaussians themselves, in the scene's world; None: they are made.
-        group: the processes that train together; where they share the Gaussians, each takes every
-            `size`-th.
+        group: the processes that train together; where they share the Gaussians, each takes some
+            at random.
     """
     owners = sharers(config, group)
     renderer = renderer_for(config, near_plane, device, is_staged=owners.size > 1)
@@ -79,9 +80,10 @@ def build_trainer(
             init_scale=config.init.scale,
             device=device if owners.size == 1 else torch.device("cpu"),
         )
-    splats = to_parameters(
-        {n: one[owners.rank :: owners.size] for n, one in values.items()}, device
-    )
+    if owners.size > 1:
+        mine = share_of_rows(len(points), owners)
+        values = {name: rows[mine.to(rows.device)] for name, rows in values.items()}
+    splats = to_parameters(dict(values), device)
     if not owners.is_first:
         seed_everything(seed_of(config.seed, owners.rank))
     return Trainer(
