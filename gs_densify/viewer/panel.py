@@ -76,6 +76,10 @@ class Panel:
         """Says the size of the picture that is shown, and what is wrong with it, if anything."""
         self._size.content = "\n\n".join(filter(None, [f"{width} x {height} pixels", trouble]))
 
+    def not_drawn(self, trouble: str) -> None:
+        """Says why the picture is still the one before."""
+        self._size.content = trouble
+
 
 def _add_choice_of_up(client: viser.ClientHandle, model: Model) -> None:
     """Adds what mends a model whose up was guessed wrongly."""

@@ -42,7 +42,8 @@ def serve(model: Model, painter: Painter, address: Address) -> NoReturn:
         KeyboardInterrupt: on SIGINT.
         SystemExit: with 143 on SIGTERM.
         ConfigError: where the port was taken in the meantime.
-        Exception: whatever drawing raised; what is wrong with a photo is said in its window.
+        Exception: whatever drawing raised; what is wrong with a photo, or with a picture that does
+            not fit into memory, is said in its window.
     """
     failures: _Failures = queue.SimpleQueue()
     painter.warm_up()
@@ -102,7 +103,10 @@ class _Windows:
     async def open(self, client: viser.ClientHandle) -> None:
         """Is called when a browser has connected and said where its camera is."""
 
-        def show(image: np.ndarray, moving: bool, trouble: str) -> None:
+        def show(image: np.ndarray | None, moving: bool, trouble: str) -> None:
+            if image is None:
+                panel.not_drawn(trouble)
+                return
             quality = MOVING_QUALITY if moving else RESTING_QUALITY
             client.scene.set_background_image(image, format="jpeg", jpeg_quality=quality)
             panel.drawn(image.shape[1], image.shape[0], trouble)

@@ -26,9 +26,10 @@ class Session:
     Args:
         painter: draws the model.
         look: gives what to show now.
-        show: takes a picture, uint8 [H, W, 3], whether the camera moves, and why it is not the
-            comparison that the look asks for; empty where nothing is wrong.
-        failed: takes what `painter` or `show` raised; the session has ended then.
+        show: takes a picture, uint8 [H, W, 3], whether the camera moves, and why it is not what the
+            look asks for; empty where nothing is wrong. None in place of a picture that cannot be
+            drawn.
+        failed: takes what else `painter` or `show` raised; the session has ended then.
         rest: seconds without a change after which the camera rests.
     """
 
@@ -36,7 +37,7 @@ class Session:
         self,
         painter: Painter,
         look: Callable[[], Look],
-        show: Callable[[np.ndarray, bool, str], None],
+        show: Callable[[np.ndarray | None, bool, str], None],
         failed: Callable[[Exception], None],
         *,
         rest: float = REST,
@@ -108,7 +109,12 @@ class Session:
         pace = self._paces[moving]
         size = pace.fit(width, height)
         started = time.perf_counter()
-        self._show(self._painter.picture(camera, *size, look), moving, trouble)
+        try:
+            picture = self._painter.picture(camera, *size, look)
+        except GsDensifyError as error:  # as where memory is full: a smaller window may have room
+            self._show(None, moving, str(error))
+            return True
+        self._show(picture, moving, trouble)
         pace.learn(size[0] * size[1], time.perf_counter() - started)
         larger = pace.fit(width, height)
         return not moving and larger[0] * larger[1] < 1.2 * size[0] * size[1]

@@ -54,8 +54,8 @@ class Stage:
     def comparison(self, shot: Shot, width: int, height: int) -> np.ndarray:
         raise SceneError(f"{shot.name} is not there")
 
-    def _show(self, image: np.ndarray, moving: bool, trouble: str) -> None:
-        self.shown.put((image.shape, moving))
+    def _show(self, image: np.ndarray | None, moving: bool, trouble: str) -> None:
+        self.shown.put((None if image is None else image.shape, moving))
         self.troubles.put(trouble)
 
     def paint(self) -> tuple[float, bool]:
@@ -106,10 +106,24 @@ def test_nothing_is_drawn_before_the_window_has_said_where_it_looks(stage: Stage
 
 @pytest.mark.parametrize("stage", [0.0], indirect=True)
 def test_what_goes_wrong_is_handed_on(stage: Stage) -> None:
-    error = BackendError("memory")
+    error = RuntimeError("a fault of ours")
     stage.session.move(camera(1), 60, 40)
     stage.allowed.put(error)
     assert stage.failures.get(timeout=TIMEOUT) is error
+
+
+@pytest.mark.parametrize("stage", [0.0], indirect=True)
+def test_a_picture_that_memory_does_not_hold_is_said_and_the_window_goes_on(stage: Stage) -> None:
+    stage.session.move(camera(1), 60, 40)
+    stage.allowed.put(None)
+    assert stage.shown.get(timeout=TIMEOUT) == ((40, 60, 3), True)
+    stage.allowed.put(BackendError("GPU memory ran out"))
+    assert stage.shown.get(timeout=TIMEOUT) == (None, False)
+    assert [stage.troubles.get(timeout=TIMEOUT) for _ in range(2)] == ["", "GPU memory ran out"]
+    assert [stage.asked.get(timeout=TIMEOUT) for _ in range(2)] == [1, 1]
+    stage.session.move(camera(2), 60, 40)
+    assert [stage.paint(), stage.paint()] == [(2, True), (2, False)]
+    assert stage.failures.empty()
 
 
 @pytest.mark.parametrize("stage", [0.0], indirect=True)
