@@ -312,13 +312,19 @@ class Runner:
 
 @contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """Makes SIGTERM what Ctrl-C is, also where SIGINT is ignored, as in a background job."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before: list[Any] = [signal.signal(number, _interrupt) for number in numbers]
+    """Makes SIGTERM what Ctrl-C is, also where SIGINT is ignored, as in a background job.
+
+    A handler that Python does not know, and so could not put back, stays.
+    """
+    before: dict[signal.Signals, Any] = {
+        number: signal.signal(number, _interrupt)
+        for number in (signal.SIGTERM, signal.SIGINT)
+        if signal.getsignal(number) is not None
+    }
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 

@@ -1,6 +1,7 @@
 """Which cell runs when, on an executor that only pretends."""
 
 import dataclasses
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,27 @@ def test_cells_whose_length_is_open_are_planned_with_the_one_that_is_found(
     assert all("auto" in cell.arguments for cell in cells)
     one.run()
     assert one.num_done == 4
+
+
+def test_a_handler_that_python_does_not_know_outlives_a_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handlers: dict[int, Any] = {signal.SIGTERM: None, signal.SIGINT: signal.default_int_handler}
+    taken = []
+
+    def take(number: int, handler: Any) -> Any:
+        if handler is None:
+            raise TypeError("as Python's own does")
+        taken.append(number)
+        before, handlers[number] = handlers[number], handler
+        return before
+
+    one = runner(tmp_path, Pretender({}))
+    monkeypatch.setattr(signal, "signal", take)
+    monkeypatch.setattr(signal, "getsignal", handlers.__getitem__)
+    one.run()
+    assert taken == [signal.SIGINT, signal.SIGINT] and one.num_done == 3
+    assert handlers == {signal.SIGTERM: None, signal.SIGINT: signal.default_int_handler}
 
 
 def test_a_cell_that_fails_costs_its_attempts_and_no_other(tmp_path: Path) -> None:
