@@ -5,6 +5,11 @@ python benchmarks/photos_on_disk.py make SCENE OUT --photos N --width W
 makes a scene of N photos: those of SCENE, enlarged to W pixels in width, under as many names as it
 takes (hard links), with the poses that belong to them.
 
+python benchmarks/photos_on_disk.py rate SCENE
+
+says how fast the pixels of a scene are read by as many threads as a run has: from the disk, and
+again from the page cache where they fit there.
+
 python benchmarks/photos_on_disk.py run SCENE NAME [--evict] FLAGS OF GS-TRAIN...
 
 trains once, in a process of its own, and prints a JSON line: milliseconds a step (the median of the
@@ -17,21 +22,27 @@ disk itself.
 import argparse
 import json
 import os
+import random
 import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pycolmap
 from PIL import Image
 
 from gs_densify.results import load_results, read_metrics
 from gs_densify.scene.cache import default_cache
+from gs_densify.scene.load import load_scene
+from gs_densify.scene.photos.pixel_file import PixelFile
+from gs_densify.training.read_ahead import READERS
 
 
 def main() -> None:
@@ -46,6 +57,8 @@ def main() -> None:
     making.add_argument("out", type=Path)
     making.add_argument("--photos", type=int, default=2000)
     making.add_argument("--width", type=int, default=3000)
+    rating = commands.add_parser("rate")
+    rating.add_argument("scene", type=Path)
     running = commands.add_parser("run", allow_abbrev=False)
     running.add_argument("scene")
     running.add_argument("name")
@@ -53,6 +66,8 @@ def main() -> None:
     arguments, flags = parser.parse_known_args()
     if arguments.command == "make":
         make(arguments.scene, arguments.out, arguments.photos, arguments.width)
+    elif arguments.command == "rate":
+        rate(arguments.scene)
     else:
         if arguments.evict:
             evict()
@@ -104,6 +119,31 @@ def evict() -> None:
         os.fdatasync(descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
+
+
+def rate(scene: Path) -> None:
+    """Prints a JSON line with the rates."""
+    views = load_scene(scene, name=scene.name).views
+    file, rows = PixelFile(views), list(range(len(views)))
+    file.make(rows)
+    random.Random(0).shuffle(rows)
+    size, found = sum(map(file.length, rows)), {}
+
+    def read(row: int) -> None:
+        if not hasattr(own, "buffer"):
+            own.buffer = np.ones(longest, np.uint8)
+        file.read_into(row, own.buffer[: file.length(row)])
+
+    longest = max(map(file.length, rows))
+    for name in ("checked, from the disk", "from the disk", "again"):
+        if name != "again":
+            evict()
+        own = threading.local()
+        with ThreadPoolExecutor(READERS) as pool:
+            started = time.perf_counter()
+            list(pool.map(read, rows))
+        found[f"{name}, GB/s"] = round(size / 1e9 / (time.perf_counter() - started), 2)
+    print(json.dumps({"GB": round(size / 1e9, 2), **found}))
 
 
 def run(scene: str, name: str, flags: list[str]) -> dict[str, object]:

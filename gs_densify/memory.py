@@ -4,6 +4,7 @@ A system promises more memory than it has: a process that uses it up is killed w
 the machine swaps. With a limit the allocation that is too much fails at once, as an error.
 """
 
+import ctypes
 import re
 import resource
 from collections.abc import Callable, Iterator
@@ -83,6 +84,13 @@ def limited_to_free() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def release_freed() -> None:
+    """Gives the system back what was freed: glibc keeps blocks that lie among others in use."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def is_shortage(error: BaseException) -> bool:

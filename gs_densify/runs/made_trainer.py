@@ -10,11 +10,15 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.config.parallel import sharers
 from gs_densify.config.strategy import most_gaussians, share_of
 from gs_densify.distributed.group import Group
+from gs_densify.memory import release_freed
 from gs_densify.runs.loaded_scene import LoadedScene
 from gs_densify.runs.start import Start
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
+
+_RELEASED_BYTES = 2**30
+"""Of photos that are let go of before the system gets their memory back, which takes a while."""
 
 
 def made_trainer(
@@ -54,5 +58,11 @@ def _taken(photos: Sequence[np.ndarray]) -> Iterable[np.ndarray]:
 
 
 def _popped(photos: list[np.ndarray]) -> Iterator[np.ndarray]:
+    freed = 0
     while photos:
+        size = photos[0].nbytes
         yield photos.pop(0)
+        freed += size
+        if freed >= _RELEASED_BYTES:
+            release_freed()
+            freed = 0

@@ -13,7 +13,7 @@ from torch import Tensor
 from gs_densify.scene.photos.kept import KeptPhotos
 from gs_densify.training.host_memory import lock_pages
 
-_READERS = 8
+READERS = 8
 """Threads, each with a page-locked photo of its own; as many reads at once keep a disk busy."""
 _AHEAD = 12
 """Photos on their way or waiting to be used, or twice those of a call where that is more."""
@@ -32,13 +32,13 @@ class ReadAhead:
         self._photos, self._device, self._channels = photos, device, channels
         self._coming: dict[int, Future[Tensor]] = {}
         self._seconds = 0.0
-        self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="photos")
+        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="photos")
         self._stream = None
         if device.type == "cuda":
             self._stream = torch.cuda.Stream(device)
             self._stages: SimpleQueue[Tensor] = SimpleQueue()
             longest = max(map(photos.length, range(len(photos))))
-            block = torch.empty(_READERS * longest, dtype=torch.uint8)
+            block = torch.empty(READERS * longest, dtype=torch.uint8)
             lock_pages(block, owner=self)
             for stage in block.split(longest):
                 self._stages.put(stage)

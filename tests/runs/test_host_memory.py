@@ -48,6 +48,22 @@ def test_an_allocation_beyond_what_is_free_is_refused_and_the_limit_goes(allocat
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
+def test_what_was_freed_among_blocks_in_use_goes_back_to_the_system() -> None:
+    size = 100_000  # below which glibc never asks the system for a block of its own
+    blocks = [np.ones(size, np.uint8) for _ in range(1000)]
+    held = blocks[-1]
+    del blocks
+    before = _resident()
+    memory.release_freed()
+    assert before - _resident() > 0.7 * 1000 * size
+    assert held.all()
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
 def test_other_errors_stay_and_what_fits_is_there(little) -> None:
     with memory.host_shortage(lambda: "x"):
         bytearray(2**20)
