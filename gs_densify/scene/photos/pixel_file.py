@@ -15,6 +15,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -200,7 +201,9 @@ class PixelFile:
         return photo
 
     def _reserve(self, row: int) -> None:
-        """Takes the room of a view, so that a full disk is known before hours of work."""
+        """Takes the room of a view, so that a full disk is known before hours of work; on Linux."""
+        if sys.platform != "linux":
+            return
         try:
             os.posix_fallocate(self._file.fileno(), self._starts[row], pixel_bytes(self.views[row]))
         except OSError as error:
@@ -250,8 +253,8 @@ def _opened(path: Path, size: int) -> FileIO:
 def _read_fully(file: FileIO, target: np.ndarray, start: int, path: Path) -> None:
     done, whole = 0, target.data
     try:
-        # All of it is asked for at once: by itself the system reads ahead a small part of a photo.
-        os.posix_fadvise(file.fileno(), start, len(whole), os.POSIX_FADV_WILLNEED)
+        if sys.platform == "linux":  # by itself it reads ahead a small part of a photo
+            os.posix_fadvise(file.fileno(), start, len(whole), os.POSIX_FADV_WILLNEED)
         while done < len(whole):
             count = os.preadv(file.fileno(), [whole[done:]], start + done)
             if not count:
