@@ -164,13 +164,17 @@ class Replicas:
                 self.group.from_first(tensor.detach())
 
     def align(self, gaussians: Gaussians) -> None:
-        """Takes the whole model from the first process where those of two differ."""
+        """Takes the whole model from the first process where those of two differ, and what is drawn
+        next: one that decides otherwise may have drawn more.
+        """
         if self.group.size == 1 or self.group.have_same(_fingerprint(gaussians.params)):
             return
         device = gaussians.params["means"].device
-        contents = self.group.tree_from_first(gaussians.state_dict(), device)
+        own = {"model": gaussians.state_dict(), "random": _random_state(device)}
+        found = self.group.tree_from_first(own, device)
         if not self.group.is_first:
-            gaussians.load_state_dict(contents)
+            gaussians.load_state_dict(found["model"])
+            _draw_as(found["random"], device)
 
 
 class _Mark:
@@ -202,3 +206,14 @@ def _fingerprint(params: Params) -> list[int]:
     """Returns numbers that differ where parameters do, whatever the device."""
     sums = [value.detach().view(torch.int32).sum() for value in params.values()]
     return [len(params["means"]), *torch.stack(sums).tolist()]
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    return states if device.type == "cpu" else [*states, torch.cuda.get_rng_state(device)]
+
+
+def _draw_as(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type != "cpu":
+        torch.cuda.set_rng_state(states[1], device)

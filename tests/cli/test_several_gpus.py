@@ -34,6 +34,29 @@ class Ending(Strategy):
 """
 
 
+WAVERING = """
+import os, torch
+from dataclasses import dataclass
+from gs_densify.strategies import ops
+from gs_densify.strategies.base import Strategy
+
+@dataclass
+class Wavering(Strategy):
+    '''Decides otherwise in the second process.'''
+
+    def step_post_backward(self, params, optimizers, state, step, info, packed=False):
+        is_second = os.environ.get("RANK") == "1"
+        with torch.no_grad():
+            if step == 12:
+                params["means"] += 0.5 * is_second
+            if step == 14:
+                optimizers["means"].state[params["means"]]["exp_avg"].add_(0.5 * is_second)
+        if step in (6, 8):
+            rows = torch.arange(len(params["means"])) < 5
+            ops.split(params, optimizers, state, torch.rand(len(rows)) < 0.1 if is_second else rows)
+"""
+
+
 def model_of(run: Path, step: int) -> dict[str, torch.Tensor]:
     """The Gaussians of a checkpoint with their moments, and gradients that are still summed."""
     contents = torch.load(run / f"checkpoints/step_{step:06d}.pt", weights_only=True)
@@ -84,6 +107,16 @@ def test_two_processes_make_the_steps_of_one(tmp_path, options):
         for name, values in mine.items():
             error = (values - theirs[name]).abs().flatten()
             assert error.quantile(0.95) < 1e-5, (step, name)
+
+
+def test_what_the_first_process_decides_counts(tmp_path):
+    (tmp_path / "wavering.py").write_text(WAVERING)
+    options = (*STEPS, "--strategy", "wavering.py", "--batch-size", "2", "--render.dropout", "0.2")
+    trained(*options, "--out", "two", cwd=tmp_path, processes=2)
+    trained(*options, "--out", "one", cwd=tmp_path)
+    mine, theirs = (model_of(tmp_path / name, 22) for name in ("one", "two"))
+    for name, values in mine.items():
+        assert (values - theirs[name]).abs().flatten().quantile(0.95) < 1e-5, name
 
 
 @pytest.mark.gpu
