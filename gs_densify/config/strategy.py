@@ -115,7 +115,8 @@ def strategy_for(config: TrainConfig) -> Any:
 
     Raises:
         ConfigError: a `schedule_factor` was asked for, and the strategy cannot be scaled; or a
-            `budget`, and `check_budget` refuses it.
+            `budget`, and `check_budget` refuses it; or Gaussians are to be shared, and it needs
+            all.
     """
     check_budget(config)
     config = with_fitted_schedule(config)
@@ -123,6 +124,7 @@ def strategy_for(config: TrainConfig) -> Any:
     strategy, name = build_strategy(config.strategy, config.strategy_options), config.strategy
     with refusing(f"strategy '{name}' cannot be told its number of Gaussians"):
         strategy = _within_limit(_with_budget(strategy, config.budget), config.max_gaussians)
+    _check_shared(config, strategy)
     if factor is None or factor == 1.0:
         return strategy
     with refusing(f"strategy '{name}': its schedule cannot be scaled by {factor:g}"):
@@ -153,28 +155,24 @@ def share_of(strategy: Any, group: "Group") -> Any:
     return dataclasses.replace(strategy, **shares) if shares else strategy
 
 
-def check_shared(config: TrainConfig, strategy: Any, group: "Group") -> None:
-    """Refuses what does not go with Gaussians that the processes of `group` share.
-
-    Raises:
-        ConfigError: the strategy does not, or an option.
-    """
-    if group.size == 1:
+def _check_shared(config: TrainConfig, strategy: Any) -> None:
+    """Refuses what does not go with Gaussians that several processes share (ConfigError)."""
+    if config.parallel != "gaussians" or config.gpus == 1:
         return
     if not getattr(strategy, "shardable", False):
         able = [name for name in BUILTIN if getattr(load_strategy_class(name), "shardable", False)]
         raise ConfigError(
-            f"strategy '{config.strategy}' needs all Gaussians in one process, and {group.size}"
+            f"strategy '{config.strategy}' needs all Gaussians in one process, and {config.gpus}"
             " share them",
             expected=f"{', '.join(able)} do not",
-            action="train under one of them, or in one process",
+            action="train under one of them, or with --parallel views",
         )
     limits = {name: getattr(strategy, name) for name in _options_in(strategy, TARGET_OPTIONS)}
     limits["max_gaussians of the run"] = most_gaussians(config, strategy) or 0
     for name, value in limits.items():
-        if 0 < value < group.size:
+        if 0 < value < config.gpus:
             raise ConfigError(
-                f"{name} is {value}, and {group.size} processes share the Gaussians",
+                f"{name} is {value}, and {config.gpus} processes share the Gaussians",
                 expected="each needs one at least",
             )
 

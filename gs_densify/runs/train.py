@@ -18,7 +18,6 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.config.parallel import sharers
 from gs_densify.config.renderer import rasterizer_of
 from gs_densify.config.strategy import (
-    check_shared,
     remark_on_layers,
     schedule_remark,
     strategy_for,
@@ -236,7 +235,6 @@ def _checked(config: TrainConfig, group: Group) -> tuple[torch.device, Any]:
     record.forget_peak_memory(device)
     check_length(config)
     strategy = strategy_for(config)
-    check_shared(config, strategy, sharers(config, group))
     return device, strategy
 
 

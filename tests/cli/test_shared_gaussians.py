@@ -127,3 +127,10 @@ def test_what_does_not_go_with_it_is_refused_in_one_line(tmp_path, options, said
     assert first.stderr.count("\n") == 1
     assert second.stderr == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_refuses_what_the_run_would(tmp_path):
+    shared = "--gpus 2 --parallel gaussians --strategy taming --dry-run".split()
+    done = run("gs-train", "--scene", "tiny", "--device", "cpu", *shared, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "needs all Gaussians in one process" in done.stderr
