@@ -46,7 +46,7 @@ def asked(miniature: Miniature, strategy: Strategy, **options: Any) -> list[bool
     config = TrainConfig(scene="tiny", device="cpu", steps=100, **options)
     trainer = make_trainer(config, miniature, StrategyAdapter("one", strategy))
     rasterizer = Stored()
-    trainer.renderer = Renderer(rasterizer)
+    trainer._renderer = Renderer(rasterizer)
     for step in range(4):
         trainer._step(step)
     assert all(view in range(len(trainer.views)) for view, _ in rasterizer.asked)
