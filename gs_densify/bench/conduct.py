@@ -30,11 +30,13 @@ class _Places:
 
     slots: list[Slot]
     gpus: list[Gpu]
+    per_cell: int = 1
+    """GPUs that train together."""
 
     @property
     def smallest_memory(self) -> float:
         """Returns the bytes that a cell can have; infinity where that is not known."""
-        each = len(self.slots) // max(1, len(self.gpus))
+        each = max(1, len(self.slots) // max(1, len(self.gpus)))
         known = [gpu.memory / each for gpu in self.gpus if gpu.memory]
         return min(known, default=math.inf)
 
@@ -49,7 +51,8 @@ class _Places:
         names = ", ".join(sorted({gpu.name for gpu in self.gpus}))
         shared = f", {each} cells at a time on each: their times are not comparable"
         number = f"{len(self.gpus)} GPUs" if len(self.gpus) > 1 else "1 GPU"
-        return f"{number} ({names})" + (shared if each > 1 else "")
+        together = f", {self.per_cell} for a cell" if self.per_cell > 1 else ""
+        return f"{number} ({names})" + (shared if each > 1 else together)
 
 
 def conduct(
@@ -106,7 +109,9 @@ def conduct(
 
 
 def _places(cells: Sequence[Cell], options: RunOptions) -> _Places:
+    per_cell = max((cell.config.gpus for cell in cells if cell.config.device != "cpu"), default=1)
     if options.executor == "slurm":
+        _check_gpus_of_jobs(per_cell, options)
         return _Places([Slot("cluster", {})] * (options.jobs or len(cells)), [])
     devices = {cell.config.device for cell in cells}
     present = [] if devices == {"cpu"} else find_gpus()
@@ -116,8 +121,8 @@ def _places(cells: Sequence[Cell], options: RunOptions) -> _Places:
             "is for cells on the CPU", action="with GPUs use --per-gpu", option="jobs"
         )
     if gpus:
-        gpus = gpus[:1] if options.executor == "debug" else gpus
-        return _Places(gpu_slots(gpus, options.per_gpu), gpus)
+        gpus = gpus[:per_cell] if options.executor == "debug" else gpus
+        return _Places(gpu_slots(gpus, options.per_gpu, per_cell), gpus, per_cell)
     if "cuda" in devices:
         raise ConfigError(
             "the study has device cuda, and there is no GPU here",
@@ -126,6 +131,15 @@ def _places(cells: Sequence[Cell], options: RunOptions) -> _Places:
     if options.per_gpu > 1:
         raise ConfigError("has no effect without a GPU", action="use --jobs", option="per-gpu")
     return _Places(cpu_slots(options.jobs or 1), [])
+
+
+def _check_gpus_of_jobs(per_cell: int, options: RunOptions) -> None:
+    if options.slurm.gpus < per_cell:
+        raise ConfigError(
+            f"is {options.slurm.gpus}, and a cell trains on {per_cell}",
+            action=f"give --slurm.gpus {per_cell}",
+            option="slurm.gpus",
+        )
 
 
 def _estimate(plan: Plan, folder: StudyFolder, options: RunOptions, places: _Places) -> None:

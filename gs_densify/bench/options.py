@@ -17,7 +17,7 @@ class SlurmOptions:
     time: int = 240
     """Minutes of a job; a cell that takes longer saves a checkpoint and is queued again."""
     gpus: int = 1
-    """GPUs of a job; gs-train uses one."""
+    """GPUs of a job, as many as the `gpus` of its cell."""
     cpus: int = 8
     """CPU cores of a job."""
     mem: float | None = None

@@ -96,15 +96,26 @@ def chosen_gpus(asked: tuple[str, ...] | None, present: list[Gpu]) -> list[Gpu]:
     return [by_number[number] for number in asked]
 
 
-def gpu_slots(gpus: list[Gpu], per_gpu: int) -> list[Slot]:
-    """Returns the slots of GPUs: first one on each, then the second on each, and so on."""
+def gpu_slots(gpus: list[Gpu], per_gpu: int, per_cell: int = 1) -> list[Slot]:
+    """Returns the slots of GPUs: first one on each, then the second on each, and so on.
+
+    Where `per_cell` of them train together, a slot has so many, and no other cell runs on them.
+    """
+    if per_cell > 1 and (per_gpu > 1 or len(gpus) < per_cell):
+        raise ConfigError(
+            f"a cell trains on {per_cell} GPUs, of which there are {len(gpus)} here, for"
+            f" {per_gpu} cells at a time on each",
+            action="write another `gpus` in the study, or leave --per-gpu out",
+        )
+    groups = [gpus[i : i + per_cell] for i in range(0, len(gpus) - per_cell + 1, per_cell)]
+    numbers = [[gpu.number for gpu in group] for group in groups]
     return [
         Slot(
-            f"GPU {gpu.number}",
-            {"CUDA_VISIBLE_DEVICES": gpu.number, RUNS_AT_A_TIME: str(per_gpu)},
+            f"GPU {' and '.join(group)}",
+            {"CUDA_VISIBLE_DEVICES": ",".join(group), RUNS_AT_A_TIME: str(per_gpu)},
         )
         for _ in range(per_gpu)
-        for gpu in gpus
+        for group in numbers
     ]
 
 

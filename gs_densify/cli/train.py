@@ -52,9 +52,10 @@ def _command(argv: Sequence[str], started: float | None) -> None:
     if is_quiet():
         return
     print(scores_text(results, load_views(folder, results)))
+    several = f"{config.gpus} x " if config.gpus > 1 and results.hardware.gpu else ""
     print(
         f"{results.counts.final:,} Gaussians, {results.wall_time.train:.1f} s of training on"
-        f" {results.hardware.gpu or 'the CPU'}"
+        f" {several}{results.hardware.gpu or 'the CPU'}"
     )
     print(wall_time_text(results.wall_time))
     print(f"page: {folder / INDEX}")

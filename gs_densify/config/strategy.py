@@ -60,7 +60,7 @@ def schedule_remark(config: TrainConfig) -> str | None:
 
 
 def steps_of_layers(config: TrainConfig) -> int:
-    """Returns the steps that recipe, scene, preset and protocol bring."""
+    """Returns the steps that recipe, scene, preset, protocol and GPUs bring."""
     return _layers_of(config, load_strategy_class(config.strategy)).length
 
 
@@ -73,6 +73,7 @@ def _layers_of(config: TrainConfig, cls: type) -> TrainConfig:
         protocol=config.protocol,
         preset=config.preset,
         downscale=config.downscale,
+        gpus=config.gpus,
         has_budget=config.budget is not None,
     )
 

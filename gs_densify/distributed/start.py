@@ -26,6 +26,10 @@ from gs_densify.errors import BackendError, GsDensifyError, LostProcessError
 _GRACE = 5.0
 """Seconds for this process to say itself what has happened, after another one has died."""
 
+_OF_THE_FIRST = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+"""Signals that a terminal or a cluster sends to all processes, and of which the first one takes
+care."""
+
 _SAID = "gs_densify/said by "
 """Begins the keys under which processes leave the line that they would have ended with."""
 
@@ -112,7 +116,8 @@ def _follow(
     """Is what one of the others does, whose rank is one more than `index`."""
     rank = str(index + 1)
     os.environ.update(environment | {"RANK": rank, "LOCAL_RANK": rank})
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process takes care of it
+    for name in _OF_THE_FIRST:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_end_after, args=[parent], daemon=True).start()
     try:
         follow(argv)

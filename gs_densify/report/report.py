@@ -472,9 +472,7 @@ def _code_notes(methods: Sequence[Method]) -> list[str]:
 
 def _hardware_notes(methods: Sequence[Method]) -> list[str]:
     """Returns on what the runs were made: times of different machines are not comparable."""
-    machines = Counter(
-        run.protocol.conditions.gpu or "the CPU" for method in methods for run in method.runs
-    )
+    machines = Counter(_machine(run) for method in methods for run in method.runs)
     found = ", ".join(f"{name} ({count} runs)" for name, count in sorted(machines.items()))
     notes = [f"NOT ONE MACHINE, so times differ for that alone: {found}"]
     if len(machines) < 2:
@@ -488,6 +486,13 @@ def _hardware_notes(methods: Sequence[Method]) -> list[str]:
         listed = ", ".join(f"{label}: {most}" for label, most in together.items())
         notes.append(f"NOT ALONE, so times say little: runs at a time on one device: {listed}")
     return notes
+
+
+def _machine(run: Run) -> str:
+    """Returns the name of what a run was trained on, with the number of GPUs above one."""
+    gpus = 1 if run.results is None else run.results.config.get("gpus", 1)
+    name = run.protocol.conditions.gpu or "the CPU"
+    return name if gpus == 1 else f"{gpus} x {name}"
 
 
 def _runs_at_a_time(run: Run) -> int:

@@ -32,6 +32,15 @@ def test_a_cell_sees_its_gpu_alone() -> None:
     assert [one.environment[RUNS_AT_A_TIME] for one in cpu_slots(3)] == ["3"] * 3
 
 
+def test_a_cell_of_several_gpus_has_them_for_itself() -> None:
+    (both,) = gpu_slots([*GPUS, Gpu("2", "a card", None)], 1, per_cell=2)
+    assert both.place == "GPU 0 and 1"
+    assert both.environment == {"CUDA_VISIBLE_DEVICES": "0,1", RUNS_AT_A_TIME: "1"}
+    for gpus, per_gpu in ((GPUS, 2), (GPUS[:1], 1)):
+        with pytest.raises(ConfigError, match="a cell trains on 2 GPUs"):
+            gpu_slots(gpus, per_gpu, per_cell=2)
+
+
 def test_gpus_are_chosen_among_those_present() -> None:
     assert chosen_gpus(None, GPUS) == chosen_gpus(("all",), GPUS) == GPUS
     assert chosen_gpus(("1",), GPUS) == GPUS[1:]
