@@ -273,7 +273,7 @@ class Trainer:
         with section("render"):
             num_maps = adapter.num_attributed_maps(step)
             aux = self._zero_channels(num_maps) if num_maps else None
-            output = self._render(batch, step, aux, is_update=is_update)
+            output = self._render(batch, step, aux)
         with section("loss"):
             render = batch.composited(self.modules.image(output.image, batch.rendered))
             photometric, terms = photometric_loss(
@@ -461,36 +461,14 @@ class Trainer:
         scheduled = max(scheduled, min(self._first_sh_degree, highest))
         return self.adapter.sh_degree(step, scheduled, highest=highest)
 
-    def _drawn(
-        self, step: int, is_update: bool
-    ) -> tuple[Mapping[str, Tensor] | Params, adam.UpdateInBackward | None]:
-        """Returns what is rendered, and the optimisers' steps for its backward pass to make.
-
-        None where that does not have the whole gradient: terms of the loss add to it, or other
-        processes do, or a mask chooses among its rows.
-        """
-        left_out = dropout.share_left_out(self.dropout, step, self.config.length)
-        drawn = dropout.without_some(self.splats, left_out)
-        has_terms = bool(self._terms) or self.adapter.has_own_term
-        is_shared = self.group.size > 1
-        if not is_update or has_terms or is_shared or self.config.lr.visible_only:
-            return drawn, None
-        # What is left out has no gradient, as it is not drawn.
-        changed = {
-            name: value.detach() for name, value in drawn.items() if value is not self.splats[name]
-        }
-        return {**drawn, **changed}, adam.UpdateInBackward(self.optimizers, changed)
-
-    def _render(
-        self, batch: Batch, step: int, aux: Tensor | None, *, is_update: bool
-    ) -> RenderOutput:
+    def _render(self, batch: Batch, step: int, aux: Tensor | None) -> RenderOutput:
         options = self.config.render
         backgrounds = None
         if options.background == "random":
             backgrounds = torch.rand(len(batch.indices), 3, device=batch.images.device)[batch.part]
-        drawn, update = self._drawn(step, is_update)
+        left_out = dropout.share_left_out(self.dropout, step, self.config.length)
         return self._renderer(
-            drawn,
+            dropout.without_some(self.splats, left_out),
             self.modules.cameras(batch.viewmats, batch.indices),
             batch.Ks,
             *batch.size,
@@ -500,7 +478,6 @@ class Trainer:
             packed=options.packed,
             aux=aux,
             view=batch.rendered[0] if len(batch.rendered) == 1 else None,
-            update=update,
         )
 
     def _further_terms(self, inputs: LossInputs) -> dict[str, Tensor]:
