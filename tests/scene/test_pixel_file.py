@@ -4,8 +4,10 @@ import errno
 import os
 import resource
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,11 +19,12 @@ from PIL import Image
 from gs_densify.errors import SceneError
 from gs_densify.scene.load import PhotoOptions, load_scene
 from gs_densify.scene.photos import pixel_file, places
+from gs_densify.scene.photos.decode import Photo
 from gs_densify.scene.photos.kept import KeptPhotos
 from gs_densify.scene.photos.load import load_photos, load_photos_and_digest
 from gs_densify.scene.photos.pixel_file import PixelFile
 from gs_densify.scene.photos.places import PhotosInMemory, PhotosOnDisk, fit_in_memory
-from gs_densify.scene.scene import Scene
+from gs_densify.scene.scene import Scene, View
 
 NAMES = [f"{i}.png" for i in range(5)]
 
@@ -236,6 +239,29 @@ def test_a_cache_that_cannot_be_written_is_refused(
     monkeypatch.setenv("GS_CACHE", str(tmp_path / "file"))
     with pytest.raises(SceneError, match="set GS_CACHE to a folder of yours"):
         PixelFile(scene.views)
+
+
+def test_two_that_start_at_once_share_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dataset(tmp_path, [f"{i:02d}.png" for i in range(20)])
+    scene, real, read = load_scene(tmp_path, name="s"), pixel_file.read_view, []
+
+    def slow(view: View, **options: bool) -> Photo:
+        read.append(view.name)
+        time.sleep(0.01)
+        return real(view, **options)
+
+    starts = [0, 10]
+    monkeypatch.setattr(pixel_file, "read_view", slow)
+    monkeypatch.setattr(pixel_file.random, "randrange", lambda count: starts.pop())
+    files = [PixelFile(scene.views) for _ in range(2)]
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(one.make, range(20), workers=1) for one in files]:
+            done.result()
+    assert len(set(read)) == 20 and len(read) < 25
+    for file in files:
+        check(file, scene)
 
 
 def test_two_that_start_at_once_and_one_that_makes_room_do_no_harm(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import os
+import random
 import shutil
 import sys
 import zlib
@@ -127,11 +128,10 @@ class PixelFile:
         make_room(self.path, max(0, wanted - used_bytes(self.path)), budget)
         for row in missing:
             self._reserve(row)
-
-        def make_one(row: int) -> None:
-            self._made(row)  # which is not kept: all together do not fit into memory
-
-        in_threads(make_one, missing, "photo", workers=workers, progress=progress)
+        # Processes that begin together begin at different photos, and make each one once.
+        first = random.randrange(len(missing))
+        order = missing[first:] + missing[:first]
+        in_threads(self._make_unless_there, order, "photo", workers=workers, progress=progress)
 
     def digest(self, row: int) -> bytes:
         """Returns the `photo_digest` of a view that has been made."""
@@ -182,6 +182,12 @@ class PixelFile:
         return Photo(
             pixels.reshape(*shape, 3), mask.view(bool).reshape(shape) if len(mask) else None
         )
+
+    def _make_unless_there(self, row: int) -> None:
+        record = self._records[row : row + 1].view(np.uint8)
+        _read_fully(self._file, record, row * _RECORD.itemsize, self.path)
+        if not self._is_made(row):
+            self._made(row)
 
     def _made(self, row: int) -> Photo:
         """Returns a photo that it makes and writes, its record last."""
