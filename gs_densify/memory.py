@@ -19,6 +19,22 @@ _SHARE = 0.9
 _TORCH = re.compile(r"DefaultCPUAllocator: .*?allocate (\d+) bytes")
 
 
+_SIZE = re.compile(r"(\d+(?:\.\d*)?)\s*([kMGT]?)(i?)B")
+
+
+def bytes_of(text: str) -> int:
+    """Returns the bytes that a text such as `8GB`, `7.5 GiB` or `600MB` says.
+
+    Raises:
+        ValueError: it says none, or no unit.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(text)
+    number, prefix, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " kMGT".index(prefix or " "))
+
+
 class _Container(NamedTuple):
     """Files in which a container's memory stands, in bytes."""
 

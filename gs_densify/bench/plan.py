@@ -15,7 +15,8 @@ from gs_densify.bench.state import CellState, load_state
 from gs_densify.config.length import with_length
 from gs_densify.config.strategy import strategy_for
 from gs_densify.messages import duration
-from gs_densify.runs.forecast import memory_of, num_gaussians, scene_key
+from gs_densify.runs.forecast import scene_key
+from gs_densify.runs.forecast_memory import memory_of, num_gaussians
 from gs_densify.runs.loaded_scene import find_scene
 from gs_densify.runs.start import start_of
 

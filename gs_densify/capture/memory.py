@@ -12,6 +12,11 @@ _COPIES = 4
 _WORKING_BYTES = 870
 """For each Gaussian while views are rendered: colours gathered for the kernels, projections, and
 their gradients. What a measured peak of adaptive leaves over, see docs/capture.md."""
+_OFFLOADED_FLOATS = 45
+"""Of these, what --render.offload keeps in host memory: SH coefficients above degree 0."""
+_OFFLOADED_WORKING_BYTES = 480
+"""While views are rendered with it: with the coefficients that are gathered, see
+docs/performance.md."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,12 @@ class GpuMemory:
 
 
 def gpu_memory(
-    sizes: Iterable[Size], gaussians: int, image_budget: float, *, has_masks: bool = False
+    sizes: Iterable[Size],
+    gaussians: int,
+    image_budget: float,
+    *,
+    has_masks: bool = False,
+    is_offloaded: bool = False,
 ) -> GpuMemory:
     """Returns the expected memory; see docs/capture.md for the formula and how near it comes.
 
@@ -44,6 +54,7 @@ def gpu_memory(
         gaussians: number of Gaussians at the end of training.
         image_budget: bytes of photos above which the trainer keeps them in host memory.
         has_masks: whether any photo has one; every photo then takes a fourth channel.
+        is_offloaded: whether SH coefficients above degree 0 lie in host memory (--render.offload).
     """
     photos = sum((4 if has_masks else 3) * width * height for width, height in sizes)
     fits = photos <= image_budget
@@ -51,6 +62,6 @@ def gpu_memory(
         gaussians=gaussians,
         photos=photos if fits else 0,
         photos_on_host=not fits,
-        model=gaussians * _FLOATS * _COPIES * 4,
-        working=gaussians * _WORKING_BYTES,
+        model=gaussians * (_FLOATS - _OFFLOADED_FLOATS * is_offloaded) * _COPIES * 4,
+        working=gaussians * (_OFFLOADED_WORKING_BYTES if is_offloaded else _WORKING_BYTES),
     )

@@ -19,6 +19,7 @@ from gs_densify.config.modules import MODULES
 from gs_densify.config.outputs import OUTPUTS
 from gs_densify.errors import ConfigError
 from gs_densify.evaluation.metrics import LPIPS
+from gs_densify.memory import bytes_of
 from gs_densify.model.files import FORMATS
 from gs_densify.near_names import known_or_meant
 from gs_densify.rendering.rasterizers import AUTO, RASTERIZERS
@@ -232,6 +233,10 @@ class TrainConfig:
     max_gaussians: int | None = None
     """Most Gaussians (default: the strategy's own limit). There are never more, whatever the
     strategy."""
+    memory_limit: str | None = None
+    """GPU memory that may be taken, such as 8GB or 7.5GiB. Where the expected Gaussians do not fit,
+    --render.offload is set, and beyond that fewer Gaussians are allowed; which it is, is said. The
+    run has no more: torch's allocator is limited to it (CUDA itself takes some 0.5 GB beside)."""
     budget: int | None = None
     """Gaussians to end with (default: the strategy's). So it is whatever the strategy, in place of
     the preset's limit."""
@@ -299,6 +304,7 @@ class TrainConfig:
             )
         if self.render.offload:
             self._check_offload()
+        self._check_memory_limit()
         late = [step for step in self.evaluation.steps if not 0 < step <= self._most_steps]
         if late:
             raise ConfigError(
@@ -326,13 +332,13 @@ class TrainConfig:
                 action=f"give --batch-size {self.gpus}",
                 option="batch-size",
             )
-        for name in ("packed", "offload"):
-            if self.gpus > 1 and getattr(self.render, name):
-                raise ConfigError(
-                    "does not go with several GPUs",
-                    action="leave it out",
-                    option=f"render.{name}",
-                )
+        given = {
+            "render.packed": self.render.packed,
+            "render.offload": self.render.offload,
+            "memory-limit": self.memory_limit is not None,
+        }
+        for name in [name for name, is_given in given.items() if is_given and self.gpus > 1]:
+            raise ConfigError("does not go with several GPUs", action="leave it out", option=name)
 
     def _check_ranges(self) -> None:
         for name, value, least, most in self._ranges():
@@ -344,6 +350,23 @@ class TrainConfig:
                 f"is {value}",
                 expected=f"it must be {limit}" if is_finite else "it must be finite",
                 option=name.replace("_", "-"),
+            )
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Returns `memory_limit` as a number; None where there is none."""
+        return None if self.memory_limit is None else bytes_of(self.memory_limit)
+
+    def _check_memory_limit(self) -> None:
+        try:
+            limit = self.memory_bytes
+        except ValueError:
+            limit = 0
+        if limit is not None and limit < 1:
+            raise ConfigError(
+                f"is '{self.memory_limit}'",
+                expected="expected bytes with a unit, such as 8GB or 7.5GiB",
+                option="memory-limit",
             )
 
     def _check_offload(self) -> None:

@@ -86,8 +86,8 @@ def rasterizer_for(
             expected=f"expected {_any_of([AUTO, *_able(device)])} there",
             action="pick one of them, or another --device",
         )
-    if is_staged and not _has_stages(chosen):
-        staged = [one for one in _able(device) if _has_stages(one)]
+    if is_staged and not has_stages(chosen):
+        staged = [one for one in _able(device) if has_stages(one)]
         raise BackendError(
             f"Rasteriser {name!r} renders no model that several processes share, nor one with"
             " --render.offload",
@@ -110,14 +110,17 @@ def _make_deterministic(rasterizer: Rasterizer, device: torch.device) -> None:
     rasterizer.deterministic = True  # type: ignore[attr-defined]
 
 
-def _has_stages(name: str) -> bool:
+def has_stages(name: str) -> bool:
+    """Returns whether a rasteriser has those of `stages.StagedRasterizer`; `auto` finds one."""
+    if name == AUTO:
+        return True
     return hasattr(RASTERIZERS.load(name), "project")
 
 
 def _first_of(device: torch.device, packed: bool, is_staged: bool) -> str | None:
     for name in _able(device):
         kind = RASTERIZERS.load(name)
-        if is_staged and not _has_stages(name):
+        if is_staged and not has_stages(name):
             continue
         reason = kind.unavailable() if hasattr(kind, "unavailable") else None
         if reason is not None:

@@ -113,6 +113,22 @@ class PeakMemory:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """How a run keeps to its --memory-limit."""
+
+    limit: int
+    """Bytes."""
+    expected: int
+    """Bytes on the GPU with `gaussians`, as forecast."""
+    gaussians: int
+    """The most that are expected, or allowed."""
+    offload: bool
+    """Whether SH coefficients lie in host memory."""
+    max_gaussians: int | None
+    """What the number of Gaussians was limited to; null where that was not needed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hardware:
     """The machine, without its name."""
 
@@ -185,6 +201,8 @@ class Results:
     """Null where the run began before it was kept."""
     found: dict[str, float] = field(default_factory=dict)
     """Options of `auto`, by dotted name, and what the run found for them."""
+    memory_plan: MemoryPlan | None = None
+    """Null without a --memory-limit."""
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:

@@ -5,12 +5,10 @@ from typing import Any
 
 import torch
 
-from gs_densify.capture.memory import GpuMemory, gpu_memory
+from gs_densify.capture.memory import GpuMemory
 from gs_densify.config.length import check_length, length_remark, with_length
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import (
-    BUDGET_OPTIONS,
-    most_gaussians,
     schedule_remark,
     strategy_for,
     with_fitted_schedule,
@@ -18,7 +16,9 @@ from gs_densify.config.strategy import (
 from gs_densify.messages import duration
 from gs_densify.rendering.device import suit_threads
 from gs_densify.runs.device import device_for
+from gs_densify.runs.forecast_memory import memory_of, num_gaussians
 from gs_densify.runs.loaded_scene import LoadedScene, load_for_forecast
+from gs_densify.runs.memory_limit import plan_of, plan_remark, within
 from gs_densify.runs.outputs.all import check_outputs
 from gs_densify.runs.start import Start, check_start, start_of
 from gs_densify.runs.step_time import StepTimer, is_extrapolated
@@ -44,8 +44,8 @@ class Forecast:
     """Of training; None without a limit."""
     device: str
     remarks: tuple[str, ...] = ()
-    """What `--steps auto` is, and what becomes of the strategy's schedule, where nobody asked for a
-    factor and it matters."""
+    """What `--steps auto` is, what becomes of the strategy's schedule, where nobody asked for a
+    factor and it matters, and how --memory-limit is kept."""
     is_rough: bool = False
     """Whether the times were extrapolated from smaller steps."""
     disk: DiskUse | None = None
@@ -79,8 +79,15 @@ class Forecaster:
         loaded, start = self._loaded(config)
         num_views = len(loaded.scene.train_views)
         asked, config = config, with_length(config, num_views)
-        remarks = length_remark(asked, config, num_views), schedule_remark(config)
+        remarks = [length_remark(asked, config, num_views), schedule_remark(config)]
         strategy, config = strategy_for(config), with_fitted_schedule(config)
+        whole = loaded.sampled_from or loaded.scene
+        has_masks = any(mask is not None for mask in loaded.train_masks)
+        plan = plan_of(config, strategy, whole, start, has_masks=has_masks)
+        if plan is not None:
+            remarks.append(plan_remark(config, plan))
+            config = within(config, plan)
+            strategy = strategy_for(config)
         suit_threads(device, loaded.scene.views)
         first, last = num_gaussians(config, strategy, start)
 
@@ -94,12 +101,7 @@ class Forecaster:
             config,
             first,
             last,
-            memory_of(
-                config,
-                loaded.sampled_from or loaded.scene,
-                last or first,
-                has_masks=any(mask is not None for mask in loaded.train_masks),
-            ),
+            memory_of(config, whole, last or first, has_masks=has_masks),
             (at_first, at_last),
             None if at_last is None else _seconds(config, strategy, at_first, at_last),
             torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
@@ -122,32 +124,6 @@ def scene_key(config: TrainConfig) -> str:
     init = (config.init.source, config.init.num_points)
     data = (config.scene, config.data_root, config.downscale, config.data, *init)
     return repr((*data, config.render.near_plane))
-
-
-def num_gaussians(config: TrainConfig, strategy: Any, start: Start) -> tuple[int, int | None]:
-    """Returns the number of Gaussians at the start, and the most that there will be; None where
-    neither the strategy nor the configuration sets a limit.
-    """
-    first, last = len(start.points), _limit(config, strategy)
-    return (first, None) if last is None else (min(first, last), last)
-
-
-def memory_of(config: TrainConfig, scene: Scene, count: int, *, has_masks: bool) -> GpuMemory:
-    """Returns the memory that training takes with `count` Gaussians; it needs no pixels."""
-    return gpu_memory(
-        [(view.width, view.height) for view in scene.train_views],
-        count,
-        config.data.image_budget * 2**30,
-        has_masks=has_masks,
-    )
-
-
-def _limit(config: TrainConfig, strategy: Any) -> int | None:
-    limits = [
-        most_gaussians(config, strategy),
-        *(getattr(strategy, name, 0) for name in BUDGET_OPTIONS),
-    ]
-    return min((limit for limit in limits if limit), default=None)
 
 
 def _seconds(config: TrainConfig, strategy: Any, at_first: float, at_last: float) -> float:
@@ -183,8 +159,12 @@ def forecast_text(found: Forecast) -> str:
         lines.append(
             f"training    about {duration(found.seconds)} for {found.config.length:,} steps"
         )
-    lines += [f"schedule    {remark}" for remark in found.remarks]
+    lines += [f"{_subject(remark):12}{remark}" for remark in found.remarks]
     return "\n".join(lines)
+
+
+def _subject(remark: str) -> str:
+    return "limit" if remark.startswith("--memory-limit") else "schedule"
 
 
 def _disk_text(disk: DiskUse, found: Forecast) -> str:

@@ -9,7 +9,14 @@ from typing import Any
 from gs_densify.config.file import GROUPS, by_dotted_name, plain
 from gs_densify.config.former_options import complete_saved, translate_retired
 from gs_densify.errors import ConfigError, ResultError
-from gs_densify.results import CodeRecord, DataRecord, EvaluationRecord, MetricsRow, PeakMemory
+from gs_densify.results import (
+    CodeRecord,
+    DataRecord,
+    EvaluationRecord,
+    MemoryPlan,
+    MetricsRow,
+    PeakMemory,
+)
 from gs_densify.results.decode import decode
 from gs_densify.results.files import to_json
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene
@@ -65,6 +72,8 @@ class RunState:
     """Null where an earlier version began the run: then `scene` alone is compared."""
     cpu_threads: int | None = None
     """As in `Hardware`, of the first process."""
+    memory_plan: MemoryPlan | None = None
+    """How the run keeps to its --memory-limit."""
     rasterizer: str | None = None
     """Name of the one that rendered in the first process; null where an earlier version began the
     run.

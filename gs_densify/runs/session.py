@@ -396,6 +396,7 @@ class RunProcess:
             resumed_with=state.resumed_with,
             code=state.code,
             data=state.data,
+            memory_plan=state.memory_plan,
             found=trainer.found | ({"steps": steps} if (steps := state.found.steps) else {}),
         )
 

@@ -25,8 +25,8 @@ from gs_densify.config.strategy import (
 )
 from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import ResultError
-from gs_densify.rendering.device import memory_shortage, suit_threads
-from gs_densify.results import CodeRecord, Results, load_results
+from gs_densify.rendering.device import limited_memory, memory_shortage, suit_threads
+from gs_densify.results import CodeRecord, MemoryPlan, Results, load_results
 from gs_densify.results.files import remove_unfinished
 from gs_densify.runs import environment as record
 from gs_densify.runs import layout as run_folder
@@ -42,6 +42,7 @@ from gs_densify.runs.device import device_for
 from gs_densify.runs.held_folder import locked
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
 from gs_densify.runs.made_trainer import made_trainer
+from gs_densify.runs.memory_limit import check_memory_limit, plan_of, plan_remark, within
 from gs_densify.runs.outputs.all import check_outputs
 from gs_densify.runs.paths import check_scene_is_there, with_absolute_paths
 from gs_densify.runs.pause import BY_OTHERS, PauseWish
@@ -90,6 +91,10 @@ def train(
             check_outputs(config)
             loaded, code, start = _load(config, device, clock, group=group)
             asked, (config, strategy) = config, _of_length(config, strategy, loaded)
+            plan = _plan(config, strategy, loaded, start)
+            limit_remark, config = plan_remark(config, plan), within(config, plan)
+            strategy = strategy if plan is None else strategy_for(config)
+            stack.enter_context(limited_memory(device, config.memory_bytes))
             claim = stack.enter_context(claimed(config.out, run_folder.default_folder(config)))
         state = RunState(
             command=list(command),
@@ -101,12 +106,13 @@ def train(
             code=code,
             data=loaded.data,
             cpu_threads=torch.get_num_threads(),
+            memory_plan=plan,
         )
         folder = claim.held.path
         # Before a hook is called, which may leave the working folder that paths are relative to.
         save_config(run_folder.with_kept_strategy_file(asked, folder), folder / run_folder.CONFIG)
         of_length = length_remark(asked, config, len(loaded.scene.train_views))
-        remarks = [remark_on_layers(asked), of_length, schedule_remark(config)]
+        remarks = [remark_on_layers(asked), of_length, schedule_remark(config), limit_remark]
         fitted = with_fitted_schedule(config)
         run = RunProcess(fitted, claim.held, loaded, device, state, clock, group)
         trainer = run.make_trainer(strategy, start)
@@ -162,6 +168,10 @@ def resume(
             )
             require_same_scene(state, folder, loaded)
             asked, (config, strategy) = config, _of_length(config, strategy, loaded, state.found)
+            if state.memory_plan is not None:
+                config = within(config, state.memory_plan)
+                strategy = strategy_for(config)
+            stack.enter_context(limited_memory(device, config.memory_bytes))
         _note_code(state, folder, code)
         _note_threads(state, folder)
         # Checkpoints of earlier versions do not have it.
@@ -233,6 +243,7 @@ def _checked(config: TrainConfig, group: Group) -> tuple[torch.device, Any]:
     """Returns the device and the strategy, once it is known that they are there and fit."""
     device = device_for(config, sharers(config, group))
     record.forget_peak_memory(device)
+    check_memory_limit(config, device)
     check_length(config)
     strategy = strategy_for(config)
     return device, strategy
@@ -248,6 +259,14 @@ def _of_length(
     return config, strategy_for(config)
 
 
+def _plan(
+    config: TrainConfig, strategy: Any, loaded: LoadedScene, start: Start
+) -> MemoryPlan | None:
+    """Returns how the run keeps to its --memory-limit."""
+    has_masks = any(mask is not None for mask in loaded.train_masks)
+    return plan_of(config, strategy, loaded.scene, start, has_masks=has_masks)
+
+
 def _found(loaded: LoadedScene, asked: TrainConfig, config: TrainConfig) -> Found:
     """Returns what a run keeps of what it has found."""
     return dataclasses.replace(loaded.found, steps=config.length if asked.steps == "auto" else None)
@@ -255,7 +274,8 @@ def _found(loaded: LoadedScene, asked: TrainConfig, config: TrainConfig) -> Foun
 
 def _newest(folder: Path, config: TrainConfig, group: Group) -> tuple[Path, dict[str, Any]]:
     """Returns the newest checkpoint; from the file where not all of it is to be on this GPU."""
-    is_whole = group.size == 1 and not config.render.offload
+    is_on_gpu = not config.render.offload and config.memory_limit is None
+    is_whole = group.size == 1 and is_on_gpu
     with memory_shortage(lambda: _FREE):
         place = None if is_whole else "cpu"
         return load_newest(folder, place, messages.remark, is_mapped=not is_whole)

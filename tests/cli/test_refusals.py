@@ -40,6 +40,14 @@ def _train(scene: object, folder: Path, *options: object):
         (["--scene", "tiny", "--strategy.refine-every", "0"], "refine_every is 0"),
         (["--scene", "tiny", "--render.packed", "--device", "cpu"], "acked"),
         (
+            ["--scene", "tiny", "--memory-limit", "8GB", "--device", "cpu"],
+            "--memory-limit has no effect on the CPU",
+        ),
+        (
+            ["--scene", "tiny", "--device", "cpu", "--dry-run", "--memory-limit", "20MB"],
+            "--memory-limit is 20MB; 1,000 Gaussians with these photos need 0.069 GB",
+        ),
+        (
             ["--scene", "tiny", "--render.rasterizer", "opengl"],
             "--render.rasterizer is 'opengl'; known: auto, own, gsplat, reference",
         ),
