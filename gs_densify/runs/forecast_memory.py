@@ -18,7 +18,12 @@ def num_gaussians(config: TrainConfig, strategy: Any, start: Start) -> tuple[int
 
 
 def memory_of(config: TrainConfig, scene: Scene, count: int, *, has_masks: bool) -> GpuMemory:
-    """Returns the memory that training takes with `count` Gaussians; it needs no pixels."""
+    """Returns the memory that training takes with `count` Gaussians; it needs no pixels.
+
+    Of several GPUs that share them it is what each takes with its own.
+    """
+    if config.parallel == "gaussians":
+        count = -(-count // config.gpus)
     return gpu_memory(
         [(view.width, view.height) for view in scene.train_views],
         count,
