@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from gs_densify.config.options import DataOptions, LearningRates, RenderOptions,
 from gs_densify.runs import forecast as forecasts
 from gs_densify.runs import step_time
 from gs_densify.runs.forecast import Forecaster, forecast, forecast_text
+from gs_densify.runs.forecast_memory import memory_of
 from gs_densify.runs.loaded_scene import load
 from gs_densify.training.batches import ViewStore
 
@@ -115,3 +117,13 @@ def test_a_cpu_times_small_steps_and_says_that_it_is_rough(
     assert "a step      6.6 s with 640 Gaussians, 4004.0 s with 1,000,000, on the CPU" in said
     assert "own work, roughly, by smaller steps\n" in said
     assert " days for 30,000 steps" in said
+
+
+def test_gpus_that_share_the_gaussians_are_said_to_take_their_own() -> None:
+    photos: Any = SimpleNamespace(train_views=[SimpleNamespace(width=100, height=50)] * 4)
+    alone = TrainConfig(scene="tiny", batch_size=2)
+    shared = dataclasses.replace(alone, gpus=2, parallel="gaussians")
+    found = memory_of(shared, photos, 3001, has_masks=False)
+    assert found == memory_of(alone, photos, 1501, has_masks=False)
+    replicated = dataclasses.replace(alone, gpus=2)
+    assert memory_of(replicated, photos, 3001, has_masks=False).gaussians == 3001
