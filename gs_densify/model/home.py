@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import BackendError
+from gs_densify.memory import free_memory
 from gs_densify.page_locked import lock_pages
 
 _SPARE = 1.25
@@ -26,20 +27,26 @@ class _Block:
     """Page-locked memory for one tensor at a time."""
 
     def __init__(self, size: int) -> None:
+        free = free_memory()
+        if free is not None and size > free:  # which the system would promise all the same
+            raise _no_room(size, f"{free / 1e9:.2f} GB are free")
         try:
             self.memory = torch.empty(size, dtype=torch.uint8)
             self.memory.fill_(0)  # by several threads; locking takes pages one by one
             lock_pages(self.memory, owner=self)
         except (RuntimeError, torch.cuda.CudaError) as error:
-            raise BackendError(
-                f"{size / 1e9:.2f} GB of Gaussians cannot be page-locked in host memory"
-                f" ({' '.join(str(error).split())[:200]})",
-                action="free host memory, or lower --max-gaussians",
-            ) from None
+            raise _no_room(size, " ".join(str(error).split())[:200]) from None
 
     @property
     def size(self) -> int:
         return self.memory.numel()
+
+
+def _no_room(size: int, why: str) -> BackendError:
+    return BackendError(
+        f"{size / 1e9:.2f} GB of Gaussians cannot be page-locked in host memory ({why})",
+        action="free host memory, or lower --max-gaussians",
+    )
 
 
 class _Lent:

@@ -88,12 +88,12 @@ class Trainer:
         self.config, self.group = config, group
         self._first_sh_degree = first_sh_degree
         self.views = views
+        if config.render.offload:
+            renderer = by_rows(renderer)
         self.renderer = renderer
         """Of whole models; what is trained is rendered together with the other processes."""
         self._sharers, self._replicas = sharers(config, group), Replicas(replicas(config, group))
         self._renderer = of_part(sharded(renderer, self._sharers), self._replicas.group)
-        if config.render.offload:
-            self._renderer = by_rows(renderer)
         self.adapter = adapter
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""

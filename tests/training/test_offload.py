@@ -11,6 +11,7 @@ from tqdm import tqdm
 from gs_densify.check.miniature import Miniature, load_miniature
 from gs_densify.config.options import LearningRates, RenderOptions, TrainConfig
 from gs_densify.config.strategy import strategy_for
+from gs_densify.errors import BackendError
 from gs_densify.model import home, row_gradients
 from gs_densify.strategies import ops
 from gs_densify.strategies.adapter import StrategyAdapter
@@ -140,6 +141,8 @@ def test_it_trains_as_visible_only_does(scene: Miniature, device: str, strategy:
         assert _difference(with_it, without) < 5e-3
     assert with_it.progress.peak_gaussians > len(scene.points)
     assert float(with_it.splats["shN"].detach().abs().max()) > 0
+    shown, whole = (t.renderer.view(with_it.splats, scene.views[0]) for t in (with_it, without))
+    torch.testing.assert_close(shown, whole, atol=1e-5, rtol=0)
     assert _lies_as_it_should(with_it)
 
 
@@ -214,3 +217,9 @@ def test_gradients_of_rows_are_those_of_all_rows() -> None:
     wanted[4] = 0
     assert torch.equal(left, wanted)
     assert row_gradients.has_row(left).tolist() == [i in (1, 8) for i in range(9)]
+
+
+def test_more_than_the_host_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "free_memory", lambda: 10**9)
+    with pytest.raises(BackendError, match=r"1\.25 GB of Gaussians .* \(1\.00 GB are free\)"):
+        home._Pool().tensor((250_000, 1000), torch.device("cuda"))
