@@ -25,6 +25,8 @@ _SCORING_BYTES = 2500
 """For each pixel of a view while it is scored: two images in the first layers of LPIPS's VGG."""
 _FIXED_BYTES = 50_000_000
 """Whatever the model: cuBLAS's workspace, above all."""
+_HOST_BYTES = 900
+"""Of a Gaussian in host memory: 45 floats in three blocks and a spare one, a quarter larger."""
 _LEAST = 1000
 """Gaussians below which there is no model to speak of."""
 
@@ -95,7 +97,8 @@ def plan_remark(config: TrainConfig, plan: MemoryPlan | None) -> str | None:
         return None
     changed = []
     if plan.offload and not config.render.offload:
-        changed.append("SH coefficients lie in host memory (render.offload)")
+        host = _HOST_BYTES * plan.gaussians / 1e9
+        changed.append(f"SH coefficients take {host:.2f} GB of host memory (render.offload)")
     if plan.max_gaussians is not None:
         changed.append(f"there are at most {plan.max_gaussians:,} Gaussians (max-gaussians)")
     means = " and ".join(changed) or "nothing has to be changed"

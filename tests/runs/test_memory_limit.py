@@ -115,8 +115,8 @@ def test_a_dry_run_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
     found = forecast(_config("1GB"))
     assert found.config.render.offload and found.last == COUNT
     text = forecast_text(found)
-    said = "limit       --memory-limit 1GB: SH coefficients lie in host memory (render.offload);"
-    assert f"{said} 1,000,000 are expected to take 0.8" in text
+    said = "limit       --memory-limit 1GB: SH coefficients take 0.90 GB of host memory"
+    assert f"{said} (render.offload); 1,000,000 are expected to take 0.8" in text
     assert f"about {found.memory.total / 1e9:.2f} GB on a GPU" in text
 
 
@@ -140,7 +140,10 @@ def test_a_run_trains_as_its_plan_says_and_goes_on_so(
     assert results.memory_plan is not None and results.memory_plan.offload
     assert load_results(folder / "results.json").memory_plan == results.memory_plan
     assert not results.config["render"]["offload"]  # what was asked for
-    assert "--memory-limit 150MB: SH coefficients lie in host memory" in capsys.readouterr().err
+    assert (
+        "--memory-limit 150MB: SH coefficients take 0.09 GB of host memory"
+        in capsys.readouterr().err
+    )
     (folder / "results.json").unlink()
     again, _ = resume(config)
     assert again.memory_plan == results.memory_plan and again.resumed_at
