@@ -30,7 +30,7 @@ _MAY_CHANGE = (
 lies there (`require_same_scene` the scene, `require_same` the kind of device); or they change
 nothing of the run."""
 
-_BEFORE = {"strategy.budget": 0}
+_BEFORE = {"strategy.budget": 0, "render.offload": False, "render.deterministic": False}
 """What options were that runs of earlier versions did not have, where it is not None."""
 
 

@@ -1,5 +1,6 @@
 """What checkpoints of before there were named terms and further metrics hold of their run."""
 
+import copy
 from pathlib import Path
 
 import torch
@@ -18,8 +19,9 @@ ROW |= {"device_bytes": None, "psnr": None}
 
 def test_a_former_checkpoint_goes_on(tmp_path: Path) -> None:
     config = to_mapping(TrainConfig(scene="tiny"))
-    former = {**config, "evaluation": {**config["evaluation"]}}
-    del former["evaluation"]["metrics"]
+    former = copy.deepcopy(config)
+    del former["evaluation"]["metrics"], former["memory_limit"]
+    del former["render"]["offload"], former["render"]["deterministic"]
     evaluation = {"step": 10, "scores": SCORES, "num_gaussians": 5, "train_seconds": 1.0}
     state = {
         "command": ["gs-train"],
