@@ -3,18 +3,13 @@
 import ast
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
+from command_forms import FORMS, OF_CLASSES, options_of
 
 import gs_densify
-from gs_densify.cli import arguments, bench, eval, report, scene, strategies, view
-from gs_densify.config.options import TrainConfig
-from gs_densify.flags.check import ALL, HELP, VERSION
-from gs_densify.flags.forms import options_in
-from gs_densify.strategies.registry import BUILTIN, load_strategy_class
 
 PACKAGE = Path(gs_densify.__file__).parent
 RAISED = re.compile(r"(Error|Finding|unreadable|_refuse\w*|remark|warning|print)$")
@@ -51,40 +46,6 @@ PRINTED_BY = {
     "viewer": ("gs-view",),
 }
 """Whose messages a module's are: the longest path that begins as its own counts."""
-
-OF_CLASSES = {
-    "Reconstruct": "gs-scene reconstruct",
-    "MakeTiny": "gs-scene make-tiny",
-    "Info": "gs-scene info",
-    "Check": "gs-scene check",
-    "Download": "gs-scene download",
-    "LpipsWeights": "gs-scene lpips-weights",
-}
-"""Whose messages a class's are in cli/scene.py."""
-
-FORMS: dict[str, Any] = {
-    "gs-eval": eval.EvalArguments,
-    "gs-report": report.ReportArguments,
-    "gs-view": view.ViewArguments,
-    "gs-bench": bench.BenchArguments,
-    "gs-strategies list": strategies.List,
-    "gs-strategies show": strategies.Show,
-    "gs-strategies check": strategies.Check,
-    **{command: getattr(scene, name) for name, command in OF_CLASSES.items()},
-}
-
-
-@cache
-def options_of(command: str) -> frozenset[str]:
-    """The options that a command has, without dashes; gs-train's with those of all strategies."""
-    if command == "gs-train":
-        forms = [
-            arguments._form(load_strategy_class(name), TrainConfig(scene="")) for name in BUILTIN
-        ]
-    else:
-        forms = [FORMS[command]]
-    flags = {flag for form in forms for one in options_in(form) for flag in one.flags}
-    return frozenset(flag.lstrip("-") for flag in flags | {ALL, VERSION, *HELP})
 
 
 class Message(NamedTuple):
