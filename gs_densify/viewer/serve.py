@@ -4,6 +4,7 @@ import contextlib
 import io
 import queue
 import signal
+import warnings
 from collections.abc import Iterator
 from typing import NoReturn, TypeAlias
 
@@ -47,6 +48,8 @@ def serve(model: Model, painter: Painter, address: Address) -> NoReturn:
     """
     failures: _Failures = queue.SimpleQueue()
     painter.warm_up()
+    # A picture that is done when its window has gone is no news.
+    warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
     signal.signal(signal.SIGTERM, _terminate)
     with _server(address) as server:
         _prepare(server, model)
