@@ -7,17 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pycolmap
-from fork_server import run_fork
+from forks import MODULES, Forked
+from forks import command as called
 
-MODULES = {
-    "gs-train": "gs_densify.cli.train",
-    "gs-eval": "gs_densify.cli.eval",
-    "gs-scene": "gs_densify.cli.scene",
-    "gs-report": "gs_densify.cli.report",
-    "gs-strategies": "gs_densify.cli.strategies",
-    "gs-view": "gs_densify.cli.view",
-    "gs-bench": "gs_densify.cli.bench",
-}
 SMOKE = "--steps 40 --schedule-factor 0.005 --log-every 20 --evaluation.lpips --device cpu".split()
 _TIMEOUT = 300.0
 # Variables that are read while Python and torch start.
@@ -30,14 +22,11 @@ def run(
     """Run a command in `cwd`, where it may write."""
     if _AT_THE_START & environment.keys():
         return start(command, *arguments, cwd=cwd, **environment)
-    return run_fork(
-        command,
-        MODULES[command],
-        [*map(str, arguments)],
-        cwd=cwd,
-        environment=_environment(environment),
-        timeout=_TIMEOUT,
-    )
+    ended = Forked(called(command, arguments), cwd, _environment(environment)).wait(_TIMEOUT)
+    words = [command, *map(str, arguments)]
+    if ended.code is None:
+        raise subprocess.TimeoutExpired(words, _TIMEOUT)
+    return subprocess.CompletedProcess(words, ended.code, ended.out, ended.err)
 
 
 def start(

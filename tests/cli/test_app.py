@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import MODULES, SMOKE, run
+from commands import SMOKE, run
+from forks import MODULES
 
 CODE = """
 import gc, sys

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from commands import MODULES, refusal, run, start
+from commands import refusal, run, start
+from forks import MODULES
 
 from gs_densify.rendering.rasterizers import make_rasterizer
 from gs_densify.rendering.renderer import Renderer

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import MODULES, run
+from commands import run
+from forks import MODULES
 
 from gs_densify.strategies.registry import BUILTIN
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from killable import Ended, run
+from forks import Ended, run
 
 OPTIONS = [
     *"--scene tiny --downscale 4 --device cpu --evaluation.lpips --evaluation.pictures 1".split(),

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from killable import run
+from forks import run
 from long_form import cases
 from small_runs import METHODS, arguments, figures, whole
 

@@ -12,9 +12,9 @@ from types import FrameType
 import numpy as np
 import pycolmap
 import pytest
+from forks import run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from killable import run
 from long_form import cases
 from PIL import Image
 

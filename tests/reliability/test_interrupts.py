@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from killable import MODULES
+from forks import MODULES
 from long_form import cases
 
 INTERRUPTING = """

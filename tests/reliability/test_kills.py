@@ -10,12 +10,12 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from killable import Forked, command, run
+from forks import Forked, command, run
 from long_form import cases
 from small_runs import METHODS, arguments, figures, whole
 
@@ -24,38 +24,35 @@ SIGNALS = {signal.SIGKILL: (-9,), signal.SIGTERM: (75, -15), signal.SIGINT: (130
 MOST_EVENTS, MOST_SECONDS = 60, 3.0
 
 
-def ending_at(event: int, number: int, call: Callable[[], object]) -> Callable[[], object]:
-    """What gets a signal at an event of the file system, counted from 1."""
+def end_at(event: int, number: int, call: Callable[[], object]) -> None:
+    """Gets a signal at an event of the file system, counted from 1."""
+    left = [event]
 
-    def watched() -> None:
-        left = [event]
+    def note() -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), number)
 
-        def note() -> None:
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), number)
+    def between(function: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any, **options: Any) -> Any:
+            note()
+            found = function(*arguments, **options)
+            note()
+            return found
 
-        def between(function: Callable[..., Any]) -> Callable[..., Any]:
-            def noted(*arguments: Any, **options: Any) -> Any:
-                note()
-                found = function(*arguments, **options)
-                note()
-                return found
+        return noted
 
-            return noted
-
-        for name in ("replace", "fsync", "unlink", "ftruncate"):
-            setattr(os, name, between(getattr(os, name)))
-        call()
-
-    return watched
+    for name in ("replace", "fsync", "unlink", "ftruncate"):
+        setattr(os, name, between(getattr(os, name)))
+    call()
 
 
 def attempt(folder: Path, arguments: list[str], number: int, draw: random.Random) -> bool:
     """Runs gs-train and ends it; returns whether it was done before."""
     call = command("gs-train", arguments)
     if draw.random() < 0.5:
-        process = Forked(ending_at(draw.randint(1, MOST_EVENTS), number, call), folder)
+        call = partial(end_at, draw.randint(1, MOST_EVENTS), number, call)
+        process = Forked(call, folder)
     else:
         process = Forked(call, folder)
         time.sleep(draw.uniform(0.01, MOST_SECONDS))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from killable import run
+from forks import run
 from long_form import cases
 from nasty import AFTER, BEFORE, CONFIG, GOES_ON, MORE, is_scaled, text_of
 from small_runs import score

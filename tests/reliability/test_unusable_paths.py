@@ -1,10 +1,11 @@
 """Paths that no system opens, nobody's home, and folders without permission: each in one line."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
-from killable import Forked, command, run
+from forks import Forked, command, run
 
 CPU = ["--steps", "2", "--schedule-factor", "1", "--evaluation.lpips", "--device", "cpu"]
 COMMANDS = {
@@ -46,7 +47,7 @@ def test_a_path_that_cannot_be_used_is_refused_in_one_line(what: str, here: Path
         path = PATHS[kind]
         name, *rest = COMMANDS[what]
         arguments = [word.replace("{}", path) for word in rest]
-        ended = Forked(lambda n=name, a=arguments: as_nobody(n, a), here).wait()
+        ended = Forked(partial(as_nobody, name, arguments), here).wait()
         assert ended.code == 2, (kind, ended.said)
         assert ended.err.count("\n") == 1 and ended.err.startswith(f"{name}: "), (kind, ended.said)
     assert {path.name for path in here.iterdir()} == {"denied", "loop"}
