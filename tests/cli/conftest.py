@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import SMOKE, start
+from commands import SMOKE, run
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def tiny(cached_tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    done = start(
+    done = run(
         *("gs-train", "--scene", tiny, "--out", "run", "--evaluation.steps", 20, *SMOKE),
         *("--init.opacity", 0.1, "--init.scale", 1),  # covers the picture in so few steps
         cwd=folder,

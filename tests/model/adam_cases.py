@@ -77,15 +77,15 @@ def case_equals_torch_in_float64(device: str) -> None:
         for name, parameter in expected.params.items():
             expected.params[name] = torch.nn.Parameter(parameter.detach().double())
             expected.optimizers[name].param_groups[0]["params"] = [expected.params[name]]
-        for step in range(5):
-            skipped = ("shN",) if step < 2 else ()
+        for step in range(3):
+            skipped = ("shN",) if step < 1 else ()
             for run in (found, expected):
                 run.give_gradients(step, skipped)
                 run.optimizers["means"].param_groups[0]["lr"] = 1e-3 * 0.9**step
             adam.update(found.optimizers)
             torch_step(expected)
             assert all(parameter.grad is None for parameter in found.params.values())
-        assert float(found.optimizers["shN"].state[found.params["shN"]]["step"]) == 3
+        assert float(found.optimizers["shN"].state[found.params["shN"]]["step"]) == 2
         assert_equal_to_rounding(found, expected)
 
 
@@ -118,7 +118,7 @@ def case_follows_rows_added_and_removed(device: str) -> None:
 def case_goes_on_from_a_checkpoint_of_either_kind(device: str) -> None:
     """Steps by torch, then by `update`, then by torch again, saved and loaded in between."""
     found, expected = Run(device), Run(device)
-    for step, take in enumerate((torch_step, torch_step, None, None, torch_step, None)):
+    for step, take in enumerate((torch_step, None, torch_step, None)):
         for run in (found, expected):
             run.give_gradients(step)
         adam.update(found.optimizers) if take is None else take(found)
@@ -144,7 +144,7 @@ def _reloaded(run: Run, device: str) -> Run:
 def case_rows_that_are_not_visible_stay_as_they_are(device: str) -> None:
     masked, plain, everything = (Run(device, weight_decay=0.01) for _ in range(3))
     visible = (torch.rand(N, 2, device=device) < 0.5)[:, 0]
-    for step in range(3):
+    for step in range(2):
         before = masked.values()
         for run in (masked, plain, everything):
             run.give_gradients(step)
