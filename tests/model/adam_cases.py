@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import gsplat.strategy.ops as gsplat_ops
 import torch
 
-from gs_densify.model import adam
+from gs_densify.model import adam, row_gradients
 from gs_densify.model.init import NAMES, create_optimizers, to_parameters
 from gs_densify.strategies import ops
 
@@ -158,6 +158,26 @@ def case_rows_that_are_not_visible_stay_as_they_are(device: str) -> None:
                 assert torch.equal(value[~visible], hidden), name
                 assert_close(value[visible], expected[name][visible], name)
     assert_equal_to_rounding(everything, plain)
+
+
+def case_gradients_of_rows_are_those_of_visible_ones(device: str) -> None:
+    """In pieces, of which the last is shorter."""
+    kept, adam._ROWS = adam._ROWS, 100
+    found, expected = (Run(device, weight_decay=0.01) for _ in range(2))
+    for step in range(3):
+        visible = torch.rand(N, device=device) < 0.5
+        rows = torch.where(visible)[0]
+        for run in (found, expected):
+            run.give_gradients(step)
+        parameter = found.params["shN"]
+        values = parameter.grad[rows]
+        parameter.grad = None
+        row_gradients.Rows.apply(parameter, rows).backward(values)
+        assert parameter.grad is not None and parameter.grad.is_sparse
+        adam.update(found.optimizers, visible)
+        adam.update(expected.optimizers, visible)
+        assert_equal_to_rounding(found, expected)
+    adam._ROWS = kept
 
 
 def case_non_contiguous_gradients_are_taken(device: str) -> None:
