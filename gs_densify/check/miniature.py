@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from gs_densify.config.options import TrainConfig
+from gs_densify.distributed.group import ALONE, Group
 from gs_densify.runs.loaded_scene import load
 from gs_densify.scene.extent import cameras_radius, extent_of
 from gs_densify.scene.in_view import typical_depth
@@ -77,8 +78,12 @@ def load_miniature() -> Miniature:
     )
 
 
-def make_trainer(config: TrainConfig, scene: Miniature, adapter: StrategyAdapter) -> Trainer:
-    """Returns a trainer at step 0, as `gs-train` makes it: seeded, on the CPU."""
+def make_trainer(
+    config: TrainConfig, scene: Miniature, adapter: StrategyAdapter, group: Group = ALONE
+) -> Trainer:
+    """Returns a trainer at step 0, as `gs-train` makes it: seeded, on the CPU, of one process of a
+    `group`.
+    """
     return build_trainer(
         config,
         adapter,
@@ -90,6 +95,7 @@ def make_trainer(config: TrainConfig, scene: Miniature, adapter: StrategyAdapter
         extent=scene.extent,
         near_plane=scene.near_plane,
         device=torch.device("cpu"),
+        group=group,
     )
 
 

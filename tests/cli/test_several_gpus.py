@@ -1,7 +1,5 @@
 """Runs of several GPUs, here processes on the CPU, that hold all Gaussians and share the views."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from commands import run, start
@@ -9,12 +7,11 @@ from several_processes import run_together
 
 from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.errors import ConfigError
-from gs_densify.results import load_results, read_metrics
+from gs_densify.results import load_results
 
-# The gradient of a turned sphere is rounding alone, and Adam makes a whole step of it.
-TINY = "--scene tiny --downscale 2 --evaluation.lpips --device cpu --seed 1 --lr.quats 0".split()
+TINY = "--scene tiny --downscale 2 --evaluation.lpips --device cpu --seed 1".split()
 STEPS = [
-    *"--steps 22 --log-every 11 --checkpoint-every 11 --evaluation.steps 11".split(),
+    *"--steps 22 --log-every 11 --checkpoint-every 11".split(),
     *("--evaluation.pictures", "0"),
 ]
 
@@ -32,91 +29,6 @@ class Ending(Strategy):
         if step == 13 and os.environ.get("RANK") == self.rank:
             os.kill(os.getpid(), self.number)
 """
-
-
-WAVERING = """
-import os, torch
-from dataclasses import dataclass
-from gs_densify.strategies import ops
-from gs_densify.strategies.base import Strategy
-
-@dataclass
-class Wavering(Strategy):
-    '''Decides otherwise in the second process.'''
-
-    def step_post_backward(self, params, optimizers, state, step, info, packed=False):
-        is_second = os.environ.get("RANK") == "1"
-        with torch.no_grad():
-            if step == 12:
-                params["means"] += 0.5 * is_second
-            if step == 14:
-                optimizers["means"].state[params["means"]]["exp_avg"].add_(0.5 * is_second)
-        if step in (6, 8):
-            rows = torch.arange(len(params["means"])) < 5
-            ops.split(params, optimizers, state, torch.rand(len(rows)) < 0.1 if is_second else rows)
-"""
-
-
-def model_of(run: Path, step: int) -> dict[str, torch.Tensor]:
-    """The Gaussians of a checkpoint with their moments, and gradients that are still summed."""
-    contents = torch.load(run / f"checkpoints/step_{step:06d}.pt", weights_only=True)
-    moments = {
-        f"{key} of {name}": one["state"][0][key]
-        for name, one in contents["optimizers"].items()
-        for key in ("exp_avg", "exp_avg_sq")
-        if one["state"]
-    }
-    gradients = {f"gradient of {name}": one for name, one in contents["gradients"].items()}
-    return {**contents["splats"], **moments, **gradients}
-
-
-def trained(*arguments: object, cwd: Path, processes: int = 1) -> None:
-    done = run_together(processes, "gs-train", *TINY, *arguments, cwd=cwd)
-    assert [one.returncode for one in done] == [0] * processes, [one.stderr for one in done]
-    assert all(one.stdout + one.stderr == "" for one in done[1:])
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        # A batch of three leaves the second process one view, and the last of an epoch none.
-        "default --schedule-factor 0.0024 --batch-size 3 --render.background random",
-        "mcmc --schedule-factor 0.0024 --batch-size 2",
-        # Steps are joined once growth has stopped.
-        "adaptive --schedule-factor 1 --strategy.refine-start-iter 2 --strategy.refine-every 5"
-        " --strategy.refine-stop-iter 12 --strategy.late-sum 4 --batch-size 2",
-        "gsplat-default --schedule-factor 0.0024 --batch-size 2 --modules exposure",
-    ],
-    ids=lambda options: options.split()[0],
-)
-def test_two_processes_make_the_steps_of_one(tmp_path, options):
-    """Across refinements, which draw, and to the last step."""
-    arguments = (*STEPS, "--strategy", *options.split())
-    trained(*arguments, "--out", "two", cwd=tmp_path, processes=2)
-    trained(*arguments, "--out", "one", cwd=tmp_path)
-    one, two = (load_results(tmp_path / name / "results.json") for name in ("one", "two"))
-    assert two.counts == one.counts
-    assert one.counts.final != one.counts.initial
-    rows = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("one", "two"))
-    for mine, theirs in zip(*rows, strict=True):
-        assert mine.loss == pytest.approx(theirs.loss, abs=1e-5)
-        assert mine.terms == pytest.approx(theirs.terms, abs=1e-5)
-    for step in (11, 22):
-        mine, theirs = (model_of(tmp_path / name, step) for name in ("one", "two"))
-        assert mine.keys() == theirs.keys()
-        for name, values in mine.items():
-            error = (values - theirs[name]).abs().flatten()
-            assert error.quantile(0.95) < 1e-5, (step, name)
-
-
-def test_what_the_first_process_decides_counts(tmp_path):
-    (tmp_path / "wavering.py").write_text(WAVERING)
-    options = (*STEPS, "--strategy", "wavering.py", "--batch-size", "2", "--render.dropout", "0.2")
-    trained(*options, "--out", "two", cwd=tmp_path, processes=2)
-    trained(*options, "--out", "one", cwd=tmp_path)
-    mine, theirs = (model_of(tmp_path / name, 22) for name in ("one", "two"))
-    for name, values in mine.items():
-        assert (values - theirs[name]).abs().flatten().quantile(0.95) < 1e-5, name
 
 
 @pytest.mark.gpu
@@ -156,10 +68,7 @@ def test_all_pause_at_one_step_when_the_first_is_told(tmp_path):
     assert "told to end, and saved after step 14" in first.stderr
     done = run_together(2, "gs-train", "--resume", "run", cwd=tmp_path)
     assert [one.returncode for one in done] == [0, 0], done[0].stderr
-    whole = (*options, "--strategy", "ending.py", "--out", "whole")
-    assert run("gs-train", *whole, cwd=tmp_path).returncode == 0
-    mine, theirs = (model_of(tmp_path / name, 22) for name in ("run", "whole"))
-    assert all((mine[name] - theirs[name]).abs().max() < 2e-5 for name in mine)
+    assert load_results(tmp_path / "run/results.json").resumed_at == [14]
 
 
 def test_so_many_gpus_must_be_there(tmp_path):

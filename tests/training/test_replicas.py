@@ -1,0 +1,161 @@
+"""Processes that hold the same Gaussians, and share the views, make the steps of one process."""
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from gsplat.strategy import DefaultStrategy as GsplatDefault
+
+from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
+from gs_densify.config.options import LearningRates, RenderOptions, TrainConfig
+from gs_densify.distributed.group import ALONE, Group
+from gs_densify.messages import NoBar
+from gs_densify.strategies import ops
+from gs_densify.strategies.adapter import StrategyAdapter
+from gs_densify.strategies.base import Strategy
+from gs_densify.strategies.methods.adaptive import AdaptiveStrategy
+from gs_densify.strategies.methods.default import DefaultStrategy
+from gs_densify.strategies.methods.mcmc import MCMCStrategy
+from gs_densify.training.replicas import InfoOfAll
+
+SIZE = 2
+STOPS = (11, 22)
+
+
+class Wavering(Strategy):
+    """Decides otherwise in the second process."""
+
+    def step_post_backward(self, params: Any, optimizers: Any, state: Any, step: int, info: Any,
+                           packed: bool = False) -> None:  # fmt: skip
+        is_second = dist.is_initialized() and dist.get_rank() == 1
+        with torch.no_grad():
+            if step == 12:
+                params["means"] += 0.5 * is_second
+            if step == 14:
+                optimizers["means"].state[params["means"]]["exp_avg"].add_(0.5 * is_second)
+        if step in (6, 8):
+            rows = torch.arange(len(params["means"])) < 5
+            ops.split(params, optimizers, state, torch.rand(len(rows)) < 0.1 if is_second else rows)
+
+
+# The gradient of a turned sphere is rounding alone, and Adam makes a whole step of it.
+RATES = LearningRates(quats=0.0)
+OPTIONS: dict[str, Any] = {
+    "default": {"render": RenderOptions(background="random")},
+    "mcmc": {"lr": LearningRates(quats=0.0, visible_only=True)},
+    "adaptive": {"render": RenderOptions(dropout=0.2)},
+    "gsplat-default": {"modules": ("exposure",)},
+    "wavering": {"render": RenderOptions(dropout=0.2)},
+}
+STRATEGIES = {
+    "default": lambda: DefaultStrategy(
+        refine_start_iter=2, refine_every=5, refine_stop_iter=20, grow_grad2d=4e-3
+    ),
+    "mcmc": lambda: MCMCStrategy(max_gaussians=1000, refine_start_iter=2, refine_every=5),
+    # Four steps are joined once growth has stopped.
+    "adaptive": lambda: AdaptiveStrategy(
+        refine_start_iter=2, refine_every=5, refine_stop_iter=12, late_sum=4
+    ),
+    "gsplat-default": lambda: GsplatDefault(
+        refine_start_iter=2, refine_every=5, grow_grad2d=4e-3, verbose=False
+    ),
+    "wavering": Wavering,
+}
+
+
+def trained(name: str, scene: Miniature, group: Group) -> list[dict[str, Any]]:
+    """What checkpoints hold at the stops; of a process that follows, none."""
+    settings = {"lr": RATES, **OPTIONS[name]}
+    config = TrainConfig(
+        scene="tiny", steps=STOPS[-1], batch_size=SIZE, gpus=group.size, log_every=7, **settings
+    )
+    trainer = make_trainer(config, scene, StrategyAdapter(name, STRATEGIES[name]()), group)
+    if not group.is_first:
+        trainer.follow()
+        return []
+    found = []
+    for stop in STOPS:
+        rows: list[Any] = []
+        trainer.run(stop, rows.append, NoBar())
+        state = trainer.state_dict()
+        losses = {"losses": torch.tensor([row.loss for row in rows])}
+        found.append({**losses, **{one: tensors_of(state[one]) for one in PARTS}})
+    trainer.dismiss()
+    return found
+
+
+PARTS = ("splats", "optimizers", "gradients", "modules")
+
+
+def tensors_of(tree: Any) -> Any:
+    if isinstance(tree, torch.Tensor):
+        return tree.detach().clone()
+    return {key: tensors_of(one) for key, one in tree.items()} if isinstance(tree, dict) else None
+
+
+def in_process(rank: int, name: str, scene: Miniature, folder: Path) -> None:
+    torch.set_num_threads(1)
+    store = dist.FileStore(str(folder / "store"), SIZE)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=SIZE)
+    torch.save(trained(name, scene, Group(rank, SIZE)), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def scene() -> Miniature:
+    """Seven views: the last batch of an epoch leaves the second process none."""
+    return load_miniature()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_two_processes_make_the_steps_of_one(name, scene, tmp_path):
+    """Across refinements, which draw, and steps whose gradients are summed."""
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(target=in_process, args=(rank, name, scene, tmp_path))
+        for rank in range(SIZE)
+    ]
+    for process in processes:
+        process.start()
+    mine = trained(name, scene, ALONE)
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    theirs = torch.load(tmp_path / "0.pt", weights_only=True)
+    assert len(mine[-1]["splats"]["means"]) != len(scene.points)
+    for first, second in zip(mine, theirs, strict=True):
+        for at, one in leaves(first):
+            error = (one - dict(leaves(second))[at]).abs().flatten().double()
+            assert not len(error) or error.quantile(0.95) < 1e-5, at
+
+
+def leaves(tree: Any, at: str = "") -> list[tuple[str, torch.Tensor]]:
+    if isinstance(tree, torch.Tensor):
+        return [(at, tree)]
+    found = tree.items() if isinstance(tree, dict) else ()
+    return [leaf for key, one in found for leaf in leaves(one, f"{at} {key}")]
+
+
+def test_entries_are_brought_together_where_they_are_read():
+    asked: list[int] = []
+
+    def twice(rows: torch.Tensor) -> torch.Tensor:
+        asked.append(len(rows))
+        return torch.cat([rows, rows])
+
+    means2d = torch.zeros(1, 3, 2, requires_grad=True)
+    entries = {"means2d": means2d, "radii": torch.ones(1, 3, 2), "flatten_ids": 1, "width": 4}
+    info = InfoOfAll(entries, twice)
+    assert info["means2d"] is means2d
+    assert asked == []
+    means2d.grad = torch.ones(1, 3, 2)
+    info.has_gradients()
+    assert "flatten_ids" not in info
+    whole = {**info}
+    assert whole["radii"].shape == whole["means2d"].shape == (2, 3, 2)
+    assert (info.get("width"), info.get("height", 5)) == (4, 5)
+    assert asked == [1, 1]
+    assert dict(info.items()).keys() == info.copy().keys() == {"means2d", "radii", "width"}
