@@ -104,10 +104,9 @@ class Trainer:
         """Share of the rates besides the means' that is left at the last step."""
         self.is_to_pause: Callable[[], bool] = lambda: False
         """Asked after each group of steps; where it says so, `run` returns before its last step."""
-        self._resolution = coarse_to_fine(
-            views.sample(_SPECTRUM_VIEWS),
-            views.sizes,
-            config.render.coarse_until * config.length,
+        coarse_steps = config.render.coarse_until * config.length
+        self._resolution = group.of_first(
+            coarse_to_fine(views.sample(_SPECTRUM_VIEWS), views.sizes, coarse_steps)
         )
         self.sampler = BatchSampler(views.sizes, config.batch_size, config.seed)
         rates = {name: getattr(config.lr, name) for name in model.NAMES}
