@@ -11,7 +11,7 @@ from gs_densify.runs.train import train
 from gs_densify.strategies.registry import BUILTIN
 
 FLAGS = (
-    "--scene tiny --downscale 2 --steps 60 --strategy.refine-every 5 --device cpu"
+    "--scene tiny --downscale 4 --steps 60 --strategy.refine-every 5 --device cpu"
     " --evaluation.lpips --evaluation.pictures 0 --export"
 ).split()
 OURS = [name for name in BUILTIN if not name.startswith("gsplat")]
@@ -24,10 +24,10 @@ def _counts(name: str, out: Path, *flags: str):
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_strategy_ends_at_its_budget(name: str, tmp_path: Path) -> None:
-    counts = _counts(name, tmp_path / "r", "--budget", "2500")
+    counts = _counts(name, tmp_path / "r", "--budget", "1500")
     assert counts.initial == 640
-    assert abs(counts.final - 2500) <= 12, "half a percent"
-    assert counts.peak <= (3000 if name == "mini-splatting" else 2500)
+    assert abs(counts.final - 1500) <= 7, "half a percent"
+    assert counts.peak <= (3000 if name == "mini-splatting" else 1500)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ def test_a_run_that_does_not_get_there_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     flags = [*FLAGS, "--steps", "6", "--schedule-factor", "0.002", "--strategy", "default"]
-    command([*flags, "--budget", "2500", "--out", str(tmp_path / "r")])
+    command([*flags, "--budget", "1500", "--out", str(tmp_path / "r")])
     final = load_results(tmp_path / "r/results.json").counts.final
-    assert 640 <= final < 2500
-    assert f"the run ends with {final:,} Gaussians, not the 2,500 of --budget" in (
+    assert 640 <= final < 1500
+    assert f"the run ends with {final:,} Gaussians, not the 1,500 of --budget" in (
         capsys.readouterr().err
     )
