@@ -19,7 +19,7 @@ _SHARE = 0.9
 _TORCH = re.compile(r"DefaultCPUAllocator: .*?allocate (\d+) bytes")
 
 
-_SIZE = re.compile(r"(\d+(?:\.\d*)?)\s*([kMGT]?)(i?)B")
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d*)?)\s*([KMGT]?)(I?)B", re.IGNORECASE)
 
 
 def bytes_of(text: str) -> int:
@@ -32,7 +32,7 @@ def bytes_of(text: str) -> int:
     if found is None:
         raise ValueError(text)
     number, prefix, binary = found.groups()
-    return int(float(number) * (1024 if binary else 1000) ** " kMGT".index(prefix or " "))
+    return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(prefix.upper() or " "))
 
 
 class _Container(NamedTuple):

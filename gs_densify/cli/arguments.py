@@ -182,6 +182,13 @@ def _on_gpus(config: TrainConfig, known: _Resume) -> TrainConfig:
     if gpus == 1 and not known.parallel:
         parallel = "views"
     _check_number_of_processes(gpus)
+    if gpus > config.batch_size:
+        raise ConfigError(
+            f"is {gpus}, and a step of this run has {config.batch_size} views, of which each GPU"
+            " renders one at least",
+            action=f"give --gpus {config.batch_size} or fewer",
+            option="gpus",
+        )
     return dataclasses.replace(config, gpus=gpus, parallel=cast(Parallel, parallel))
 
 

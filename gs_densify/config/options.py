@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
@@ -319,6 +319,12 @@ class TrainConfig:
             self._check_profile(*self.profile)
 
     def _check_gpus(self) -> None:
+        if self.parallel not in get_args(Parallel):
+            raise ConfigError(
+                f"is '{self.parallel}'",
+                expected=known_or_meant(self.parallel, get_args(Parallel)),
+                option="parallel",
+            )
         if self.parallel != "views" and self.gpus == 1:
             raise ConfigError(
                 f"{self.parallel} has no effect on one GPU",

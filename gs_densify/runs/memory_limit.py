@@ -37,6 +37,16 @@ def check_memory_limit(config: TrainConfig, device: torch.device) -> None:
         raise ConfigError("has no effect on the CPU", action="leave it out", option="memory-limit")
 
 
+def offload_remark(config: TrainConfig, device: torch.device) -> str | None:
+    """Returns what --render.offload does on a CPU, in one line; None where it is not asked for."""
+    if device.type == "cuda" or not config.render.offload:
+        return None
+    return (
+        "--render.offload saves no memory on the CPU; SH coefficients of Gaussians that a step's"
+        " views do not show stay as they are, as with --lr.visible-only"
+    )
+
+
 def plan_of(
     config: TrainConfig, strategy: Any, scene: Scene, start: Start, *, has_masks: bool
 ) -> MemoryPlan | None:

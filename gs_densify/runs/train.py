@@ -42,7 +42,13 @@ from gs_densify.runs.device import device_for
 from gs_densify.runs.held_folder import locked
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
 from gs_densify.runs.made_trainer import made_trainer
-from gs_densify.runs.memory_limit import check_memory_limit, plan_of, plan_remark, within
+from gs_densify.runs.memory_limit import (
+    check_memory_limit,
+    offload_remark,
+    plan_of,
+    plan_remark,
+    within,
+)
 from gs_densify.runs.outputs.all import check_outputs
 from gs_densify.runs.paths import check_scene_is_there, with_absolute_paths
 from gs_densify.runs.pause import BY_OTHERS, PauseWish
@@ -113,6 +119,7 @@ def train(
         save_config(run_folder.with_kept_strategy_file(asked, folder), folder / run_folder.CONFIG)
         of_length = length_remark(asked, config, len(loaded.scene.train_views))
         remarks = [remark_on_layers(asked), of_length, schedule_remark(config), limit_remark]
+        remarks.append(offload_remark(config, device))
         fitted = with_fitted_schedule(config)
         run = RunProcess(fitted, claim.held, loaded, device, state, clock, group)
         trainer = run.make_trainer(strategy, start)

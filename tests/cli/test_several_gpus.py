@@ -69,6 +69,9 @@ def test_all_pause_at_one_step_when_the_first_is_told(tmp_path):
     done = run_together(2, "gs-train", "--resume", "run", cwd=tmp_path)
     assert [one.returncode for one in done] == [0, 0], done[0].stderr
     assert load_results(tmp_path / "run/results.json").resumed_at == [14]
+    for words, told in (("--gpus 3", "give --gpus 2 or fewer"), ("--parallel foo", "known: views")):
+        refused = run("gs-train", "--resume", "run", "--gpus", "2", *words.split(), cwd=tmp_path)
+        assert (refused.returncode, told in refused.stderr) == (2, True), refused.stderr
 
 
 def test_so_many_gpus_must_be_there(tmp_path):

@@ -23,7 +23,7 @@ from gs_densify.runs import train as runs_train
 from gs_densify.runs.forecast import forecast, forecast_text
 from gs_densify.runs.forecast_memory import memory_of
 from gs_densify.runs.loaded_scene import find_scene
-from gs_densify.runs.memory_limit import plan_of, within
+from gs_densify.runs.memory_limit import offload_remark, plan_of, within
 from gs_densify.runs.start import start_of
 from gs_densify.runs.train import resume, train
 from gs_densify.training.trainer import Trainer
@@ -33,13 +33,13 @@ COUNT = 1_000_000
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [("8GB", 8e9), ("7.5 GiB", 7.5 * 2**30), ("600MB", 6e8), ("10B", 10), ("1kB", 1000)],
+    [("8GB", 8e9), ("7.5 GiB", 7.5 * 2**30), ("600MB", 6e8), ("10B", 10), ("1kb", 1000)],
 )
 def test_sizes_have_units(text: str, wanted: float) -> None:
     assert bytes_of(text) == wanted
 
 
-@pytest.mark.parametrize("text", ["8", "8 G", "GB", "-1GB", "0GB", "8XB", ""])
+@pytest.mark.parametrize("text", ["8", "8 G", "GB", "-1GB", "0GB", "8XB", "", f"{'9' * 400}GB"])
 def test_sizes_without_units_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"--memory-limit is '.*expected bytes with a unit"):
         TrainConfig(scene="tiny", memory_limit=text)
@@ -181,3 +181,13 @@ def test_the_allocator_gives_no_more() -> None:
     with limited_memory(device, 2**30), pytest.raises(torch.cuda.OutOfMemoryError):
         torch.empty(2**30 + 2**22, dtype=torch.uint8, device=device)
     torch.empty(2**30 + 2**22, dtype=torch.uint8, device=device)
+
+
+def test_offloading_on_a_cpu_says_what_it_does() -> None:
+    offloaded, plain = (
+        TrainConfig(scene="tiny", render=RenderOptions(offload=one)) for one in (True, False)
+    )
+    said = offload_remark(offloaded, torch.device("cpu"))
+    assert said is not None and "saves no memory on the CPU" in said
+    assert offload_remark(plain, torch.device("cpu")) is None
+    assert offload_remark(offloaded, torch.device("cuda")) is None
