@@ -44,3 +44,11 @@ def test_room_that_was_too_small_is_said_and_waited_for(capsys):
     )
     assert visit(room, 0, 50_000) >= 50_000
     assert capsys.readouterr().err == ""
+
+
+def test_a_number_that_the_gpu_has_yet_to_write_is_not_taken_for_a_later_one():
+    room = Room()
+    _, first = room.of(0, SIZE, 1000)
+    _, second = room.of(0, SIZE, 1000)
+    first.fill_(10_000)
+    assert int(second) == -1

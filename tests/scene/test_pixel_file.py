@@ -171,6 +171,15 @@ def test_a_damaged_file_is_mended(scene: Scene, damage: str) -> None:
     assert file.path.read_bytes() == whole
 
 
+def test_a_file_that_is_cut_off_while_it_is_read_is_mended(scene: Scene) -> None:
+    file, whole = made(scene), load_photos(scene.views)
+    file.read(4)  # was compared, so that it would not be again
+    os.truncate(file.path, 4096)
+    target = np.full(file.length(4), 77, np.uint8)
+    file.read_into(4, target)
+    assert np.array_equal(target, whole[4].pixels.reshape(-1))
+
+
 def test_a_photo_that_can_no_longer_be_made_is_said(scene: Scene) -> None:
     file = made(scene)
     with file.path.open("r+b") as other:

@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -241,6 +242,21 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(SceneError, match="No space left on device"):
         ensure_tiny(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_was_cut_off_in_writing_is_no_scene(
+    tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(out: Path) -> None:
+        for file in (tiny_root / "sparse/0").iterdir():
+            (out / file.name).write_bytes(file.read_bytes()[: 2000 if "3D" in file.name else None])
+
+    monkeypatch.setattr(tiny, "render", lambda world, pose: np.zeros((2, 2, 3), np.uint8))
+    monkeypatch.setattr(tiny, "_sample_points", lambda *_: (None, None))
+    monkeypatch.setattr(tiny, "_reconstruction", lambda *_: SimpleNamespace(write_binary=write))
+    with pytest.raises(SceneError, match="the model was not written whole"):
+        ensure_tiny(tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_cache_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class Room:
         self._read()
         last = self._visits.get((view, *size))
         room = None if last is None else self._room(last, gaussians)
-        if last is None:
+        if last is None or int(last.count) < 0:  # else the GPU may still write it
             count = torch.empty(1, dtype=torch.int64, pin_memory=torch.cuda.is_available())
         else:
             count = last.count

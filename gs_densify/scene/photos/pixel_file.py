@@ -159,8 +159,8 @@ class PixelFile:
         Raises:
             SceneError: it is damaged and cannot be made again, or the disk fails.
         """
-        _read_fully(self._file, target, self._starts[row], self.path)
-        if self._is_checked[row]:
+        is_whole = _read_fully(self._file, target, self._starts[row], self.path)
+        if is_whole and self._is_checked[row]:
             return
         if photo_digest(self.views[row], self._as_photo(row, target)) != self.digest(row):
             length, photo = len(target), self._made(row)
@@ -256,7 +256,8 @@ def _opened(path: Path, size: int) -> FileIO:
     return file
 
 
-def _read_fully(file: FileIO, target: np.ndarray, start: int, path: Path) -> None:
+def _read_fully(file: FileIO, target: np.ndarray, start: int, path: Path) -> bool:
+    """Returns whether the file has all of it; what it lacks stays in `target` as it was."""
     done, whole = 0, target.data
     try:
         if sys.platform == "linux":  # by itself it reads ahead a small part of a photo
@@ -264,13 +265,14 @@ def _read_fully(file: FileIO, target: np.ndarray, start: int, path: Path) -> Non
         while done < len(whole):
             count = os.preadv(file.fileno(), [whole[done:]], start + done)
             if not count:
-                return  # what is missing is noticed by its digest
+                return False
             done += count
     except OSError as error:
         raise SceneError(
             f"{path}: cannot be read ({error.strerror})",
             action="remove it, and start again: it is made anew",
         ) from None
+    return True
 
 
 def _write_fully(file: FileIO, source: np.ndarray, start: int) -> None:

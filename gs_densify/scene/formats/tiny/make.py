@@ -4,6 +4,7 @@ It needs no download, trains in minutes on a CPU, and is the same on every run: 
 known surfaces, and a sparse noisy cloud of surface points in place of structure from motion.
 """
 
+import errno
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import pycolmap
 from PIL import Image
 
 from gs_densify.errors import SceneError
+from gs_densify.scene.formats.colmap.read import read_model
 from gs_densify.scene.formats.tiny.raycast import Box, Sphere, World
 
 VERSION = 2
@@ -135,7 +137,12 @@ def _write(out: Path) -> None:
     for index, photo in enumerate(photos):
         Image.fromarray(photo).save(out / "images" / _name(index))
     points, colors = _sample_points(world, poses, photos)
-    _reconstruction(poses, points, colors).write_binary(out / "sparse" / "0")
+    model = out / "sparse" / "0"
+    _reconstruction(poses, points, colors).write_binary(model)
+    try:
+        read_model(model)
+    except SceneError:  # pycolmap does not say where it could not write
+        raise OSError(errno.EIO, "the model was not written whole") from None
 
 
 def _look_at(center: np.ndarray, target: np.ndarray) -> np.ndarray:
