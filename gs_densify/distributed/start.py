@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -21,6 +22,7 @@ import torch.multiprocessing as mp
 
 from gs_densify.distributed.environment import is_one_of_several
 from gs_densify.distributed.group import ALONE, Group, joined
+from gs_densify.entry_points import described
 from gs_densify.errors import BackendError, GsDensifyError, LostProcessError
 
 _GRACE = 5.0
@@ -121,10 +123,13 @@ def _follow(
     threading.Thread(target=_end_after, args=[parent], daemon=True).start()
     try:
         follow(argv)
-    except GsDensifyError as error:
+    except Exception as error:
+        if "--debug" in argv:  # the first process gets no more than a line
+            traceback.print_exc()
         port = int(environment["MASTER_PORT"])
-        dist.TCPStore(environment["MASTER_ADDR"], port).set(_SAID + rank, str(error))
-        sys.exit(error.exit_code)
+        said = str(error) if isinstance(error, GsDensifyError) else f"by {described(error)}"
+        dist.TCPStore(environment["MASTER_ADDR"], port).set(_SAID + rank, said)
+        sys.exit(getattr(error, "exit_code", 1))
 
 
 def _end_after(parent: int) -> None:

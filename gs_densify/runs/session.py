@@ -4,7 +4,7 @@ import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
@@ -22,9 +22,7 @@ from gs_densify.errors import (
     ResultError,
 )
 from gs_densify.evaluation.evaluate import Evaluation
-from gs_densify.memory import host_shortage
 from gs_densify.messages import Bar, Progress, remark
-from gs_densify.rendering.device import memory_shortage
 from gs_densify.results import (
     Counts,
     EvaluationRecord,
@@ -51,14 +49,10 @@ from gs_densify.runs.outputs.profile import profiled
 from gs_densify.runs.pause import BY_OTHERS, PauseWish
 from gs_densify.runs.run_state import RunState
 from gs_densify.runs.score import protocol_of, score
+from gs_densify.runs.shortage import saying_shortage
 from gs_densify.runs.start import Start
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.training.trainer import Trainer
-
-_REMEDIES = {
-    "cuda": "use --max-gaussians, a larger --downscale, or a smaller --data.image-budget",
-    "cpu": "use --max-gaussians or a larger --downscale",
-}
 
 
 class RunProcess:
@@ -77,7 +71,6 @@ class RunProcess:
         """Takes a `clock` that runs since the process was asked to begin."""
         self.config, self.held, self.loaded, self.device = config, held, loaded, device
         self.group = group
-        self._remedies = _REMEDIES[device.type]
         self.folder = held.path
         self.state, self.clock, self.writing = state, clock, Background()
         self.before = dataclasses.replace(state)
@@ -90,7 +83,7 @@ class RunProcess:
         """Returns a trainer at step 0."""
         for output in self.outputs:
             output.loaded()
-        with self._shortage(lambda: f"before the first step; {self._remedies}"):
+        with saying_shortage(self.device):
             trainer = made_trainer(
                 self.config, strategy, self.loaded, start, self.device, self.group
             )
@@ -100,18 +93,12 @@ class RunProcess:
 
     def finish(self, trainer: Trainer) -> Results:
         """Trains to the last step and writes the files."""
-        shortage = self._shortage(
-            lambda: (
-                f"after step {trainer.progress.step} with {trainer.num_gaussians:,}"
-                f" Gaussians; {self._remedies}; what was saved before is in {self.held.named}"
-            )
-        )
         self.clock.lap("prepare")
         trainer.is_to_pause = lambda: self.is_to_end() or self.checkpoints.until_next.is_over()
         self.checkpoints.until_next.begin()
         with (
             self.is_to_end.listening(*BY_OTHERS),
-            shortage,
+            saying_shortage(self.device, trainer, f"what was saved before is in {self.held.named}"),
             self._saying_how_to_resume(),
             self._closing_outputs(),
             self.writing,
@@ -120,15 +107,6 @@ class RunProcess:
             results = self._write(trainer, evaluation)
             trainer.dismiss()
             return results
-
-    @contextmanager
-    def _shortage(self, say: Callable[[], str]) -> Iterator[None]:
-        """Says it in words where the memory runs out in which the Gaussians are."""
-        with (
-            memory_shortage(say),
-            nullcontext() if self.device.type == "cuda" else host_shortage(say),
-        ):
-            yield
 
     @contextmanager
     def _saying_how_to_resume(self) -> Iterator[None]:

@@ -62,6 +62,7 @@ from gs_densify.runs.run_state import (
 )
 from gs_densify.runs.score import check_lpips
 from gs_densify.runs.session import RunProcess
+from gs_densify.runs.shortage import saying_shortage
 from gs_densify.runs.start import Start, check_start, start_of
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.runs.warm_up import warming_up
@@ -233,16 +234,18 @@ def follow(config: TrainConfig, group: Group, *, is_begun: bool) -> None:
         loaded, _, start = _load(config, device, clock, found, threads, group)
         config, strategy = _of_length(config, strategy, loaded, found)
     config = with_fitted_schedule(config)
-    trainer = made_trainer(config, strategy, loaded, start, device, group)
+    with saying_shortage(device):
+        trainer = made_trainer(config, strategy, loaded, start, device, group)
     if contents is not None:
-        trainer.load_state_dict(contents)
+        with memory_shortage(lambda: _FREE):
+            trainer.load_state_dict(contents)
         if sharers(config, group).size > 1:
             seed_everything(seed_of(config.seed, group.rank, trainer.progress.step))
         else:
             restore_random_state(contents["random"], device)
         contents.clear()
     wish = PauseWish()  # of which the first process takes care
-    with wish.listening(*BY_OTHERS, signal.SIGINT):
+    with wish.listening(*BY_OTHERS, signal.SIGINT), saying_shortage(device, trainer):
         trainer.follow()
 
 

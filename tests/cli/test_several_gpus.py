@@ -30,6 +30,24 @@ class Ending(Strategy):
             os.kill(os.getpid(), self.number)
 """
 
+FAILING = """
+import os
+from dataclasses import dataclass
+from gs_densify.strategies.base import Strategy
+from gs_densify.training.trainer import Trainer
+
+@dataclass
+class Failing(Strategy):
+    pass
+
+def failing(trainer):
+    raise FAULT
+
+if os.environ.get("RANK") == "1":
+    Trainer.follow = failing
+"""
+ENDED = "process 2 of 2 has ended: "
+
 
 @pytest.mark.gpu
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
@@ -56,6 +74,22 @@ def test_a_process_that_dies_ends_all_with_one_message(tmp_path):
     done = run("gs-train", "--resume", "run", "--gpus", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert load_results(tmp_path / "run/results.json").resumed_at == [11]
+
+
+@pytest.mark.parametrize(
+    ("fault", "option", "said", "is_traced"),
+    [
+        ("MemoryError()", (), "memory ran out, after step 0 with 640 Gaussians; use --max-", False),
+        ("KeyError('gone')", ("--debug",), "by KeyError: 'gone'; there is no", True),
+    ],
+)
+def test_what_ends_another_process_is_said(tmp_path, fault, option, said, is_traced):
+    (tmp_path / "failing.py").write_text(FAILING.replace("FAULT", fault))
+    options = [*TINY, "--steps", "20", "--downscale", "4", "--strategy", "failing.py", *option]
+    done = start("gs-train", *options, "--gpus", "2", "--quiet", cwd=tmp_path)
+    last = done.stderr.splitlines()[-1]
+    assert (done.returncode, last.partition(said)[0]) == (2, f"gs-train: {ENDED}"), done.stderr
+    assert ("in failing" in done.stderr) is is_traced
 
 
 def test_all_pause_at_one_step_when_the_first_is_told(tmp_path):
