@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.distributed.group import Group
+from gs_densify.errors import StrategyError
 from gs_densify.model.gaussians import Gaussians, Params
 from gs_densify.strategies.base import StepInfo
 from gs_densify.training.batches import Batch
@@ -23,7 +24,7 @@ _OF_VIEWS = ("radii", "depths", "conics", "opacities", "image", "render")
 """Entries [C, ...] of `info`, which are brought together when they are read, besides means2d."""
 
 _OF_TILES = ("tiles_per_gauss", "isect_ids", "flatten_ids", "isect_offsets", "num_pairs")
-"""Entries about this process's views alone, of which a strategy is not told."""
+"""Entries about this process's views alone, which only attribution reads."""
 
 
 _MOST = 3
@@ -34,13 +35,23 @@ class InfoOfAll(dict[str, Any]):
     """What a step tells its strategy of the views of all processes, where it asks.
 
     All processes ask the same. Until `means2d` has its gradients it is of this process's views.
+    It is one of `SharedViews` of `rendering.attribution`.
     """
 
-    def __init__(self, entries: Mapping[str, Any], gathered: Callable[[Tensor], Tensor]) -> None:
-        """Takes `entries` about this process's views, and what brings those of all together."""
+    def __init__(
+        self, entries: Mapping[str, Any], part: slice, joined: Callable[[Tensor], Tensor]
+    ) -> None:
+        """Takes `entries` about this process's views, which of all views these are, and what brings
+        those of all together.
+        """
         super().__init__({name: one for name, one in entries.items() if name not in _OF_TILES})
-        self._gathered = gathered
+        self.own, self.joined, self._part = entries, joined, part
         self._is_open = {*_OF_VIEWS} & self.keys()
+
+    def of_own(self, rows: Tensor) -> Tensor:
+        """Returns those rows [C, ...] of all views that are of the views in `own`."""
+        is_idle = self._part.start == self._part.stop  # then it has rendered the first view in vain
+        return rows[:1] if is_idle else rows[self._part]
 
     def has_gradients(self) -> None:
         """Hears that the backward pass is over."""
@@ -51,16 +62,24 @@ class InfoOfAll(dict[str, Any]):
         if name in self._is_open:
             self._is_open.remove(name)
             found = super().__getitem__(name)
-            self[name] = self._means(found) if name == "means2d" else self._gathered(found)
+            self[name] = self._means(found) if name == "means2d" else self.joined(found)
+        if name in _OF_TILES and name not in self:
+            raise StrategyError(
+                f"info['{name}'] is of the views of one process, and several share those of a step",
+                expected="a strategy that reads it needs all of them",
+                action="read top_contributors or contributions of"
+                " gs_densify.rendering.attribution.contributors,"
+                " or train with --gpus 1",
+            )
         return super().__getitem__(name)
 
     def _means(self, means2d: Tensor) -> Tensor:
         """Returns the projected means with those gradients that they have."""
-        found = self._gathered(means2d.detach())
+        found = self.joined(means2d.detach())
         if means2d.retains_grad and means2d.grad is not None:
-            found.grad = self._gathered(means2d.grad)
+            found.grad = self.joined(means2d.grad)
         if getattr(means2d, "absgrad", None) is not None:
-            found.absgrad = self._gathered(means2d.absgrad)  # type: ignore[attr-defined]
+            found.absgrad = self.joined(means2d.absgrad)  # type: ignore[attr-defined]
         return found
 
     # A dictionary's own methods would show what is not yet brought together.
@@ -106,7 +125,7 @@ class Replicas:
         if self.group.size == 1:
             return entries
         counts = self.group.shares(len(batch.indices))
-        told = InfoOfAll(entries, lambda rows: self.group.joined_rows(rows, counts))
+        told = InfoOfAll(entries, batch.part, lambda rows: self.group.joined_rows(rows, counts))
         told["n_cameras"] = len(batch.indices)
         return cast(StepInfo, told)
 

@@ -1,5 +1,6 @@
 """Top contributors and sums of weights: torch against brute force, Triton against torch."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from gs_densify.rendering.attribution.contributors import (
 )
 from gs_densify.rendering.base import RenderSettings
 from gs_densify.rendering.rasterizers import make_rasterizer
+from gs_densify.training.replicas import InfoOfAll
 
 SCENES = {
     "sparse": {"n": 12, "width": 19, "height": 13, "size": 0.2},
@@ -87,6 +89,22 @@ def test_torch_equals_brute_force(name: str, antialiased: bool) -> None:
         torch.testing.assert_close(found.distances[camera], expected)
 
 
+def test_views_that_processes_share_are_all_told_of() -> None:
+    """Also by a process that has rendered a view in vain, since it has none of its own."""
+    scene = random_scene(60, 50, 30, n_cameras=3, size=0.3, seed=5)
+    pixel_map = torch.rand(3, scene.height, scene.width, dtype=torch.float64)
+    whole = contributions(rendered(scene), 60, pixel_map)
+    for own, count in ((slice(1, 3), 2), (slice(3, 3), 0)):
+        seen = own if count else slice(0, 1)
+        cameras = {"viewmats": scene.viewmats[seen], "Ks": scene.Ks[seen]}
+        info = rendered(dataclasses.replace(scene, **cameras))
+        told = InfoOfAll(info, own, lambda rows, count=count: rows[:count])
+        found = contributions(told, 60, pixel_map)
+        for mine, of_all in zip(found, whole, strict=True):
+            torch.testing.assert_close(mine, of_all[own])
+        assert torch.equal(top_contributors(told)[0], whole.ids[own])
+
+
 def test_top_contributors_alone_and_areas_agree_with_the_sums() -> None:
     scene = random_scene(60, 50, 30, n_cameras=3, size=0.3, seed=5)
     info = rendered(scene)
@@ -140,6 +158,7 @@ import torch
 sys.path.insert(0, {folder!r})
 from rendering_scenes import random_scene
 from gs_densify.rendering.rasterizers import make_rasterizer
+from gs_densify.training.replicas import InfoOfAll
 from gs_densify.rendering.attribution.contributors import _read, contributors_torch
 from gs_densify.rendering.attribution.contributors_triton import contributors_triton
 from gs_densify.rendering.reference.tiles import intersect_tiles

@@ -1,6 +1,8 @@
 """Processes that hold the same Gaussians, and share the views, make the steps of one process."""
 
 import multiprocessing
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ from gsplat.strategy import DefaultStrategy as GsplatDefault
 
 from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
 from gs_densify.config.options import LearningRates, RenderOptions, TrainConfig
+from gs_densify.config.strategy import strategy_for
 from gs_densify.distributed.group import ALONE, Group
+from gs_densify.errors import StrategyError
 from gs_densify.messages import NoBar
 from gs_densify.strategies import ops
 from gs_densify.strategies.adapter import StrategyAdapter
@@ -19,6 +23,8 @@ from gs_densify.strategies.base import Strategy
 from gs_densify.strategies.methods.adaptive import AdaptiveStrategy
 from gs_densify.strategies.methods.default import DefaultStrategy
 from gs_densify.strategies.methods.mcmc import MCMCStrategy
+from gs_densify.strategies.methods.mini_splatting import MiniSplattingStrategy
+from gs_densify.strategies.registry import BUILTIN
 from gs_densify.training.replicas import InfoOfAll
 
 SIZE = 2
@@ -48,6 +54,7 @@ OPTIONS: dict[str, Any] = {
     "mcmc": {"lr": LearningRates(quats=0.0, visible_only=True)},
     "adaptive": {"render": RenderOptions(dropout=0.2)},
     "gsplat-default": {"modules": ("exposure",)},
+    "mini-splatting": {},
     "wavering": {"render": RenderOptions(dropout=0.2)},
 }
 STRATEGIES = {
@@ -61,6 +68,10 @@ STRATEGIES = {
     ),
     "gsplat-default": lambda: GsplatDefault(
         refine_start_iter=2, refine_every=5, grow_grad2d=4e-3, verbose=False
+    ),
+    # What splits is what enters most pixels; the model is never made anew, which draws pixels.
+    "mini-splatting": lambda: MiniSplattingStrategy(
+        refine_start_iter=2, refine_every=5, grow_grad2d=1.0, blur_area=2e-3
     ),
     "wavering": Wavering,
 }
@@ -87,6 +98,28 @@ def trained(name: str, scene: Miniature, group: Group) -> list[dict[str, Any]]:
     return found
 
 
+ON_A_CPU = [name for name, entry in BUILTIN.items() if not entry.needs_cuda]
+
+
+def trained_by_each(scene: Miniature, group: Group) -> dict[str, list[Any]]:
+    """The numbers of Gaussians, and the parameters, that each strategy of ours leaves."""
+    found = {}
+    own = {"mini-splatting": {"num_depth_points": 400}}
+    for name in ON_A_CPU:
+        config = TrainConfig(
+            scene="tiny", steps=12, batch_size=SIZE, gpus=group.size, strategy=name,
+            schedule_factor=0.0005, strategy_options={"refine_every": 4, **own.get(name, {})},
+        )  # fmt: skip
+        trainer = make_trainer(config, scene, StrategyAdapter(name, strategy_for(config)), group)
+        if not group.is_first:
+            trainer.follow()
+        else:
+            trainer.run(12, lambda row: None, NoBar())
+            trainer.dismiss()
+        found[name] = [trainer.progress.peak_gaussians, tensors_of(dict(trainer.splats))]
+    return found
+
+
 PARTS = ("splats", "optimizers", "gradients", "modules")
 
 
@@ -96,12 +129,30 @@ def tensors_of(tree: Any) -> Any:
     return {key: tensors_of(one) for key, one in tree.items()} if isinstance(tree, dict) else None
 
 
-def in_process(rank: int, name: str, scene: Miniature, folder: Path) -> None:
+def in_process(rank: int, work: Callable[[Group], Any], folder: Path) -> None:
     torch.set_num_threads(1)
     store = dist.FileStore(str(folder / "store"), SIZE)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=SIZE)
-    torch.save(trained(name, scene, Group(rank, SIZE)), folder / f"{rank}.pt")
+    torch.save(work(Group(rank, SIZE)), folder / f"{rank}.pt")
     dist.destroy_process_group()
+
+
+def started(work: Callable[[Group], Any], folder: Path) -> list[Any]:
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(target=in_process, args=(rank, work, folder)) for rank in range(SIZE)
+    ]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def found_by(processes: list[Any], folder: Path) -> list[Any]:
+    """What the work gave in each process."""
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(SIZE)]
 
 
 @pytest.fixture(scope="module")
@@ -113,23 +164,23 @@ def scene() -> Miniature:
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_two_processes_make_the_steps_of_one(name, scene, tmp_path):
     """Across refinements, which draw, and steps whose gradients are summed."""
-    context = multiprocessing.get_context("fork")
-    processes = [
-        context.Process(target=in_process, args=(rank, name, scene, tmp_path))
-        for rank in range(SIZE)
-    ]
-    for process in processes:
-        process.start()
+    processes = started(partial(trained, name, scene), tmp_path)
     mine = trained(name, scene, ALONE)
-    for process in processes:
-        process.join(120)
-        assert process.exitcode == 0
-    theirs = torch.load(tmp_path / "0.pt", weights_only=True)
+    theirs, _ = found_by(processes, tmp_path)
     assert len(mine[-1]["splats"]["means"]) != len(scene.points)
     for first, second in zip(mine, theirs, strict=True):
         for at, one in leaves(first):
             error = (one - dict(leaves(second))[at]).abs().flatten().double()
             assert not len(error) or error.quantile(0.95) < 1e-5, at
+
+
+def test_every_strategy_trains_in_two_processes(scene, tmp_path):
+    first, second = found_by(started(partial(trained_by_each, scene), tmp_path), tmp_path)
+    assert [*first] == ON_A_CPU
+    for name, (peak, params) in first.items():
+        assert peak != len(scene.points) or len(params["means"]) != peak, name
+        for at, one in leaves(params):
+            assert torch.equal(one, dict(leaves(second[name][1]))[at]), (name, at)
 
 
 def leaves(tree: Any, at: str = "") -> list[tuple[str, torch.Tensor]]:
@@ -148,12 +199,14 @@ def test_entries_are_brought_together_where_they_are_read():
 
     means2d = torch.zeros(1, 3, 2, requires_grad=True)
     entries = {"means2d": means2d, "radii": torch.ones(1, 3, 2), "flatten_ids": 1, "width": 4}
-    info = InfoOfAll(entries, twice)
+    info = InfoOfAll(entries, slice(0, 1), twice)
     assert info["means2d"] is means2d
     assert asked == []
     means2d.grad = torch.ones(1, 3, 2)
     info.has_gradients()
     assert "flatten_ids" not in info
+    with pytest.raises(StrategyError, match="read top_contributors or"):
+        info["flatten_ids"]
     whole = {**info}
     assert whole["radii"].shape == whole["means2d"].shape == (2, 3, 2)
     assert (info.get("width"), info.get("height", 5)) == (4, 5)

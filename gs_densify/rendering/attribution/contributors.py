@@ -3,7 +3,8 @@
 With w_k(p) the blending weight of Gaussian k at pixel p (see `compositing`), both are read from
 what a rasteriser left in `info`, packed or not, under gsplat 1.5.3's rules for alpha. A Gaussian
 enters a pixel where its weight is positive. On CUDA a Triton kernel does it where there is one;
-elsewhere torch does, tile by tile.
+elsewhere torch does, tile by tile. Of views that several processes share each does its own, and
+gets what the others found of theirs.
 
 gsplat 1.5.3 has neither; at a threshold (1/255, 1e-4) float32 programs may decide differently.
 """
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.kernels import HAS_TRITON
+from gs_densify.rendering.attribution.views import SharedViews
 from gs_densify.rendering.reference.compositing import blending_weights
 from gs_densify.rendering.reference.tiles import TileLists
 
@@ -65,6 +67,9 @@ def top_contributors(info: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     Returns:
         ids [C, H, W] int64, -1 where nothing is drawn, and weights [C, H, W].
     """
+    if isinstance(info, SharedViews):
+        ids, weights = top_contributors(info.own)
+        return info.joined(ids), info.joined(weights)
     rows, tiles = _read(info)
     found = Found(*_implementation(rows)(rows, tiles, info["width"], info["height"]))
     return _gaussians_of(found.ids, info), found.weights
@@ -77,6 +82,10 @@ def contributions(
 
     With `pixel_map` [C, H, W] the sums include distances and those of the map.
     """
+    if isinstance(info, SharedViews):
+        own_map = None if pixel_map is None else info.of_own(pixel_map)
+        own = contributions(info.own, count, own_map)
+        return Contributions(*(info.joined(one) for one in own if one is not None))
     rows, tiles = _read(info)
     sizes = (info["width"], info["height"])
     found = Found(*_implementation(rows)(rows, tiles, *sizes, with_sums=True, pixel_map=pixel_map))
