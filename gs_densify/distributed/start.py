@@ -61,13 +61,19 @@ def together(
     if size == 1:
         yield ALONE
         return
-    if device != "cpu":
-        _check_gpus(size)
+    check_gpus(size, device)
     with _beginning(size, follow, argv) as others, others.blamed(), joined() as group:
         yield group
 
 
-def _check_gpus(size: int) -> None:
+def check_gpus(size: int, device: str) -> None:
+    """Refuses more processes on GPUs than there are GPUs; see `together`.
+
+    Raises:
+        BackendError: there are not so many.
+    """
+    if size == 1 or device == "cpu" or is_one_of_several():
+        return
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count < size:
         raise BackendError(

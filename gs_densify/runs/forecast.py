@@ -13,6 +13,7 @@ from gs_densify.config.strategy import (
     strategy_for,
     with_fitted_schedule,
 )
+from gs_densify.distributed.start import check_gpus
 from gs_densify.messages import duration
 from gs_densify.rendering.device import suit_threads
 from gs_densify.runs.device import device_for
@@ -39,7 +40,8 @@ class Forecast:
     memory: GpuMemory
     """On the GPU with `last` Gaussians, or else with `first`."""
     milliseconds: tuple[float, float | None]
-    """A step with `first` and with `last` Gaussians, without the strategy's own work."""
+    """A step with `first` and with `last` Gaussians, without the strategy's own work; in one
+    process that renders all of its views."""
     seconds: float | None
     """Of training; None without a limit."""
     device: str
@@ -72,6 +74,7 @@ class Forecaster:
     def forecast(self, config: TrainConfig) -> Forecast:
         """Returns the forecast of a run; runs of one scene are best asked for one after another."""
         check_start(config)
+        check_gpus(config.gpus, config.device)
         device = device_for(config)
         check_outputs(config)
         check_length(config)
@@ -151,7 +154,8 @@ def forecast_text(found: Forecast) -> str:
         f"a step      {_step_time(at_first)} with {found.first:,} Gaussians"
         + (f", {_step_time(at_last)} with {found.last:,}" if at_last is not None else "")
         + f", on {found.device}, without the strategy's own work"
-        + (", roughly, by smaller steps" if found.is_rough else ""),
+        + (", roughly, by smaller steps" if found.is_rough else "")
+        + (", timed in one process with all views of a step" if found.config.gpus > 1 else ""),
     ]
     if found.disk is not None:
         lines.insert(1, f"disk        {_disk_text(found.disk, found)}")

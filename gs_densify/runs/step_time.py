@@ -49,6 +49,7 @@ class StepTimer:
     ) -> float:
         """Returns the time of a step with `count` Gaussians around the first points.
 
+        One process renders all views of the step, also where the run shares them out to several.
         On a CPU it takes seconds to know, and is rough, where `is_extrapolated` says so.
         """
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from gs_densify.config.options import DataOptions, LearningRates, RenderOptions, TrainConfig
+from gs_densify.errors import BackendError
 from gs_densify.runs import forecast as forecasts
 from gs_densify.runs import step_time
 from gs_densify.runs.forecast import Forecaster, forecast, forecast_text
@@ -92,6 +93,17 @@ def test_a_length_that_is_left_open_is_forecast(
     assert "training    about 14 s for 14,000 steps" in said
     assert "schedule    --steps auto: 14,000 steps, 500 passes over 28 photos" in said
     assert "is scaled to 14,000" in said
+
+
+def test_a_forecast_for_several_gpus_says_how_it_was_timed_and_wants_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(step_time, "_milliseconds", lambda *_: 1.0)
+    config = TrainConfig(scene="tiny", strategy="default", device="cpu", gpus=2, batch_size=2)
+    timed = "own work, timed in one process with all views of a step\n"
+    assert timed in forecast_text(forecast(dataclasses.replace(config, max_gaussians=5000)))
+    with pytest.raises(BackendError, match="--gpus is 9, and torch sees"):
+        forecast(dataclasses.replace(config, gpus=9, batch_size=9, device="auto"))
 
 
 def test_a_cpu_times_small_steps_and_says_that_it_is_rough(
