@@ -86,7 +86,8 @@ def train(
     """Trains and scores as `gs-train` does, and returns the run.
 
     `train("garden", "mcmc", steps=7000)` is `gs-train --scene garden --strategy mcmc --steps 7000`,
-    and `train(resume=FOLDER)` is `gs-train --resume FOLDER`.
+    and `train(resume=FOLDER)` is `gs-train --resume FOLDER`. With `gpus` above 1 a script calls it
+    below `if __name__ == "__main__":`, since the other processes import the script.
 
     Args:
         scene: a preset's name, or the path of a scene.

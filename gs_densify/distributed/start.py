@@ -198,5 +198,5 @@ class _Others:
         how = said or (f"by signal {-code}" if code < 0 else f"with exit code {code}")
         return LostProcessError(
             f"process {rank + 1} of {self._size} has ended: {how}",
-            action="--resume goes on from the last checkpoint",
+            action="if the run has saved a checkpoint, --resume goes on from it",
         )
