@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -32,31 +32,41 @@ since its connections close."""
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
 _Thing = TypeVar("_Thing")
+_Method: TypeAlias = Callable[Concatenate["Group", _Arguments], _Answer]
 
 
-def _reaching_others(
-    method: Callable[_Arguments, _Answer],
-) -> Callable[_Arguments, _Answer]:
-    """Has a method say in words that another process cannot be reached (LostProcessError)."""
-
-    @functools.wraps(method)
-    def saying(*args: _Arguments.args, **options: _Arguments.kwargs) -> _Answer:
-        try:
-            return method(*args, **options)
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except RuntimeError as error:  # what all backends raise
-            reason = " ".join(str(error).split())
-            raise LostProcessError(
-                f"another process has ended before its time ({reason})"
-            ) from error
-
-    return saying
+@contextmanager
+def _reaching_others() -> Iterator[None]:
+    """Says in words that another process cannot be reached (LostProcessError)."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # what all backends raise
+        reason = " ".join(str(error).split())
+        raise LostProcessError(f"another process has ended before its time ({reason})") from error
 
 
-@_reaching_others
-def _all_hear(heard: list[Any], what: object) -> None:
-    dist.all_gather_object(heard, what)
+def _as_it_is(what: _Thing, *_: object) -> _Thing:
+    return what
+
+
+def _asking_others(
+    alone: Callable[..., Any] = _as_it_is,
+) -> Callable[[_Method[_Arguments, _Answer]], _Method[_Arguments, _Answer]]:
+    """Has a method speak with others, and a process `alone` answer by itself."""
+
+    def asking(method: _Method[_Arguments, _Answer]) -> _Method[_Arguments, _Answer]:
+        @functools.wraps(method)
+        def answer(self: Group, *args: _Arguments.args, **options: _Arguments.kwargs) -> _Answer:
+            if self.size == 1:
+                return alone(*args, **options)
+            with _reaching_others():
+                return method(self, *args, **options)
+
+        return answer
+
+    return asking
 
 
 @dataclass(frozen=True)
@@ -83,30 +93,27 @@ class Group:
         begin = sum(shares[: self.rank])
         return slice(begin, begin + shares[self.rank])
 
-    @_reaching_others
+    @_asking_others(lambda *values: [*values])
     def total(self, *values: float) -> list[float]:
         """Returns the sums of numbers over all processes."""
-        if self.size == 1:
-            return [*values]
         numbers = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(numbers)
         return numbers.tolist()
 
-    @_reaching_others
+    @_asking_others()
     def summed(self, values: Tensor) -> Tensor:
         """Returns the sums of tensors of one shape over all processes; `values` become them."""
-        if self.size > 1:
-            dist.all_reduce(values)
+        dist.all_reduce(values)
         return values
 
-    @_reaching_others
+    @_asking_others(lambda tensors: None)
     def sum_all(self, tensors: Sequence[Tensor]) -> None:
         """Makes tensors their sums over all processes, all of them on one device."""
         waiting = [dist.all_reduce(one, async_op=True) for one in tensors]
         for one in waiting:
             one.wait()
 
-    @_reaching_others
+    @_asking_others(lambda rows, counts: rows[: counts[0]])
     def joined_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """Returns the rows [C, ...] of all processes in order, on each of them.
 
@@ -122,14 +129,24 @@ class Group:
             return found
         return torch.cat([part[:n] for part, n in zip(found.split(most), counts, strict=True)])
 
-    @_reaching_others
+    @_asking_others(lambda rows, sent, received: rows)
+    def exchanged(self, rows: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor:
+        """Returns the rows [M, ...] that all processes have for this one, in order of the ranks.
+
+        `sent` says how many of its own are for each of them, `received` how many come.
+        """
+        found = rows.new_empty(sum(received), *rows.shape[1:])
+        dist.all_to_all_single(found, rows, [*received], [*sent])
+        return found
+
+    @_asking_others(lambda values: [*values])
     def any_of(self, values: Sequence[bool]) -> list[bool]:
         """Returns, for each of some truths, whether it holds on any process."""
         found = torch.tensor(values, dtype=torch.uint8)
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return found.bool().tolist()
 
-    @_reaching_others
+    @_asking_others(lambda numbers: True)
     def have_same(self, numbers: Sequence[int]) -> bool:
         """Returns whether whole numbers are the same on all processes."""
         ends = torch.tensor([*numbers, *(~one for one in numbers)])
@@ -137,13 +154,13 @@ class Group:
         highest, lowest = ends.chunk(2)
         return torch.equal(highest, ~lowest)
 
-    @_reaching_others
+    @_asking_others()
     def from_first(self, values: Tensor) -> Tensor:
         """Makes a tensor what it is on the first process, in place."""
         dist.broadcast(values, 0)
         return values
 
-    @_reaching_others
+    @_asking_others()
     def tree_from_first(self, tree: Any, device: torch.device) -> Any:
         """Returns nested dictionaries and lists with the tensors that the first process has.
 
@@ -157,33 +174,31 @@ class Group:
             return tree
         return _with_tensors(self.told(), device)
 
-    @_reaching_others
+    @_asking_others()
     def largest(self, value: int | None) -> int | None:
         """Returns the largest number of all processes; None of one means that there is none."""
-        if self.size == 1 or value is None:
+        if value is None:
             return value
         number = torch.tensor(value)
         dist.all_reduce(number, dist.ReduceOp.MAX)
         return int(number)
 
-    @_reaching_others
+    @_asking_others()
     def agreed(self, value: bool) -> bool:
         """Returns what the first process says."""
-        if self.size == 1:
-            return value
         said = torch.tensor(value)
         dist.broadcast(said, 0)
         return bool(said)
 
-    @_reaching_others
+    @_asking_others(lambda what: None)
     def tell(self, what: object) -> None:
         """Says something to the processes that are `told`; the first one alone does, others may
         call this in vain.
         """
-        if self.size > 1 and self.is_first:
+        if self.is_first:
             dist.broadcast_object_list([what], 0, device=torch.device("cpu"))
 
-    @_reaching_others
+    @_reaching_others()
     def told(self) -> Any:
         """Returns, on another process than the first, what that says next."""
         heard = [None]
@@ -192,7 +207,7 @@ class Group:
 
     def of_first(self, what: _Thing) -> _Thing:
         """Returns what the first process has found, where others may differ in the last bits."""
-        if self.size == 1 or self.is_first:
+        if self.is_first:
             self.tell(what)
             return what
         return self.told()
@@ -213,21 +228,20 @@ class Group:
         except GsDensifyError as caught:
             error = caught
         heard: list[str | None] = [None] * self.size
-        _all_hear(heard, None if error is None else str(error))
+        with _reaching_others():
+            dist.all_gather_object(heard, None if error is None else str(error))
         if error is not None and str(error) not in heard[: self.rank]:
             raise error
         if any(one is not None for one in heard):
             sys.exit(GsDensifyError.exit_code if error is None else error.exit_code)
 
-    @_reaching_others
+    @_asking_others()
     def gathered(self, rows: Tensor, device: torch.device) -> Tensor:
         """Returns the rows [N, ...] of all processes in order on the first one, on `device`.
 
         Others get none of them. A process alone gets its own as they are. Of the rows of others
         those of one process at a time are on the GPU.
         """
-        if self.size == 1:
-            return rows
         counts = [torch.tensor(0) for _ in range(self.size)]
         dist.all_gather(counts, torch.tensor(len(rows)))
         rows = rows.contiguous()

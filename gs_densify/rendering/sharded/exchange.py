@@ -14,7 +14,6 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -62,12 +61,14 @@ class _Route:
     """Which rows go where.
 
     Attributes:
+        group: the processes.
         rows: [M] pairs of a view and a Gaussian that are seen, of all C x N, rank by rank.
         sent: how many of them go to each rank.
         counts: how many come from each rank, for each view of this one; [0] without views.
         means2d: what came, by view; backward reads their absolute gradients.
     """
 
+    group: Group
     rows: Tensor
     sent: list[int]
     counts: list[list[int]]
@@ -103,14 +104,13 @@ def _route(radii: Tensor, group: Group) -> _Route:
     seen = is_seen.sum(dim=1)
     views = group.shares(len(seen))
     mine = views[group.rank]
-    coming = seen.new_empty(group.size * mine)
-    dist.all_to_all_single(coming, seen, [mine] * group.size, views)
+    coming = group.exchanged(seen, views, [mine] * group.size)
     both: list[int] = torch.cat([seen, coming]).tolist()
     per_view, flat = both[: len(seen)], both[len(seen) :]
     ends = list(accumulate(views, initial=0))
     sent = [sum(per_view[a:b]) for a, b in pairwise(ends)]
     counts = [flat[rank * mine : (rank + 1) * mine] or [0] for rank in range(group.size)]
-    return _Route(torch.where(is_seen.flatten())[0], sent, counts)
+    return _Route(group, torch.where(is_seen.flatten())[0], sent, counts)
 
 
 class _Exchange(torch.autograd.Function):
@@ -127,7 +127,7 @@ class _Exchange(torch.autograd.Function):
             ],
             dim=1,
         )
-        received = _all_to_all(sent, route.received, route.sent)
+        received = route.group.exchanged(sent, route.sent, route.received)
         ctx.route, ctx.widths = route, widths[:_WITH_GRADIENT]
         ctx.shapes = [one.shape for one in fields[:_WITH_GRADIENT]]
         # The very tensor that strategies see: what they read is set on it.
@@ -149,7 +149,7 @@ class _Exchange(torch.autograd.Function):
         ]
         if ctx.means2d is not None:
             parts.append(route.absolute_gradients(parts[0]))
-        back = _all_to_all(torch.cat(parts, dim=1), route.sent, route.received)
+        back = route.group.exchanged(torch.cat(parts, dim=1), route.received, route.sent)
         route.means2d.clear()  # they hold this node, which holds the route
         *own, rest = back.split([*ctx.widths, back.shape[1] - sum(ctx.widths)], dim=1)
         if ctx.means2d is not None:
@@ -158,12 +158,6 @@ class _Exchange(torch.autograd.Function):
             _spread(one, route.rows, shape) for one, shape in zip(own, ctx.shapes, strict=True)
         )
         return None, None, *spread, None, None
-
-
-def _all_to_all(rows: Tensor, received: list[int], sent: list[int]) -> Tensor:
-    found = rows.new_empty(sum(received), rows.shape[1])
-    dist.all_to_all_single(found, rows, received, sent)
-    return found
 
 
 def _spread(values: Tensor, rows: Tensor, shape: torch.Size) -> Tensor:

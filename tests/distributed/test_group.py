@@ -1,0 +1,87 @@
+"""What processes say to each other, where one is alone, and where another has gone."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from gs_densify.distributed.group import ALONE, Group
+from gs_densify.errors import LostProcessError
+from gs_densify.rendering.sharded.exchange import exchanged
+from gs_densify.rendering.stages import Records
+
+CPU = torch.device("cpu")
+ROWS = torch.arange(6.0).view(3, 2)
+ANSWERS = {
+    "total": ((1.5, 2), [1.5, 2]),
+    "summed": ((ROWS,), ROWS),
+    "sum_all": (([ROWS],), None),
+    "joined_rows": ((ROWS, [2]), ROWS[:2]),
+    "exchanged": ((ROWS, [3], [3]), ROWS),
+    "any_of": (([True, False],), [True, False]),
+    "have_same": (([3, 4],), True),
+    "agreed": ((True,), True),
+    "from_first": ((ROWS,), ROWS),
+    "tree_from_first": (({"a": [ROWS]}, CPU), {"a": [ROWS]}),
+    "largest": ((3,), 3),
+    "tell": (("run",), None),
+    "of_first": (("found",), "found"),
+    "gathered": ((ROWS, CPU), ROWS),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_process_alone_answers_at_once(name: str) -> None:
+    arguments, expected = ANSWERS[name]
+    found = getattr(ALONE, name)(*arguments)
+    if isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected)
+    else:
+        assert found == expected
+
+
+def test_all_questions_are_asked_here() -> None:
+    public = {name for name, one in vars(Group).items() if name[0] != "_" and callable(one)}
+    assert public - ANSWERS.keys() == {"shares", "part", "told", "in_one_voice"}
+
+
+def records() -> Records:
+    rows = {"means2d": 2, "conics": 3, "channels": 3}
+    fields = {name: torch.rand(2, 4, width).requires_grad_() for name, width in rows.items()}
+    plain = torch.rand(2, 4)
+    radii = torch.ones(2, 4, 2, dtype=torch.int32)
+    return Records(**fields, opacities=plain, depths=plain, radii=radii)
+
+
+def left_alone(rank: int, folder: Path) -> None:
+    """Notes what a process says whose neighbour goes between a render and its backward pass."""
+    store = dist.FileStore(str(folder / "store"), 2)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    (got,) = exchanged(records(), Group(rank, 2), absgrad=False)
+    if rank == 1:
+        os._exit(0)
+    said = []
+    for ask in (
+        got.means2d.sum().backward,
+        lambda: exchanged(records(), Group(0, 2), absgrad=False),
+    ):
+        try:
+            ask()
+        except LostProcessError as error:
+            said.append(str(error))
+    (folder / "said").write_text("\n".join(said))
+    os._exit(0)
+
+
+def test_an_exchange_says_that_a_process_has_gone(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=left_alone, args=(rank, tmp_path)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    said = (tmp_path / "said").read_text().splitlines()
+    assert [one.startswith("another process has ended") for one in said] == [True, True]
