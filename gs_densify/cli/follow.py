@@ -11,10 +11,12 @@ def follow(argv: Sequence[str]) -> None:
     """
     from gs_densify.cli.train import parsed
     from gs_densify.distributed.group import joined
+    from gs_densify.distributed.start import end_after_torchrun
     from gs_densify.errors import GsDensifyError, LostProcessError
     from gs_densify.messages import quiet
     from gs_densify.runs import train
 
+    end_after_torchrun()
     with quiet(doubts=True):
         try:
             config, is_begun = parsed(argv)

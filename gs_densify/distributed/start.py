@@ -42,7 +42,8 @@ def together(
 ) -> Iterator[Group]:
     """Has `size` processes inside, of which this one is the first; others call `follow(argv)`.
 
-    Where torchrun has started this process beside others, these are the group.
+    Where torchrun has started this process beside others, these are the group, and it ends after
+    torchrun.
 
     Args:
         size: the number of processes.
@@ -54,6 +55,7 @@ def together(
         BackendError: there are not so many GPUs.
         LostProcessError: another process has ended before this one.
     """
+    end_after_torchrun()
     if is_one_of_several():
         with joined() as group:
             yield group
@@ -126,7 +128,7 @@ def _follow(
     os.environ.update(environment | {"RANK": rank, "LOCAL_RANK": rank})
     for name in _OF_THE_FIRST:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    threading.Thread(target=_end_after, args=[parent], daemon=True).start()
+    _end_after(parent, signal.SIGKILL)  # it may wait for a GPU for ever
     try:
         follow(argv)
     except Exception as error:
@@ -138,11 +140,24 @@ def _follow(
         sys.exit(getattr(error, "exit_code", 1))
 
 
-def _end_after(parent: int) -> None:
-    """Ends this process once that which started it is gone: it may wait for a GPU for ever."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+def end_after_torchrun() -> None:
+    """Has this process told to end, by SIGTERM, once torchrun is gone, where that has started it.
+
+    torchrun leaves its processes behind where a signal ends it that it does not know, e.g. SIGUSR1.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _end_after(os.getppid(), signal.SIGTERM)
+
+
+def _end_after(parent: int, number: signal.Signals) -> None:
+    """Sends this process a signal once that which started it is gone."""
+
+    def wait() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class _Others:

@@ -1,5 +1,11 @@
 """Runs of several GPUs, here processes on the CPU, that hold all Gaussians and share the views."""
 
+import os
+import shlex
+import signal
+import subprocess
+import sys
+
 import pytest
 import torch
 from commands import run, start
@@ -30,6 +36,18 @@ class Ending(Strategy):
             os.kill(os.getpid(), self.number)
 """
 
+ORPHAN = """
+import os, signal, time
+from dataclasses import dataclass
+from gs_densify.strategies.base import Strategy
+
+@dataclass
+class Orphan(Strategy):
+    def step_post_backward(self, params, optimizers, state, step, info, packed=False):
+        if step == 5:
+            os.kill(os.getppid(), signal.SIGUSR1)
+        time.sleep(0.02)
+"""
 FAILING = """
 import os
 from dataclasses import dataclass
@@ -106,6 +124,19 @@ def test_all_pause_at_one_step_when_the_first_is_told(tmp_path):
     for words, told in (("--gpus 3", "give --gpus 2 or fewer"), ("--parallel foo", "known: views")):
         refused = run("gs-train", "--resume", "run", "--gpus", "2", *words.split(), cwd=tmp_path)
         assert (refused.returncode, told in refused.stderr) == (2, True), refused.stderr
+
+
+def test_a_run_is_saved_and_ends_when_torchrun_is_gone(tmp_path):
+    """SIGUSR1 ends torchrun, here a shell, and leaves what that has started."""
+    (tmp_path / "orphan.py").write_text(ORPHAN)
+    words = [sys.executable, "-m", "gs_densify.cli.train", *TINY, "--steps", "400", "--out", "run"]
+    script = f"{shlex.join([*words, '--strategy', 'orphan.py', '--quiet'])} & wait"
+    environment = {**os.environ, "TORCHELASTIC_RUN_ID": "any"}
+    shell = ["sh", "-c", script]
+    done = subprocess.run(shell, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == -signal.SIGUSR1
+    assert "run: told to end, and saved after step" in done.stderr
+    assert list((tmp_path / "run/checkpoints").iterdir())
 
 
 def test_so_many_gpus_must_be_there(tmp_path):
