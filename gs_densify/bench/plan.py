@@ -14,11 +14,14 @@ from gs_densify.bench.matrix import Cell, Row
 from gs_densify.bench.state import CellState, load_state
 from gs_densify.config.length import with_length
 from gs_densify.config.strategy import strategy_for
+from gs_densify.errors import ConfigError
 from gs_densify.messages import duration
 from gs_densify.runs.forecast import scene_key
 from gs_densify.runs.forecast_memory import memory_of, num_gaussians
 from gs_densify.runs.loaded_scene import find_scene
-from gs_densify.runs.start import start_of
+from gs_densify.runs.memory_limit import plan_of, within
+from gs_densify.runs.start import Start, start_of
+from gs_densify.scene.scene import Scene
 
 Action = Literal["done", "resume", "anew", "follow"]
 """anew: trains from the first step; follow: a job of a cluster that an earlier call submitted."""
@@ -136,7 +139,11 @@ def follows(executor: Executor, state: CellState) -> bool:
 
 
 def _rows(cells: Sequence[Cell]) -> list[PlannedRow]:
-    """Returns the rows of these cells, one each; scenes are looked at once, without pixels."""
+    """Returns the rows of these cells, one each; scenes are looked at once, without pixels.
+
+    Raises:
+        ConfigError: a strategy or memory limit cannot be carried out on its scene; with the place.
+    """
     rows, scenes = [], {}
     for cell in cells:
         config = cell.config
@@ -144,13 +151,22 @@ def _rows(cells: Sequence[Cell]) -> list[PlannedRow]:
         if key not in scenes:
             scene = find_scene(config)
             scenes[key] = scene, start_of(config, scene)
-        scene, start = scenes[key]
-        config = with_length(config, len(scene.train_views))
-        first, last = num_gaussians(config, strategy_for(config), start)
-        masked = any(view.mask is not None for view in scene.train_views)
-        memory = memory_of(config, scene, last or first, has_masks=masked)
-        rows.append(PlannedRow(cell.row, config.length, first, last, memory.total))
+        try:
+            rows.append(_row(cell, *scenes[key]))
+        except ConfigError as error:
+            raise ConfigError(f"{cell.row.place}: {error}") from None
     return rows
+
+
+def _row(cell: Cell, scene: Scene, start: Start) -> PlannedRow:
+    """Returns the row of a cell, as it keeps to its memory limit."""
+    config = with_length(cell.config, len(scene.train_views))
+    masked = any(view.mask is not None for view in scene.train_views)
+    limited = plan_of(config, strategy_for(config), scene, start, has_masks=masked)
+    config = within(config, limited)
+    first, last = num_gaussians(config, strategy_for(config), start)
+    memory = memory_of(config, scene, last or first, has_masks=masked)
+    return PlannedRow(cell.row, config.length, first, last, memory.total)
 
 
 _COLUMNS = ("scene", "method", "seeds", "steps", "Gaussians", "GPU memory", "a cell", "done")
@@ -183,8 +199,8 @@ def memory_remarks(plan: Plan, smallest: float) -> list[str]:
     """Returns a line for each row that is expected not to fit on the smallest GPU."""
     return [
         f"{one.row.scene.label} {one.row.label}: is expected to need {one.memory / 1e9:.1f} GB of"
-        f" {smallest / 1e9:.1f} GB on the GPU; use a budget, a larger downscale, or a smaller"
-        " data.image_budget"
+        f" {smallest / 1e9:.1f} GB on the GPU; use memory_limit, a budget, a larger"
+        " downscale, or a smaller data.image_budget"
         for one in plan.rows
         if one.memory > smallest
     ]

@@ -13,13 +13,14 @@ from gs_densify.bench.executors.base import Job
 from gs_densify.bench.folder import StudyFolder
 from gs_densify.bench.matrix import Cell, cells_of
 from gs_densify.bench.options import RunOptions
-from gs_densify.bench.plan import make_plan
+from gs_densify.bench.plan import make_plan, memory_remarks
 from gs_densify.bench.run import Runner
 from gs_densify.bench.slots import Slot
 from gs_densify.bench.state import CellState, load_state
 from gs_densify.bench.study import parse_study
 from gs_densify.bench.views import Quiet, counts_text
 from gs_densify.cli.arguments import parse_train_arguments
+from gs_densify.errors import ConfigError
 
 STUDY = {"scenes": ["tiny"], "methods": ["mcmc"], "seeds": [1, 2, 3], "options": {"device": "cpu"}}
 LONG = 10**6
@@ -97,6 +98,22 @@ def state(one: Runner, cell: Cell) -> CellState:
     found = load_state(one.folder, cell)
     assert found is not None
     return found
+
+
+def test_rows_that_a_memory_limit_makes_fit_are_not_named_as_too_large(tmp_path: Path) -> None:
+    limited = {"strategy": "default", "options": {"memory_limit": "600MB"}}
+    methods = {"whole": {"strategy": "default"}, "limited": limited}
+    study = {**STUDY, "methods": methods, "options": {"max_gaussians": 1_000_000}}
+    plan = runner(tmp_path, Pretender({}), study=study).plan
+    (said,) = memory_remarks(plan, 6e8)
+    assert said.startswith("tiny whole: is expected to need ")
+
+
+def test_a_row_that_cannot_be_carried_out_is_named(tmp_path: Path) -> None:
+    options = {"gpus": 2, "parallel": "gaussians"}
+    study = {**STUDY, "methods": ["default", "taming"], "options": options}
+    with pytest.raises(ConfigError, match=r"^study.yml: methods: taming, scene tiny: strategy"):
+        runner(tmp_path, Pretender({}), study=study)
 
 
 def test_cells_whose_length_is_open_are_planned_with_the_one_that_is_found(
