@@ -183,13 +183,6 @@ class Group:
         dist.all_reduce(number, dist.ReduceOp.MAX)
         return int(number)
 
-    @_asking_others()
-    def agreed(self, value: bool) -> bool:
-        """Returns what the first process says."""
-        said = torch.tensor(value)
-        dist.broadcast(said, 0)
-        return bool(said)
-
     @_asking_others(lambda what: None)
     def tell(self, what: object) -> None:
         """Says something to the processes that are `told`; the first one alone does, others may

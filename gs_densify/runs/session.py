@@ -235,7 +235,8 @@ class RunProcess:
     ) -> None:
         """Trains to step `until`, or until told to end, with checkpoints by time."""
         while trainer.progress.step < until and not self.is_to_end():
-            trainer.run(until, on_log, bar)
+            if trainer.run(until, on_log, bar):
+                self.is_to_end.signal = signal.SIGTERM  # which another process got alone
             if "first_step" not in self.clock.parts:
                 self.clock.lap("first_step", until=trainer.progress.first_step_at)
             self.clock.lap("train")

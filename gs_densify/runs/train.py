@@ -244,7 +244,7 @@ def follow(config: TrainConfig, group: Group, *, is_begun: bool) -> None:
         else:
             restore_random_state(contents["random"], device)
         contents.clear()
-    wish = PauseWish()  # of which the first process takes care
+    trainer.is_to_pause = wish = PauseWish()
     with wish.listening(*BY_OTHERS, signal.SIGINT), saying_shortage(device, trainer):
         trainer.follow()
 

@@ -103,7 +103,7 @@ class Trainer:
         self.others_final = passes.others_final(config.lr.others_final, strain)
         """Share of the rates besides the means' that is left at the last step."""
         self.is_to_pause: Callable[[], bool] = lambda: False
-        """Asked after each group of steps; where it says so, `run` returns before its last step."""
+        """Asked after each group of steps; where it says so in any process, `run` returns early."""
         coarse_steps = config.render.coarse_until * config.length
         self._resolution = group.of_first(
             coarse_to_fine(views.sample(_SPECTRUM_VIEWS), views.sizes, coarse_steps)
@@ -204,9 +204,10 @@ class Trainer:
         """One for each parameter."""
         return self.gaussians.optimizers
 
-    def run(self, until: int, on_log: Callable[[MetricsRow], None], bar: Bar) -> None:
+    def run(self, until: int, on_log: Callable[[MetricsRow], None], bar: Bar) -> bool:
         """Trains to step `until`; `on_log` gets a line of figures at its steps.
 
+        Returns whether it was another process that wanted to pause, and this one did not.
         Ordinary steps do not wait for the GPU: losses are read at logging steps only.
 
         Raises:
@@ -216,7 +217,8 @@ class Trainer:
         self.group.tell(("run", until))
         device = self.splats["means"].device
         mark, mark_step = time.perf_counter(), self.progress.step
-        while self.progress.step < until:
+        is_to_pause = wants_to_pause = False
+        while self.progress.step < until and not is_to_pause:
             room = self._room(until)
             with self.adapter.answering(self.progress.step):
                 terms, done = self._step(self.progress.step, room, is_checked=True)
@@ -226,7 +228,8 @@ class Trainer:
                 wait_for(device)
                 self.progress.first_step_at = time.perf_counter()
             bar.update(step - bar.n)
-            is_to_pause = self.group.agreed(self.is_to_pause())
+            wants_to_pause = self.is_to_pause()
+            (is_to_pause,) = self.group.any_of([wants_to_pause])
             if done < room and not is_to_pause:
                 continue
             wait_for(device)
@@ -237,7 +240,7 @@ class Trainer:
                 self.progress.photo_seconds = (self.progress.photo_seconds or 0.0) + waited
             if done < room:
                 self._check_strategy(step - 1)
-                return
+                break
             row = self._metrics_row(terms, 1e3 * (now - mark) / (step - mark_step))
             mark, mark_step = now, step
             on_log(row)
@@ -245,8 +248,7 @@ class Trainer:
                 f"loss {row.loss:.4f}, {row.num_gaussians:,} Gaussians,"
                 f" {row.step_milliseconds:.1f} ms/step"
             )
-            if is_to_pause:
-                return
+        return is_to_pause and not wants_to_pause
 
     def _room(self, until: int) -> int:
         """Returns the number of steps before the next line of figures or the end."""

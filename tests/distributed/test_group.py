@@ -23,7 +23,6 @@ ANSWERS = {
     "exchanged": ((ROWS, [3], [3]), ROWS),
     "any_of": (([True, False],), [True, False]),
     "have_same": (([3, 4],), True),
-    "agreed": ((True,), True),
     "from_first": ((ROWS,), ROWS),
     "tree_from_first": (({"a": [ROWS]}, CPU), {"a": [ROWS]}),
     "largest": ((3,), 3),
