@@ -9,6 +9,7 @@ def follow(argv: Sequence[str]) -> None:
 
     It ends when that does.
     """
+    from gs_densify.cli.arguments import wants_dry_run
     from gs_densify.cli.train import parsed
     from gs_densify.distributed.group import joined
     from gs_densify.distributed.start import end_after_torchrun
@@ -22,6 +23,8 @@ def follow(argv: Sequence[str]) -> None:
             config, is_begun = parsed(argv)
         except GsDensifyError as error:  # which the first process says
             sys.exit(error.exit_code)
+        if wants_dry_run(argv):  # the first process forecasts alone
+            return
         try:
             with joined() as group:
                 train.follow(config, group, is_begun=is_begun)

@@ -12,6 +12,7 @@ from commands import run, start
 from several_processes import run_together
 
 from gs_densify.cli.arguments import parse_train_arguments
+from gs_densify.cli.follow import follow
 from gs_densify.errors import ConfigError
 from gs_densify.results import load_results
 
@@ -140,6 +141,11 @@ def test_a_run_is_saved_and_ends_when_torchrun_is_gone(tmp_path):
     assert done.returncode == -signal.SIGUSR1
     assert "run: told to end, and saved after step" in done.stderr
     assert list((tmp_path / "run/checkpoints").iterdir())
+
+
+def test_a_process_that_follows_has_nothing_to_forecast(monkeypatch):
+    monkeypatch.setattr("gs_densify.distributed.group.joined", lambda: pytest.fail("it trains"))
+    follow([*TINY, "--dry-run"])
 
 
 def test_so_many_gpus_must_be_there(tmp_path):
