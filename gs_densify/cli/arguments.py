@@ -40,7 +40,7 @@ from gs_densify.strategies.registry import BUILTIN, build_strategy, load_strateg
 PROGRAM = "gs-train"
 
 COMMON = (
-    *("--scene", "--data-root", "--downscale", "--data.masks", "--data.skip-missing"),
+    *("--scene", "--data-root", "--downscale", "--data.masks"),
     *("--strategy", "--preset", "--steps", "--budget", "--max-gaussians", "--seed"),
     *("--init", "--init.sh-degree", "--modules", "--render.antialiased", "--device", "--gpus"),
     *("--config", "--resume", "--checkpoint-minutes", "--dry-run", "--quiet"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import refusal, run
+from commands import refusal, run, start
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -79,7 +79,7 @@ def test_without_matplotlib_nothing_is_written(
     (tmp_path / "none").mkdir()
     (tmp_path / "none/matplotlib.py").write_text("raise ImportError('not here')")
     path = f"{tmp_path / 'none'}:{':'.join(p for p in sys.path if p)}"
-    done = run(
+    done = start(  # an interpreter of its own, in which matplotlib is not loaded yet
         "gs-report", *two_runs, option, "new", "--record", "rec", cwd=tmp_path, PYTHONPATH=path
     )
     assert "pip install 'gs-densify[report]'" in refusal(done)
