@@ -14,7 +14,7 @@ from gs_densify.model.row_gradients import Rows
 from gs_densify.rendering.base import GSPLAT_SETTINGS, RenderOutput, RenderSettings
 from gs_densify.rendering.colors import Colors, append_aux
 from gs_densify.rendering.renderer import Renderer
-from gs_densify.rendering.stages import StagedRasterizer, info_of, output_of
+from gs_densify.rendering.stages import StagedRasterizer, rendered
 
 
 class RowsRasterizer:
@@ -83,9 +83,10 @@ class RowsRasterizer:
         if aux is not None:
             channels = append_aux(channels, aux)
         records = replace(records, channels=channels)
-        found = self._stages.composite(records, width, height, absgrad=absgrad)
-        info = info_of(records, found.lists, width, height)
-        return output_of(found.image, found.alpha, info, backgrounds, has_aux=aux is not None)
+        has_aux = aux is not None
+        return rendered(
+            self._stages, records, width, height, backgrounds, absgrad=absgrad, has_aux=has_aux
+        )
 
 
 def by_rows(renderer: Renderer) -> Renderer:

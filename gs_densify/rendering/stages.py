@@ -116,6 +116,22 @@ def info_of(records: Records, lists: dict[str, Any], width: int, height: int) ->
     }
 
 
+def rendered(
+    stages: StagedRasterizer,
+    records: Records,
+    width: int,
+    height: int,
+    backgrounds: Tensor | None,
+    *,
+    absgrad: bool,
+    has_aux: bool,
+) -> RenderOutput:
+    """Returns what a rasteriser gives for records, which `stages` composites."""
+    found = stages.composite(records, width, height, absgrad=absgrad)
+    info = info_of(records, found.lists, width, height)
+    return output_of(found.image, found.alpha, info, backgrounds, has_aux=has_aux)
+
+
 def output_of(
     image: Tensor, alpha: Tensor, info: dict[str, Any], backgrounds: Tensor | None, *, has_aux: bool
 ) -> RenderOutput:

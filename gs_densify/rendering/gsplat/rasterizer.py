@@ -13,7 +13,7 @@ from gs_densify.errors import BackendError
 from gs_densify.kernels import HAS_TRITON
 from gs_densify.rendering.base import GSPLAT_SETTINGS, RenderOutput, RenderSettings
 from gs_densify.rendering.colors import Colors, append_aux, camera_centres, in_one, view_colors
-from gs_densify.rendering.stages import Composited, Records, info_of, output_of
+from gs_densify.rendering.stages import Composited, Records, output_of, rendered
 
 TILE_SIZE = 16
 
@@ -27,7 +27,7 @@ class GsplatRasterizer:
     """
 
     name = "gsplat"
-    devices = ("cuda",)
+    devices: tuple[str, ...] = ("cuda",)
 
     def start(self, device: torch.device) -> None:
         """Makes a CUDA context and imports gsplat's extension.
@@ -75,7 +75,7 @@ class GsplatRasterizer:
                 expected="gsplat needs at least 1",
                 action="check that the strategy's pruning leaves some",
             )
-        shapes = means, quats, scales, opacities
+        shapes, has_aux = (means, quats, scales, opacities), aux is not None
         if packed:
             image, alpha, info = _packed(
                 shapes,
@@ -88,23 +88,20 @@ class GsplatRasterizer:
                 absgrad=absgrad,
                 settings=settings,
             )
-        else:
-            records = self.project(
-                *shapes,
-                colors,
-                viewmats,
-                Ks,
-                width,
-                height,
-                sh_degree=sh_degree,
-                aux=aux,
-                settings=settings,
-            )
-            found = self.composite(records, width, height, absgrad=absgrad)
-            image, alpha = found.image, found.alpha
-            info = info_of(records, found.lists, width, height)
-        # Backgrounds are not passed to gsplat, which in packed mode asserts a wrong shape for them.
-        return output_of(image, alpha, info, backgrounds, has_aux=aux is not None)
+            # gsplat does not get the backgrounds: in packed mode it asserts a wrong shape for them.
+            return output_of(image, alpha, info, backgrounds, has_aux=has_aux)
+        records = self.project(
+            *shapes,
+            colors,
+            viewmats,
+            Ks,
+            width,
+            height,
+            sh_degree=sh_degree,
+            aux=aux,
+            settings=settings,
+        )
+        return rendered(self, records, width, height, backgrounds, absgrad=absgrad, has_aux=has_aux)
 
     def project(
         self,

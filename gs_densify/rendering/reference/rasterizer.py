@@ -14,7 +14,7 @@ from gs_densify.rendering.colors import Colors, append_aux, view_colors
 from gs_densify.rendering.reference.compositing import composite
 from gs_densify.rendering.reference.projection import project
 from gs_densify.rendering.reference.tiles import TileLists, intersect_tiles
-from gs_densify.rendering.stages import Composited, Records, info_of, output_of
+from gs_densify.rendering.stages import Composited, Records, rendered
 
 TILE_SIZE = 8  # no effect on the image; measured fastest on a CPU
 
@@ -28,7 +28,7 @@ class ReferenceRasterizer:
     """
 
     name = "reference"
-    devices = ("cuda", "cpu")
+    devices: tuple[str, ...] = ("cuda", "cpu")
     deterministic_on = ("cpu",)
 
     def start(self, device: torch.device) -> None:
@@ -79,9 +79,8 @@ class ReferenceRasterizer:
             aux=aux,
             settings=settings,
         )
-        found = self.composite(records, width, height, absgrad=absgrad)
-        info = info_of(records, found.lists, width, height)
-        return output_of(found.image, found.alpha, info, backgrounds, has_aux=aux is not None)
+        has_aux = aux is not None
+        return rendered(self, records, width, height, backgrounds, absgrad=absgrad, has_aux=has_aux)
 
     def project(
         self,
