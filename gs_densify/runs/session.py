@@ -167,7 +167,7 @@ class RunProcess:
                     self._train(trainer, stop, on_log, progress.bar)
                     self._save(trainer)
                     self._end_if_asked(trainer)
-                if stop == config.steps:
+                if stop == config.length:
                     _say_waits(trainer)
                 if stop in config.scored_steps:
                     evaluation = self._hand_out(trainer, log) or evaluation
