@@ -227,7 +227,8 @@ def test_a_disk_without_room_is_one_line_and_what_is_there_stays(scene: Scene) -
     with no_file_above(file._starts[3]), pytest.raises(SceneError) as caught:
         made(scene)
     assert str(caught.value).startswith(f"{file.path}: cannot be written (File too large); ")
-    assert PixelFile(scene.views).missing(range(5)) == [3, 4]
+    missing = set(PixelFile(scene.views).missing(range(5)))
+    assert {3, 4} <= missing <= {2, 3, 4}  # photo 2 may come after the failure: begun anywhere
     check(made(scene), scene)
 
 
