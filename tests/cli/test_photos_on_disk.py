@@ -85,6 +85,7 @@ def test_photos_that_find_no_room_are_refused_in_one_line(scene: Path, tmp_path:
     done = run("gs-train", *options, cwd=tmp_path, GS_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 2 and not (tmp_path / "run/results.json").exists()
     assert "raise --data.disk-budget, or make the photos smaller" in done.stderr.splitlines()[-1]
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 def write_model(folder: Path, count: int, side: int) -> None:

@@ -18,11 +18,11 @@ from PIL import Image
 
 from gs_densify.errors import SceneError
 from gs_densify.scene.load import PhotoOptions, load_scene
-from gs_densify.scene.photos import pixel_file, places
+from gs_densify.scene.photos import disk_room, pixel_file, places
 from gs_densify.scene.photos.decode import Photo
 from gs_densify.scene.photos.kept import KeptPhotos
 from gs_densify.scene.photos.load import load_photos, load_photos_and_digest
-from gs_densify.scene.photos.pixel_file import PixelFile
+from gs_densify.scene.photos.pixel_file import PixelFile, pixel_path
 from gs_densify.scene.photos.places import PhotosInMemory, PhotosOnDisk, fit_in_memory
 from gs_densify.scene.scene import Scene, View
 
@@ -217,8 +217,32 @@ def test_what_was_used_least_recently_makes_room_but_for_what_is_in_use(tmp_path
     said = str(caught.value)
     assert "raise --data.disk-budget, or make the photos smaller" in said and "\n" not in said
     assert "0.000104 GB of photos are to be kept there" in said
-    assert [path.exists() for path in paths] == [True, True, False]
-    assert PixelFile(scenes[1].views).missing(range(5)) == list(range(5))
+    assert [path.exists() for path in paths] == [True, False, False]
+
+
+def test_files_that_are_too_small_in_all_do_not_go_in_vain(tmp_path: Path) -> None:
+    scenes = [make_scene(tmp_path / str(i), seed=i) for i in range(2)]
+    path = made(scenes[0]).path
+    with pytest.raises(SceneError, match="raise --data"):
+        made(scenes[1], budget=path.stat().st_blocks * 512 // 2)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_that_took_the_place_of_a_removed_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "s.pixels", os.open
+    path.touch()
+
+    def late(*arguments: object) -> int:
+        descriptor = real(*arguments)
+        path.unlink()
+        path.write_text("of another process")
+        return descriptor
+
+    monkeypatch.setattr(disk_room.os, "open", late)
+    disk_room.remove_unless_in_use(path)
+    assert path.read_text() == "of another process"
 
 
 def test_a_disk_without_room_is_one_line_and_what_is_there_stays(scene: Scene) -> None:
@@ -240,6 +264,37 @@ def test_room_is_reserved_before_the_work(scene: Scene, monkeypatch: pytest.Monk
     monkeypatch.setattr(pixel_file, "read_view", lambda view, **_: pytest.fail("too late"))
     with pytest.raises(SceneError, match="No space left on device"):
         made(scene)
+    assert not pixel_path(scene.views).exists()
+
+
+def test_a_file_without_photos_goes_once_nobody_uses_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pixel_path(scene.views)
+    with no_file_above(5000), pytest.raises(SceneError, match="File too large"):
+        PixelFile(scene.views)
+    assert not path.exists()
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    first, second = PixelFile(scene.views), PixelFile(scene.views)
+    with monkeypatch.context() as patch:
+        patch.setattr(pixel_file, "read_view", fail)
+        with pytest.raises(KeyboardInterrupt):
+            first.make([0], progress=False)
+        assert path.exists(), "the second one has it open"
+        with pytest.raises(KeyboardInterrupt):
+            second.make([0], progress=False)
+        assert not path.exists()
+        third, fourth = PixelFile(scene.views), PixelFile(scene.views)
+        patch.undo()
+        third.make([0], progress=False)
+        del third
+        patch.setattr(pixel_file, "read_view", fail)
+        with pytest.raises(KeyboardInterrupt):
+            fourth.make([1], progress=False)
+    assert PixelFile(scene.views).missing([0, 1]) == [1], "somebody has made a photo"
 
 
 def test_a_cache_that_cannot_be_written_is_refused(

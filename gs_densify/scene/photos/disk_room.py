@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from gs_densify.errors import ConfigError, SceneError
@@ -12,7 +13,7 @@ from gs_densify.folder_lock import held
 def make_room(path: Path, needed: int, budget: float) -> None:
     """Removes files beside `path`, until it can grow by `needed` bytes.
 
-    A file whose lock a process has is in use, and stays.
+    A file whose lock a process has is in use, and stays; all stay where they are too small.
 
     Args:
         path: the file that is to grow; it is there.
@@ -22,11 +23,13 @@ def make_room(path: Path, needed: int, budget: float) -> None:
     Raises:
         SceneError: there is not as much room.
     """
-    for other in _least_recently_used(path):
-        if needed <= _room(path.parent, path.suffix, budget):
-            return
-        _remove_unless_in_use(other)
-    room = _room(path.parent, path.suffix, budget)
+    others = _least_recently_used(path)
+    if needed <= _room(path, budget) + sum(map(used_bytes, others)):
+        for other in others:
+            if needed <= _room(path, budget):
+                return
+            remove_unless_in_use(other)
+    room = _room(path, budget)
     if needed <= room:
         return
     free = shutil.disk_usage(path.parent).free
@@ -48,25 +51,27 @@ def used_bytes(path: Path) -> int:
         return 0
 
 
-def _room(folder: Path, suffix: str, budget: float) -> float:
-    used = sum(map(used_bytes, folder.glob(f"*{suffix}")))
-    return min(budget - used, shutil.disk_usage(folder).free)
+def remove_unless_in_use(path: Path, is_wanted: Callable[[int], bool] = lambda _: False) -> None:
+    """Removes a file whose lock no process has, but where `is_wanted`, asked under the lock with a
+    descriptor of the file, says that it stays.
+    """
+    with suppress(ConfigError, OSError):
+        descriptor = os.open(path, os.O_RDWR)  # NFS locks what may be written alone
+        with held(descriptor, "in use"):
+            # Without a link it was removed meanwhile, and `path` is the file of another process.
+            if os.fstat(descriptor).st_nlink and not is_wanted(descriptor):
+                path.unlink()
 
 
-def _least_recently_used(path: Path) -> Iterator[Path]:
-    """Yields the other files with the suffix of `path`, by their time stamps."""
+def _room(path: Path, budget: float) -> float:
+    used = sum(map(used_bytes, path.parent.glob(f"*{path.suffix}")))
+    return min(budget - used, shutil.disk_usage(path.parent).free)
+
+
+def _least_recently_used(path: Path) -> list[Path]:
+    """Returns the other files with the suffix of `path`, by their time stamps."""
     ages = {}
     for other in path.parent.glob(f"*{path.suffix}"):
-        try:
+        with suppress(OSError):  # another process has removed it
             ages[other] = other.stat().st_mtime_ns
-        except OSError:  # another process has removed it
-            continue
-    yield from sorted(ages.keys() - {path}, key=lambda other: ages[other])
-
-
-def _remove_unless_in_use(path: Path) -> None:
-    try:
-        with held(os.open(path, os.O_RDONLY), "in use"):
-            path.unlink(missing_ok=True)
-    except (ConfigError, OSError):
-        return
+    return sorted(ages.keys() - {path}, key=lambda other: ages[other])

@@ -18,7 +18,8 @@ import random
 import shutil
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -30,7 +31,7 @@ from gs_densify.folder_lock import share
 from gs_densify.scene.cache import default_cache
 from gs_densify.scene.digest import photo_digest
 from gs_densify.scene.photos.decode import Photo
-from gs_densify.scene.photos.disk_room import make_room, used_bytes
+from gs_densify.scene.photos.disk_room import make_room, remove_unless_in_use, used_bytes
 from gs_densify.scene.photos.prepare import inputs_of, may_have_mask, read_view
 from gs_densify.scene.photos.threads import in_threads
 from gs_densify.scene.scene import View
@@ -91,11 +92,13 @@ class PixelFile:
         self.views, self.path = tuple(views), pixel_path(views)
         starts = _paged([len(views) * _RECORD.itemsize, *map(pixel_bytes, views)])
         self._starts, self._size = starts[1:-1], starts[-1]
-        self._file = _opened(self.path, self._size)
         self._records = np.zeros(len(views), _RECORD)
-        _read_fully(self._file, self._records.view(np.uint8), 0, self.path)
         self._is_checked = np.zeros(len(views), bool)
         """[V], photos that this process has made, or compared with their digest."""
+        self._file = _opened(self.path)
+        with self._let_go_on_errors():
+            _prepare(self._file, self.path, self._size)
+            _read_fully(self._file, self._records.view(np.uint8), 0, self.path)
 
     def missing(self, rows: Sequence[int]) -> list[int]:
         """Returns which of the views `rows` have not been made."""
@@ -111,6 +114,8 @@ class PixelFile:
     ) -> None:
         """Makes those of the views `rows` that are missing, after it has reserved room for them.
 
+        Where it fails the file is let go of, and removed unless somebody has made a photo of it.
+
         Args:
             rows: which views are wanted.
             budget: bytes that the files of all scenes may take together, see `make_room`.
@@ -123,15 +128,12 @@ class PixelFile:
         missing = self.missing(rows)
         if not missing:
             return
-        there = [row for row in range(len(self.views)) if self._is_made(row)]
-        wanted = sum(pixel_bytes(self.views[row]) for row in (*there, *missing))
-        make_room(self.path, max(0, wanted - used_bytes(self.path)), budget)
-        for row in missing:
-            self._reserve(row)
-        # Processes that begin together begin at different photos, and make each one once.
-        first = random.randrange(len(missing))
-        order = missing[first:] + missing[:first]
-        in_threads(self._make_unless_there, order, "photo", workers=workers, progress=progress)
+        with self._let_go_on_errors():
+            self._reserve(missing, budget)
+            # Processes that begin together begin at different photos, and make each one once.
+            first = random.randrange(len(missing))
+            order = missing[first:] + missing[:first]
+            in_threads(self._make_unless_there, order, "photo", workers=workers, progress=progress)
 
     def digest(self, row: int) -> bytes:
         """Returns the `photo_digest` of a view that has been made."""
@@ -206,15 +208,33 @@ class PixelFile:
         self._is_checked[row] = True
         return photo
 
-    def _reserve(self, row: int) -> None:
-        """Takes the room of a view, so that a full disk is known before hours of work; on Linux."""
+    def _reserve(self, rows: Sequence[int], budget: float) -> None:
+        """Makes room for views and, on Linux, takes it: a full disk is known before the work."""
+        there = [row for row in range(len(self.views)) if self._is_made(row)]
+        wanted = sum(pixel_bytes(self.views[row]) for row in (*there, *rows))
+        make_room(self.path, max(0, wanted - used_bytes(self.path)), budget)
         if sys.platform != "linux":
             return
+        for row in rows:
+            start, length = self._starts[row], pixel_bytes(self.views[row])
+            try:
+                os.posix_fallocate(self._file.fileno(), start, length)
+            except OSError as error:
+                if error.errno not in _CANNOT_RESERVE:
+                    raise _unwritable(self.path, error) from None
+
+    @contextmanager
+    def _let_go_on_errors(self) -> Iterator[None]:
+        """Closes the file where the body fails; one without a photo that nobody else has goes."""
         try:
-            os.posix_fallocate(self._file.fileno(), self._starts[row], pixel_bytes(self.views[row]))
-        except OSError as error:
-            if error.errno not in _CANNOT_RESERVE:
-                raise _unwritable(self.path, error) from None
+            yield
+        except BaseException:
+            self._file.close()
+            remove_unless_in_use(self.path, self._has_photos)
+            raise
+
+    def _has_photos(self, descriptor: int) -> bool:
+        return any(os.pread(descriptor, self._records.nbytes, 0))
 
 
 def _paged(lengths: Sequence[int]) -> list[int]:
@@ -236,24 +256,29 @@ def _flat(photo: Photo) -> np.ndarray:
     return np.concatenate([pixels, photo.mask.reshape(-1).view(np.uint8)])
 
 
-def _opened(path: Path, size: int) -> FileIO:
-    """Opens the file, which nobody removes as long as it is open, and notes that it is used."""
+def _opened(path: Path) -> FileIO:
+    """Opens the file, which nobody removes as long as it is open."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             file = os.fdopen(descriptor, "r+b", buffering=0)
             share(descriptor)
-            state = os.fstat(descriptor)
-            if state.st_nlink:  # else it was removed before its lock was shared
-                break
+            if os.fstat(descriptor).st_nlink:  # else it was removed before its lock was shared
+                return file
             file.close()
-        if state.st_size != size:
-            os.truncate(descriptor, size)
-        os.utime(descriptor)
     except OSError as error:
         raise _unwritable(path, error) from None
-    return file
+
+
+def _prepare(file: FileIO, path: Path, size: int) -> None:
+    """Gives a file its size, and notes that it is used."""
+    try:
+        if os.fstat(file.fileno()).st_size != size:
+            file.truncate(size)
+        os.utime(file.fileno())
+    except OSError as error:
+        raise _unwritable(path, error) from None
 
 
 def _read_fully(file: FileIO, target: np.ndarray, start: int, path: Path) -> bool:
