@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--rasterizer", default="gsplat")
     parser.add_argument("--steps", type=int, default=3 * REFINE_EVERY)
     arguments = parser.parse_args()
-    with joined() as group:
+    with joined("auto") as group:
         device = pick_device("auto")
         trainer = trainer_of(arguments, group, device)
         is_gpu = device.type == "cuda"

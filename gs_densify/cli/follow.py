@@ -26,7 +26,7 @@ def follow(argv: Sequence[str]) -> None:
         if wants_dry_run(argv):  # the first process forecasts alone
             return
         try:
-            with joined() as group:
+            with joined(config.device) as group:
                 train.follow(config, group, is_begun=is_begun)
         except LostProcessError as error:  # which the first process says, if it is not that
             sys.exit(error.exit_code)

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gs_densify.distributed.environment import gpu_of_process, is_one_of_several
+from gs_densify.distributed.environment import is_one_of_several
 from gs_densify.errors import ConfigError, GsDensifyError, LostProcessError
 
 _BACKENDS = "cpu:gloo,cuda:nccl"
@@ -263,8 +263,11 @@ ALONE = Group()
 
 
 @contextmanager
-def joined() -> Iterator[Group]:
+def joined(device: str) -> Iterator[Group]:
     """Joins the processes beside which this one was started; alone it is a group by itself.
+
+    `device` is what --device says. The end of the block waits for the others, except after an
+    error: they may be waiting for this process, and go on or end once it has ended.
 
     Raises:
         ConfigError: torch has no torch.distributed.
@@ -277,15 +280,15 @@ def joined() -> Iterator[Group]:
             "several processes were started, and this build of torch has no torch.distributed",
             action="train in one process, or install another build",
         )
-    has_gpu = torch.cuda.is_available()
-    if has_gpu:
-        torch.cuda.set_device(gpu_of_process())
-    backend = _BACKENDS if has_gpu else "gloo"
-    dist.init_process_group(backend, timeout=_PATIENCE)
+    has_gpu = device != "cpu" and torch.cuda.is_available()
+    dist.init_process_group(_BACKENDS if has_gpu else "gloo", timeout=_PATIENCE)
     try:
         yield Group(dist.get_rank(), dist.get_world_size())
-    finally:
-        dist.destroy_process_group()
+    except BaseException:
+        if dist.group.WORLD is not None:
+            dist.group.WORLD.abort()
+        raise
+    dist.destroy_process_group()
 
 
 @dataclass(frozen=True)

@@ -57,14 +57,14 @@ def together(
     """
     end_after_torchrun()
     if is_one_of_several():
-        with joined() as group:
+        with joined(device) as group:
             yield group
         return
     if size == 1:
         yield ALONE
         return
     check_gpus(size, device)
-    with _beginning(size, follow, argv) as others, others.blamed(), joined() as group:
+    with _beginning(size, follow, argv) as others, others.blamed(), joined(device) as group:
         yield group
 
 

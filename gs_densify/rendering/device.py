@@ -17,7 +17,10 @@ _ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 
 
 def pick_device(name: str) -> torch.device:
-    """Takes a GPU for `auto` when there is one; `cuda` without one is an error."""
+    """Takes a GPU for `auto` when there is one; `cuda` without one is an error.
+
+    Of several processes each takes its own, which becomes the current one.
+    """
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
         raise BackendError(
@@ -41,7 +44,10 @@ def pick_device(name: str) -> torch.device:
             expected="expected one GPU for each process",
             action="start fewer processes",
         )
-    return torch.device("cuda") if index is None else torch.device("cuda", index)
+    if index is None:
+        return torch.device("cuda")
+    torch.cuda.set_device(index)  # starts CUDA, with the allocator's settings above
+    return torch.device("cuda", index)
 
 
 def suit_threads(device: torch.device, views: Iterable[View], before: int | None = None) -> None:
@@ -81,11 +87,11 @@ def limited_memory(device: torch.device, limit: int | None) -> Iterator[None]:
             action="leave it out, or give less",
             option="memory-limit",
         )
-    torch.cuda.set_per_process_memory_fraction(limit / total, device)
+    torch.cuda.set_per_process_memory_fraction(limit / total, device.index)
     try:
         yield
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        torch.cuda.set_per_process_memory_fraction(1.0, device.index)
 
 
 @contextmanager

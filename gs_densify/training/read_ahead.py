@@ -115,7 +115,8 @@ class ReadAhead:
         stage = self._stages.get()
         try:
             self._photos.read_into(index, stage[:length].numpy())
-            with torch.cuda.stream(self._stream):
+            # A thread begins with GPU 0, where leaving the stream would make a context.
+            with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
                 image = self._as_image(index, stage[:length].to(self._device, non_blocking=True))
                 copied = torch.cuda.Event(blocking=True)
                 copied.record()

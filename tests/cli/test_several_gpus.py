@@ -144,7 +144,7 @@ def test_a_run_is_saved_and_ends_when_torchrun_is_gone(tmp_path):
 
 
 def test_a_process_that_follows_has_nothing_to_forecast(monkeypatch):
-    monkeypatch.setattr("gs_densify.distributed.group.joined", lambda: pytest.fail("it trains"))
+    monkeypatch.setattr("gs_densify.distributed.group.joined", lambda _: pytest.fail("it trains"))
     follow([*TINY, "--dry-run"])
 
 

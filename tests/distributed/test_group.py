@@ -3,13 +3,14 @@
 import multiprocessing
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
 
-from gs_densify.distributed.group import ALONE, Group
-from gs_densify.errors import LostProcessError
+from gs_densify.distributed.group import ALONE, Group, joined
+from gs_densify.errors import GsDensifyError, LostProcessError
 from gs_densify.rendering.sharded.exchange import exchanged
 from gs_densify.rendering.stages import Records
 
@@ -84,3 +85,38 @@ def test_an_exchange_says_that_a_process_has_gone(tmp_path: Path) -> None:
         process.join(60)
     said = (tmp_path / "said").read_text().splitlines()
     assert [one.startswith("another process has ended") for one in said] == [True, True]
+
+
+def left_group(monkeypatch: pytest.MonkeyPatch, device: str, error: BaseException | None) -> str:
+    """What a process of two on GPUs asks of torch when a block in which they are joined ends."""
+    asked = []
+    world = SimpleNamespace(abort=lambda: asked.append("abort"))
+    fake = SimpleNamespace(
+        is_available=lambda: True,
+        init_process_group=lambda backends, timeout: asked.append(backends),
+        destroy_process_group=lambda: asked.append("destroy"),
+        get_rank=lambda: 1,
+        get_world_size=lambda: 2,
+        group=SimpleNamespace(WORLD=world),
+    )
+    monkeypatch.setattr("gs_densify.distributed.group.dist", fake)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    try:
+        with joined(device) as group:
+            assert group == Group(1, 2)
+            if error is not None:
+                raise error
+    except (GsDensifyError, KeyError, SystemExit) as raised:
+        assert raised is error
+    return " ".join(asked)
+
+
+def test_a_process_that_fails_does_not_wait_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NCCL's communicators end in order once all processes end them; the others may wait here."""
+    assert left_group(monkeypatch, "auto", None) == "cpu:gloo,cuda:nccl destroy"
+    for error in (LostProcessError("gone"), KeyError("fault"), SystemExit(2)):
+        assert left_group(monkeypatch, "auto", error) == "cpu:gloo,cuda:nccl abort"
+    assert left_group(monkeypatch, "cpu", None) == "gloo destroy"
