@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 
+from gs_densify.scene.colmap_library import pycolmap
 from gs_densify.scene.formats.colmap.poses import image_poses
 from gs_densify.scene.formats.colmap.read import observations_of, pycolmap_camera, read_files
 from gs_densify.scene.formats.colmap.records import ColmapFiles

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from gs_densify.cli import interrupt
+from gs_densify.distributed import last_word
 from gs_densify.errors import GsDensifyError
 from gs_densify.flags.parse import one_line
 from gs_densify.trace import own_lines
@@ -37,7 +38,7 @@ def run_command(program: str, command: Callable[[Sequence[str]], int | None]) ->
         sys.exit(code)
     except GsDensifyError as error:
         print_lines_of(error, file=sys.stderr)  # first: the last line of a log says what happened
-        print(f"{program}: {one_line(str(error))}", file=sys.stderr)
+        _say(f"{program}: {one_line(str(error))}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         interrupt.say_interrupted(program)
@@ -48,10 +49,16 @@ def run_command(program: str, command: Callable[[Sequence[str]], int | None]) ->
         sys.exit(141)
     except OSError as error:  # of a path that no system could open, or a disk that is full
         print_lines_of(error, file=sys.stderr)
-        print(f"{program}: {one_line(_words_of(error))}", file=sys.stderr)
+        _say(f"{program}: {one_line(_words_of(error))}")
         sys.exit(GsDensifyError.exit_code)
     finally:
         interrupt.leave()
+
+
+def _say(line: str) -> None:
+    """Says why the command ends."""
+    print(line, file=sys.stderr)
+    last_word.leave(line)
 
 
 def _words_of(error: OSError) -> str:

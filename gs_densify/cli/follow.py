@@ -2,6 +2,10 @@
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from gs_densify.errors import GsDensifyError
 
 
 def follow(argv: Sequence[str]) -> None:
@@ -22,11 +26,20 @@ def follow(argv: Sequence[str]) -> None:
         try:
             config, is_begun = parsed(argv)
         except GsDensifyError as error:  # which the first process says
-            sys.exit(error.exit_code)
+            _end_quietly(error)
         if wants_dry_run(argv):  # the first process forecasts alone
             return
         try:
             with joined(config.device) as group:
                 train.follow(config, group, is_begun=is_begun)
         except LostProcessError as error:  # which the first process says, if it is not that
-            sys.exit(error.exit_code)
+            _end_quietly(error)
+
+
+def _end_quietly(error: "GsDensifyError") -> NoReturn:
+    """Ends with the code of an error, which torchrun's report alone shows."""
+    from gs_densify.cli.arguments import PROGRAM
+    from gs_densify.distributed import last_word
+
+    last_word.leave(f"{PROGRAM}: {error}")
+    sys.exit(error.exit_code)

@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gs_densify.distributed import last_word
 from gs_densify.distributed.environment import is_one_of_several
 from gs_densify.errors import ConfigError, GsDensifyError, LostProcessError
 
@@ -225,7 +226,9 @@ class Group:
             dist.all_gather_object(heard, None if error is None else str(error))
         if error is not None and str(error) not in heard[: self.rank]:
             raise error
-        if any(one is not None for one in heard):
+        said = next((one for one in heard if one is not None), None)
+        if said is not None:
+            last_word.leave(said)
             sys.exit(GsDensifyError.exit_code if error is None else error.exit_code)
 
     @_asking_others()

@@ -5,11 +5,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import pycolmap
-
 from gs_densify.errors import ConfigError
 from gs_densify.reconstruct.options import CameraModel, Cameras
 from gs_densify.reconstruct.photos import Placed
+from gs_densify.scene.colmap_library import pycolmap
 
 
 def camera_groups(photos: Sequence[Placed], cameras: Cameras) -> list[list[str]]:

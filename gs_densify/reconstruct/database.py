@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import pycolmap
+from gs_densify.scene.colmap_library import pycolmap
 
 
 def features_of(database: Path) -> dict[str, int]:

@@ -4,12 +4,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import pycolmap
-
 from gs_densify.memory import free_memory
 from gs_densify.reconstruct.options import Effort
 from gs_densify.reconstruct.photos import Placed
 from gs_densify.reconstruct.wait import in_parts
+from gs_densify.scene.colmap_library import pycolmap
 
 FEW = 50
 """Features with which a photo can hardly be placed."""

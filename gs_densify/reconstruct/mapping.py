@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pycolmap
-
 from gs_densify.messages import Progress
 from gs_densify.reconstruct.options import Mapper
 from gs_densify.reconstruct.photos import LEAST
 from gs_densify.reconstruct.wait import wait_for
+from gs_densify.scene.colmap_library import pycolmap
 
 _JOB = "poses"
 _SEED = 0

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import pycolmap
-
 from gs_densify.reconstruct.pairs import Pairs
 from gs_densify.reconstruct.wait import in_parts
+from gs_densify.scene.colmap_library import pycolmap
 
 _AT_ONCE = 100
 """Pairs in one call of pycolmap; an interruption loses this many at most."""

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 
 from gs_densify.reconstruct.options import Matching
+from gs_densify.scene.colmap_library import pycolmap
 
 Pairs = list[tuple[str, str]]
 

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pycolmap
-
 from gs_densify.errors import SceneError
 from gs_densify.reconstruct import left_out
 from gs_densify.reconstruct.cameras import camera_groups, write_cameras
@@ -26,6 +24,7 @@ from gs_densify.reconstruct.photos import (
 )
 from gs_densify.reconstruct.stages import Stages, digest_of
 from gs_densify.reconstruct.video import pick_frames
+from gs_densify.scene.colmap_library import pycolmap
 from gs_densify.scene.photos.names import is_video
 
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pycolmap
-
 from gs_densify import folder_lock
 from gs_densify.errors import ResultError, SceneError
 from gs_densify.messages import duration, remark
 from gs_densify.results.files import load_json, save_json
+from gs_densify.scene.colmap_library import pycolmap
 from gs_densify.scene.unposed import STAGES
 
 _MODEL, _BEFORE = "sparse", "sparse_before"

@@ -4,10 +4,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import pycolmap
-
 from gs_densify.errors import SceneError
 from gs_densify.messages import Progress
+from gs_densify.scene.colmap_library import pycolmap
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

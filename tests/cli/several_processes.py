@@ -11,7 +11,10 @@ from commands import run
 def run_together(
     count: int, command: str, *arguments: object, cwd: Path
 ) -> list[subprocess.CompletedProcess]:
-    """Runs a command in `count` processes; returns what became of them, by rank."""
+    """Runs a command in `count` processes; returns what became of them, by rank.
+
+    Where one leaves a word for torchrun, that is in `error_RANK.json`.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -23,6 +26,7 @@ def run_together(
 
     def one(rank: int) -> subprocess.CompletedProcess:
         own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        own["TORCHELASTIC_ERROR_FILE"] = str(cwd / f"error_{rank}.json")
         return run(command, *arguments, cwd=cwd, **environment, **own)
 
     with ThreadPoolExecutor(count) as pool:

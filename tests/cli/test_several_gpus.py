@@ -8,8 +8,9 @@ import sys
 
 import pytest
 import torch
-from commands import run, start
+from commands import refusal, run, start
 from several_processes import run_together
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.cli.follow import follow
@@ -141,6 +142,27 @@ def test_a_run_is_saved_and_ends_when_torchrun_is_gone(tmp_path):
     assert done.returncode == -signal.SIGUSR1
     assert "run: told to end, and saved after step" in done.stderr
     assert list((tmp_path / "run/checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("words", [("--steps", "0"), ("--init.source", "no.ply")])
+def test_a_mistake_is_said_once_and_in_torchruns_report(tmp_path, words):
+    first, second = run_together(2, "gs-train", *TINY, *words, "--out", "run", cwd=tmp_path)
+    line = refusal(first)
+    assert (second.returncode, second.stdout, second.stderr) == (2, "", "")
+    files = [tmp_path / f"error_{rank}.json" for rank in range(2)]
+    failures = {rank: ProcessFailure(rank, 1, 2, str(file)) for rank, file in enumerate(files)}
+    shown = ChildFailedError("gs-train", failures).format_msg()
+    told = line.removeprefix("gs-train: ")
+    assert shown.count(told) == 2 and "To enable traceback" not in shown
+    assert f"  traceback : {line}\n" in shown.partition("Root Cause")[2]
+
+
+def test_a_mistake_that_is_seen_late_is_said_once_with_several_gpus(tmp_path):
+    late = ("--data.host-budget", "0", "--data.disk-budget", "1e-5")
+    options = (*TINY, *late, "--gpus", "2", "--out", "run")
+    done = run("gs-train", *options, cwd=tmp_path)
+    assert "raise --data.disk-budget" in refusal(done)
+    assert not done.stdout and not (tmp_path / "run").exists()
 
 
 def test_a_process_that_follows_has_nothing_to_forecast(monkeypatch):

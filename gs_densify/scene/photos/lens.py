@@ -3,9 +3,9 @@
 from functools import lru_cache
 
 import numpy as np
-import pycolmap
 
 from gs_densify.errors import SceneError
+from gs_densify.scene.colmap_library import pycolmap
 from gs_densify.scene.scene import Lens, Size
 
 _TWO_FOCAL_LENGTHS = {

@@ -1,16 +1,14 @@
 """COLMAP models, binary or text, as posed images and points."""
 
-import signal
-import threading
 from collections import Counter
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 
 from gs_densify.errors import SceneError
+from gs_densify.scene.colmap_library import pycolmap
 from gs_densify.scene.formats.base import Observations, PosedImage, SceneModel
 from gs_densify.scene.formats.colmap.binary import read_binary_model
 from gs_densify.scene.formats.colmap.find import extension_of, find_model, has_model
@@ -21,11 +19,6 @@ from gs_densify.scene.normalize import LARGEST_COORDINATE
 from gs_densify.scene.photos.lens import lens_of
 from gs_densify.scene.photos.names import inner_path
 from gs_densify.scene.scene import Lens
-
-if threading.current_thread() is threading.main_thread():
-    # Importing pycolmap sets a handler that prints a stack trace where a job that is stopped by its
-    # scheduler should just end: put back the one that Python knows of.
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 class ColmapFormat:

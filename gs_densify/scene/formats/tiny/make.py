@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 from PIL import Image
 
 from gs_densify.errors import SceneError
+from gs_densify.scene.colmap_library import pycolmap
 from gs_densify.scene.formats.colmap.read import read_model
 from gs_densify.scene.formats.tiny.raycast import Box, Sphere, World
 
