@@ -376,7 +376,8 @@ class RunProcess:
             code=state.code,
             data=state.data,
             memory_plan=state.memory_plan,
-            found=trainer.found | ({"steps": steps} if (steps := state.found.steps) else {}),
+            found=trainer.restraint.found
+            | ({"steps": steps} if (steps := state.found.steps) else {}),
         )
 
     def _wall_time(self, trainer: Trainer) -> WallTime:

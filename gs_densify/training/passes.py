@@ -7,6 +7,8 @@ passes (bonsai), were even at 186 (garden), and paid in all scores from 345 on (
 
 from typing import Literal
 
+from gs_densify.config.options import TrainConfig
+
 FEW, MANY = 100, 300
 """Passes up to which nothing is held back further, and from which all is."""
 
@@ -32,3 +34,25 @@ def others_final(option: float | Literal["auto"], strain: float) -> float:
     """Returns the share of the other rates at the end: the option, or what `strain` asks for."""
     few, many = OTHERS_FINAL
     return few * (many / few) ** strain if option == "auto" else option
+
+
+class Restraint:
+    """How hard a run holds back: as its options say, or as its passes ask for."""
+
+    def __init__(self, config: TrainConfig, num_views: int) -> None:
+        """Takes the number of training views."""
+        self._config = config
+        strained = strain(config.length * config.batch_size, num_views)
+        self.dropout = dropout(config.render.dropout, strained)
+        """Share of the Gaussians that the first step leaves out."""
+        self.others_final = others_final(config.lr.others_final, strained)
+        """Share of the rates besides the means' that is left at the last step."""
+
+    @property
+    def found(self) -> dict[str, float]:
+        """Returns what was found for options of `auto`, by dotted name."""
+        options = {
+            "lr.others_final": (self._config.lr.others_final, self.others_final),
+            "render.dropout": (self._config.render.dropout, self.dropout),
+        }
+        return {name: found for name, (asked, found) in options.items() if asked == "auto"}

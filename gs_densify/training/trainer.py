@@ -14,10 +14,8 @@ from gs_densify.config.modules import MODULES
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.parallel import replicas, sharers
 from gs_densify.distributed.group import ALONE, Group
-from gs_densify.errors import GsDensifyError, NonFiniteError
 from gs_densify.messages import Bar, NoBar
 from gs_densify.model import adam, shards
-from gs_densify.model import init as model
 from gs_densify.model.gaussians import Optimizers, Params
 from gs_densify.model.row_gradients import has_row
 from gs_densify.model.types import Splats
@@ -31,21 +29,18 @@ from gs_densify.results import MetricsRow
 from gs_densify.scene.scene import View
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import StepInfo
-from gs_densify.training import dropout, passes, schedules
+from gs_densify.training import dropout, schedules
 from gs_densify.training.batches import Batch, BatchSampler, ViewStore
-from gs_densify.training.divergence import (
-    OWN_TERM,
-    LossHistory,
-    divergence_error,
-    has_non_finite_moments,
-    non_finite_rows,
-)
+from gs_densify.training.divergence import OWN_TERM
 from gs_densify.training.losses import photometric_loss
 from gs_densify.training.modules.base import Modules
+from gs_densify.training.passes import Restraint
 from gs_densify.training.probe import Probe
+from gs_densify.training.rates import Rates, make_optimizers
 from gs_densify.training.replicas import Replicas
 from gs_densify.training.resolution import coarse_to_fine
 from gs_densify.training.terms.base import LossInputs, WeightedTerm
+from gs_densify.training.watch import Watch
 
 _SPECTRUM_VIEWS = 16
 
@@ -97,11 +92,7 @@ class Trainer:
         self.adapter = adapter
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
-        strain = passes.strain(config.length * config.batch_size, len(views))
-        self.dropout = passes.dropout(config.render.dropout, strain)
-        """Share of the Gaussians that the first step leaves out."""
-        self.others_final = passes.others_final(config.lr.others_final, strain)
-        """Share of the rates besides the means' that is left at the last step."""
+        self.restraint = Restraint(config, len(views))
         self.is_to_pause: Callable[[], bool] = lambda: False
         """Asked after each group of steps; where it says so in any process, `run` returns early."""
         coarse_steps = config.render.coarse_until * config.length
@@ -109,16 +100,17 @@ class Trainer:
             coarse_to_fine(views.sample(_SPECTRUM_VIEWS), views.sizes, coarse_steps)
         )
         self.sampler = BatchSampler(views.sizes, config.batch_size, config.seed)
-        rates = {name: getattr(config.lr, name) for name in model.NAMES}
-        rates["means"] *= scene_scale
-        optimizers = model.create_optimizers(
-            splats, rates, batch_size=config.batch_size, weight_decay=config.lr.weight_decay
+        optimizers = make_optimizers(splats, config, scene_scale=scene_scale)
+        self._rates = Rates(
+            optimizers,
+            steps=config.length,
+            means_final=config.lr.means_final,
+            others_final=self.restraint.others_final,
         )
         self._summed = 0
         """Steps whose gradients the parameters hold."""
         self._visible: Tensor | None = None
         """[N], the Gaussians that any of these steps drew; kept for --lr.visible-only."""
-        self._losses = LossHistory()
         self._one = torch.ones((), device=splats["means"].device)
         """The gradient of the loss by itself, which torch would make at each step."""
         self._terms = [
@@ -130,9 +122,6 @@ class Trainer:
         self.modules = Modules(
             {name: MODULES.load(name)(len(views)).to(device) for name in config.modules}
         )
-        self._initial_rates = {
-            name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()
-        }
         self._probe = Probe(
             views,
             splats,
@@ -140,6 +129,7 @@ class Trainer:
             sh_degree=lambda: self._sh_degree(self.progress.step),
         )
         self.gaussians = adapter.start(splats, optimizers, scene_scale=extent or scene_scale)
+        self._watch = Watch(adapter, self.gaussians)
         self._replicas.align(self.gaussians)
         self._offload()
         self.num_gaussians = self._count()
@@ -191,15 +181,6 @@ class Trainer:
                 getattr(self, name)(*values)
 
     @property
-    def found(self) -> dict[str, float]:
-        """Returns what was found for options of `auto`, by dotted name."""
-        options = {
-            "lr.others_final": (self.config.lr.others_final, self.others_final),
-            "render.dropout": (self.config.render.dropout, self.dropout),
-        }
-        return {name: found for name, (asked, found) in options.items() if asked == "auto"}
-
-    @property
     def optimizers(self) -> Optimizers:
         """One for each parameter."""
         return self.gaussians.optimizers
@@ -239,7 +220,7 @@ class Trainer:
             if waited is not None:
                 self.progress.photo_seconds = (self.progress.photo_seconds or 0.0) + waited
             if done < room:
-                self._check_strategy(step - 1)
+                self._watch.check_hook(step - 1)
                 break
             row = self._metrics_row(terms, 1e3 * (now - mark) / (step - mark_step))
             mark, mark_step = now, step
@@ -281,7 +262,7 @@ class Trainer:
                 render, batch.images, self.config.loss.ssim, weights=batch.weights
             )
         with section("strategy"):
-            means_lr = self._set_rates(step + count - 1)
+            means_lr = self._rates.set(adapter.lr_step(step + count - 1))
             own_info = self._completed_info(output, render, batch, means_lr)
             info = self._replicas.info(own_info, batch)
             adapter.pre_backward(self.gaussians, step, info)
@@ -298,21 +279,21 @@ class Trainer:
                 total = total + (maps.detach() * output.aux).sum()
         with section("backward"):
             total.backward(self._one)
-        self._losses.append(step, terms)
+        self._watch.losses.append(step, terms)
         with section("optimizer"):
             self._replicas.after_backward(info, aux)
             self._update(is_update, count, info)
         is_checked = is_checked and count == room
         if is_checked:
-            self._check_divergence(step)
+            self._watch.check_update(step)
         with section("strategy"):
             if count > 1:
                 scales = self._replicas.own(batch.gradient_scales(), batch)
                 _scale_gradients(own_info, scales, packed=self.config.render.packed)
             self._call_post_backward(step, info, means_lr)
         if is_checked:
-            self._check_strategy(step)
-            self._losses.clear()
+            self._watch.check_hook(step)
+            self._watch.losses.clear()
         self.num_gaussians = self._count()
         self.progress.peak_gaussians = max(self.progress.peak_gaussians, self.num_gaussians)
         return terms, count
@@ -340,9 +321,10 @@ class Trainer:
         if self.splats["means"] is not means:
             self._offload()
             if self._summed:
-                self._check_gradients(step)
+                self._watch.check_gradients(step, self._summed)
+                self._find_visible()
         if self.gaussians.num != before:  # a refinement, which waits for the GPU anyway
-            self._check_strategy(step)
+            self._watch.check_hook(step)
 
     def _num_joined(self, step: int, room: int, summed: int) -> int:
         """Returns how many steps from `step` on are rendered in one call, `room` at most.
@@ -388,52 +370,11 @@ class Trainer:
             self.modules.update(self.group)
             self._visible, self._summed = None, 0
 
-    def _check_gradients(self, step: int) -> None:
-        """Refuses a hook that dropped summed gradients with the parameters that it replaced."""
-        if self.splats["means"].grad is None:
-            raise self.adapter.blame_for(
-                f"the gradients of {self._summed} steps, which were still to be summed with others,"
-                " were lost with the parameters that were replaced; use the operations of"
-                " gs_densify.strategies.ops, or change Gaussians after an update only"
-                " (update_every)",
-                "step_post_backward",
-                step,
-            )
+    def _find_visible(self) -> None:
+        """Tells those that were drawn by their gradients, once an operation has moved the rows."""
         if self.config.lr.visible_only:
             gradients = [v.grad for v in self.splats.values() if v.grad is not None]
-            # An operation moved the rows: those that were drawn are known by their gradients.
             self._visible = torch.stack([has_row(one) for one in gradients]).any(dim=0)
-
-    def _check_divergence(self, step: int) -> None:
-        """Raises DivergenceError where the loss or a parameter is not finite."""
-        if self._losses.first_non_finite() is not None or non_finite_rows(self.splats):
-            raise self._divergence(step)
-
-    def _check_strategy(self, step: int) -> None:
-        """Raises where a parameter is not finite after the hook: StrategyError if it is to blame.
-
-        It is not where the loss or a gradient was non-finite before.
-        """
-        rows = non_finite_rows(self.splats)
-        if not rows:
-            return
-        is_older = self._losses.first_non_finite() is not None
-        if is_older or has_non_finite_moments(self.optimizers):
-            raise self._divergence(step)
-        name, count = next(iter(rows.items()))
-        raise self.adapter.blame_for(
-            f"'{name}' is not finite in {count} of {self.gaussians.num} Gaussians",
-            "after step_post_backward",
-            step,
-            NonFiniteError,
-        )
-
-    def _divergence(self, step: int) -> GsDensifyError:
-        first = self._losses.first_non_finite()
-        own = None if first is None else first[1].get(OWN_TERM)
-        if first is not None and own is not None and own - own != 0:
-            return self.adapter.blame_for(f"gave {own}, no finite loss", "regularization", first[0])
-        return divergence_error(step, self.splats, self.optimizers, self._losses)
 
     def _zero_channels(self, count: int) -> Tensor:
         means = self.splats["means"]
@@ -467,7 +408,7 @@ class Trainer:
         backgrounds = None
         if options.background == "random":
             backgrounds = torch.rand(len(batch.indices), 3, device=batch.images.device)[batch.part]
-        left_out = dropout.share_left_out(self.dropout, step, self.config.length)
+        left_out = dropout.share_left_out(self.restraint.dropout, step, self.config.length)
         return self._renderer(
             dropout.without_some(self.splats, left_out),
             self.modules.cameras(batch.viewmats, batch.indices),
@@ -492,22 +433,6 @@ class Trainer:
             return terms
         return {**terms, OWN_TERM: len(inputs.batch.steps) * inputs.share * own}
 
-    def _set_rates(self, step: int) -> float:
-        """Sets the rates of `step`, and returns the means'."""
-        rates, steps = self.config.lr, self.config.length
-        position = self.adapter.lr_step(step)
-        means_lr = schedules.means_lr(
-            self._initial_rates["means"], rates.means_final, position, steps
-        )
-        self.optimizers["means"].param_groups[0]["lr"] = means_lr
-        if self.others_final < 1:  # else a strategy's own changes of a rate stay
-            for name in self._initial_rates.keys() - {"means"}:
-                late = schedules.late_lr(
-                    self._initial_rates[name], self.others_final, position, steps
-                )
-                self.optimizers[name].param_groups[0]["lr"] = late
-        return means_lr
-
     def _metrics_row(self, terms: dict[str, Tensor], step_milliseconds: float) -> MetricsRow:
         sums = self.group.total(*(float(value) for value in terms.values()))
         values: dict[str, float | None] = dict(zip(terms, sums, strict=True))
@@ -518,7 +443,7 @@ class Trainer:
             num_gaussians=self.num_gaussians,
             train_seconds=self.progress.train_seconds,
             step_milliseconds=step_milliseconds,
-            means_lr=self.optimizers["means"].param_groups[0]["lr"],
+            means_lr=self._rates.means,
             device_bytes=self.group.largest(_allocated(self.splats["means"].device)),
         )
 

@@ -57,15 +57,15 @@ def test_a_run_finds_them_by_its_views_and_steps_and_says_so(scene: Miniature) -
         render=RenderOptions(dropout="auto"),
     )
     trainer = trainer_of(scene, config)
-    assert trainer.found == {
+    assert trainer.restraint.found == {
         "lr.others_final": pytest.approx(0.1**0.5),
         "render.dropout": pytest.approx(0.15),
     }
     first = {name: one.param_groups[0]["lr"] for name, one in trainer.optimizers.items()}
-    trainer._set_rates(config.steps // 2)
+    trainer._rates.set(config.steps // 2)
     half = {name: one.param_groups[0]["lr"] for name, one in trainer.optimizers.items()}
     assert all(half[name] == first[name] for name in first.keys() - {"means"})
-    trainer._set_rates(config.steps)
+    trainer._rates.set(config.steps)
     for name, optimizer in trainer.optimizers.items():
         share = 0.01 if name == "means" else 0.1**0.5
         assert optimizer.param_groups[0]["lr"] == pytest.approx(share * first[name])
@@ -74,8 +74,8 @@ def test_a_run_finds_them_by_its_views_and_steps_and_says_so(scene: Miniature) -
 def test_what_was_asked_for_is_not_found(scene: Miniature) -> None:
     asked = TrainConfig(scene="tiny", steps=10, render=RenderOptions(dropout=0.25))
     trainer = trainer_of(scene, asked)
-    assert trainer.found == {}
-    assert (trainer.dropout, trainer.others_final) == (0.25, 1.0)
+    assert trainer.restraint.found == {}
+    assert (trainer.restraint.dropout, trainer.restraint.others_final) == (0.25, 1.0)
 
 
 def test_rates_that_do_not_fall_are_the_strategys_to_change(scene: Miniature) -> None:
