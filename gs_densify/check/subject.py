@@ -10,7 +10,8 @@ from gs_densify.check.rules import StepRecord
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import most_gaussians, strategy_for
 from gs_densify.errors import DivergenceError, GsDensifyError, NonFiniteError
-from gs_densify.memory import host_shortage
+from gs_densify.memory.host import limited_to_free
+from gs_densify.memory.shortage import shortage_in_words
 from gs_densify.model.gaussians import Gaussians
 from gs_densify.results import MetricsRow
 from gs_densify.runs.checkpoint import random_state, to_bytes
@@ -77,8 +78,10 @@ class Subject:
         self, trainer: Trainer, until: int, on_log: Callable[[MetricsRow], None] = lambda row: None
     ) -> None:
         """Trains on to step `until`."""
-        shortage = host_shortage(lambda: f"with {trainer.gaussians.num:,} Gaussians")
-        with tqdm(disable=True) as bar, shortage:
+        in_words = shortage_in_words(
+            lambda: f"with {trainer.gaussians.num:,} Gaussians", {"cpu": ""}
+        )
+        with tqdm(disable=True) as bar, in_words, limited_to_free():
             trainer.run(until, on_log, bar)
 
     def carry_out_main_run(self) -> None:

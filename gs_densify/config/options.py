@@ -19,7 +19,7 @@ from gs_densify.config.modules import MODULES
 from gs_densify.config.outputs import OUTPUTS
 from gs_densify.errors import ConfigError
 from gs_densify.evaluation.metrics import LPIPS
-from gs_densify.memory import bytes_of
+from gs_densify.memory.sizes import bytes_of
 from gs_densify.model.files import FORMATS
 from gs_densify.near_names import known_or_meant
 from gs_densify.rendering.rasterizers import AUTO, RASTERIZERS

@@ -21,6 +21,7 @@ from torch import Tensor
 from gs_densify.distributed import last_word
 from gs_densify.distributed.environment import is_one_of_several
 from gs_densify.errors import ConfigError, GsDensifyError, LostProcessError
+from gs_densify.memory.shortage import is_shortage
 
 _BACKENDS = "cpu:gloo,cuda:nccl"
 """What is said lies on the host, whose messages make no GPU wait."""
@@ -41,9 +42,9 @@ def _reaching_others() -> Iterator[None]:
     """Says in words that another process cannot be reached (LostProcessError)."""
     try:
         yield
-    except torch.cuda.OutOfMemoryError:
-        raise
     except RuntimeError as error:  # what all backends raise
+        if is_shortage(error):
+            raise
         reason = " ".join(str(error).split())
         raise LostProcessError(f"another process has ended before its time ({reason})") from error
 

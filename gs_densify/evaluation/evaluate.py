@@ -27,6 +27,7 @@ from gs_densify.evaluation.metrics import (
 from gs_densify.evaluation.metrics.checks import exact_convolutions
 from gs_densify.evaluation.quantisation import quantize
 from gs_densify.evaluation.scoring import NOT_ASKED, NOT_HELD_OUT, Scoring
+from gs_densify.memory.shortage import is_shortage
 from gs_densify.messages import tracked
 from gs_densify.results import Quantisation, Scores, ViewScores
 
@@ -228,9 +229,11 @@ def _prepare_offered(metric: Metric, setting: Setting) -> Compute:
 def _as_unavailable() -> Iterator[None]:
     try:
         yield
-    except (MetricUnavailable, torch.cuda.OutOfMemoryError):
+    except MetricUnavailable:
         raise
     except Exception as error:
+        if is_shortage(error):
+            raise
         raise MetricUnavailable(f"it fails: {described(error)}") from error
 
 

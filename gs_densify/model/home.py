@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import BackendError
-from gs_densify.memory import free_memory
+from gs_densify.memory.host import free_memory
 from gs_densify.page_locked import lock_pages
 
 _SPARE = 1.25

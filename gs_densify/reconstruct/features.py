@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from gs_densify.memory import free_memory
+from gs_densify.memory.host import free_memory
 from gs_densify.reconstruct.options import Effort
 from gs_densify.reconstruct.photos import Placed
 from gs_densify.reconstruct.wait import in_parts

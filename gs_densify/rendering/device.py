@@ -1,8 +1,7 @@
 """The choice of a device, in words where it is not there."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import torch
 
@@ -68,36 +67,3 @@ def wait_for(device: torch.device) -> None:
     """Returns when the GPU has done all it was asked for; at once on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-@contextmanager
-def limited_memory(device: torch.device, limit: int | None) -> Iterator[None]:
-    """Lets torch's allocator have `limit` bytes of a GPU inside the block; None: all of it.
-
-    Raises:
-        BackendError: the GPU has less.
-    """
-    if limit is None or device.type != "cuda":
-        yield
-        return
-    total = torch.cuda.get_device_properties(device).total_memory
-    if limit > total:
-        raise BackendError(
-            f"is {limit / 1e9:.3g} GB, and this GPU has {total / 1e9:.3g} GB",
-            action="leave it out, or give less",
-            option="memory-limit",
-        )
-    torch.cuda.set_per_process_memory_fraction(limit / total, device.index)
-    try:
-        yield
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, device.index)
-
-
-@contextmanager
-def memory_shortage(say: Callable[[], str]) -> Iterator[None]:
-    """Makes torch's error of a full GPU a BackendError: memory ran out, and what `say` adds."""
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError:
-        raise BackendError(f"GPU memory ran out {say()}") from None

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from gs_densify.errors import ResultError, StrategyError
+from gs_densify.memory.shortage import is_shortage
 from gs_densify.model.checks import fault_of
 from gs_densify.results import atomic_write
 from gs_densify.runs.checkpoint_files import checkpoints
@@ -84,9 +85,9 @@ def save_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
                 if kept.error is not None:  # as of a disk that is full: torch does not say
                     raise kept.error from None
                 raise
-    except torch.cuda.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if is_shortage(error):
+            raise
         raise ResultError(f"{path}: cannot be written ({_first_line(error)})") from None
 
 
@@ -180,9 +181,11 @@ def _storing() -> Iterator[None]:
     """Makes any error inside a StrategyError: what is stored says how, and may be of any class."""
     try:
         yield
-    except (torch.cuda.OutOfMemoryError, KeyboardInterrupt):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:
+        if is_shortage(error):
+            raise
         raise _not_storable(_first_line(error)) from error
 
 

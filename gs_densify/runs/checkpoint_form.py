@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gs_densify.entry_points import described
 from gs_densify.errors import GsDensifyError, ResultError
+from gs_densify.memory.shortage import is_shortage
 from gs_densify.model.form import has_shared_elements
 from gs_densify.model.init import NAMES
 from gs_densify.model.sh import MAX_DEGREE, num_sh_bases
@@ -260,9 +261,11 @@ def refusing_unfit(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (GsDensifyError, torch.cuda.OutOfMemoryError):
+    except GsDensifyError:
         raise
     except Exception as error:
+        if is_shortage(error):
+            raise
         raise ResultError(
             f"{path}: its contents do not fit this run: {described(error)}",
             action="take another checkpoint of the run, or train again",

@@ -13,9 +13,10 @@ from gs_densify.config.file import to_mapping
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.renderer import rasterizer_of, renderer_for
 from gs_densify.errors import ConfigError
+from gs_densify.memory.shortage import shortage_in_words
 from gs_densify.messages import remark
 from gs_densify.model.init import to_parameters
-from gs_densify.rendering.device import memory_shortage, pick_device, suit_threads
+from gs_densify.rendering.device import pick_device, suit_threads
 from gs_densify.results import (
     EvaluationResults,
     PerView,
@@ -31,6 +32,7 @@ from gs_densify.runs.open_model import OpenedModel
 from gs_densify.runs.paths import check_scene_is_there, with_absolute_paths
 from gs_densify.runs.score import check_lpips, protocol_of, score
 
+_REMEDIES = {"cuda": "use --downscale, or --device cpu", "cpu": "use --downscale"}
 _SCORING_OPTIONS = ("scene", "data_root", "downscale", "protocol", "render", "data", "evaluation")
 
 
@@ -59,7 +61,7 @@ def evaluate_model(
     suit_threads(device, loaded.scene.views, _threads_of(stored))
     with claimed(out, _default_folder(model)) as claim:
         folder = claim.folder
-        with memory_shortage(lambda: "while views were scored; use --downscale, or --device cpu"):
+        with shortage_in_words(lambda: "while views were scored", _REMEDIES):
             splats = _in_scene(model, loaded, device)
             pictures = folder / run_folder.RENDERS
             render = partial(renderer.view, splats)

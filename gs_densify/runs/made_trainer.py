@@ -10,7 +10,7 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.config.parallel import sharers
 from gs_densify.config.strategy import most_gaussians, share_of
 from gs_densify.distributed.group import Group
-from gs_densify.memory import release_freed
+from gs_densify.memory.host import release_freed
 from gs_densify.runs.loaded_scene import LoadedScene
 from gs_densify.runs.start import Start
 from gs_densify.strategies.adapter import StrategyAdapter

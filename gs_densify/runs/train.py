@@ -25,7 +25,8 @@ from gs_densify.config.strategy import (
 )
 from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import ResultError
-from gs_densify.rendering.device import limited_memory, memory_shortage, suit_threads
+from gs_densify.memory.gpu import limited_to
+from gs_densify.rendering.device import suit_threads
 from gs_densify.results import CodeRecord, MemoryPlan, Results, load_results
 from gs_densify.results.files import remove_unfinished
 from gs_densify.runs import environment as record
@@ -62,14 +63,12 @@ from gs_densify.runs.run_state import (
 )
 from gs_densify.runs.score import check_lpips
 from gs_densify.runs.session import RunProcess
-from gs_densify.runs.shortage import saying_shortage
+from gs_densify.runs.shortage import saying_shortage, saying_taken_gpu
 from gs_densify.runs.start import Start, check_start, start_of
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.runs.warm_up import warming_up
 from gs_densify.training.resolution import possible_reductions
 from gs_densify.training.seed import seed_everything, seed_of
-
-_FREE = "before the first step; free the GPU of what else runs there, and resume again"
 
 
 def train(
@@ -101,7 +100,7 @@ def train(
             plan = _plan(config, strategy, loaded, start)
             limit_remark, config = plan_remark(config, plan), within(config, plan)
             strategy = strategy if plan is None else strategy_for(config)
-            stack.enter_context(limited_memory(device, config.memory_bytes))
+            stack.enter_context(limited_to(config.memory_bytes, device))
             claim = stack.enter_context(claimed(config.out, run_folder.default_folder(config)))
         state = RunState(
             command=list(command),
@@ -179,7 +178,7 @@ def resume(
             if state.memory_plan is not None:
                 config = within(config, state.memory_plan)
                 strategy = strategy_for(config)
-            stack.enter_context(limited_memory(device, config.memory_bytes))
+            stack.enter_context(limited_to(config.memory_bytes, device))
         _note_code(state, folder, code)
         _note_threads(state, folder)
         # Checkpoints of earlier versions do not have it.
@@ -198,7 +197,7 @@ def resume(
             num_views=len(trainer.views),
             steps=config.length,
         )
-        with memory_shortage(lambda: _FREE), refusing_unfit(path):
+        with saying_taken_gpu(), refusing_unfit(path):
             trainer.load_state_dict(contents)
             restore_random_state(contents["random"], device)
         contents.clear()
@@ -237,7 +236,7 @@ def follow(config: TrainConfig, group: Group, *, is_begun: bool) -> None:
     with saying_shortage(device):
         trainer = made_trainer(config, strategy, loaded, start, device, group)
     if contents is not None:
-        with memory_shortage(lambda: _FREE):
+        with saying_taken_gpu():
             trainer.load_state_dict(contents)
         if sharers(config, group).size > 1:
             seed_everything(seed_of(config.seed, group.rank, trainer.progress.step))
@@ -286,7 +285,7 @@ def _newest(folder: Path, config: TrainConfig, group: Group) -> tuple[Path, dict
     """Returns the newest checkpoint; from the file where not all of it is to be on this GPU."""
     is_on_gpu = not config.render.offload and config.memory_limit is None
     is_whole = group.size == 1 and is_on_gpu
-    with memory_shortage(lambda: _FREE):
+    with saying_taken_gpu():
         place = None if is_whole else "cpu"
         return load_newest(folder, place, messages.remark, is_mapped=not is_whole)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gs_densify.entry_points import described
 from gs_densify.errors import GsDensifyError, StrategyError
-from gs_densify.memory import is_shortage
+from gs_densify.memory.shortage import is_shortage
 from gs_densify.model.form import Form, Trace, traced
 from gs_densify.model.gaussians import Gaussians, Optimizers, Params
 from gs_densify.model.state import State
@@ -93,7 +93,7 @@ class StrategyAdapter:
         try:
             with redirect_stdout(sys.stderr):
                 yield
-        except (GsDensifyError, torch.cuda.OutOfMemoryError, KeyboardInterrupt):
+        except (GsDensifyError, KeyboardInterrupt):
             raise
         except BaseException as error:
             if is_shortage(error) or self._is_ours:
@@ -288,7 +288,7 @@ class StrategyAdapter:
             raise self.blame_for(
                 error.found_where, hook, at, expected=error.expected, action=error.action
             ) from error
-        except (GsDensifyError, torch.cuda.OutOfMemoryError, KeyboardInterrupt):
+        except (GsDensifyError, KeyboardInterrupt):
             raise
         except BaseException as error:  # SystemExit, too: a run would end as if it were done
             if is_shortage(error):

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gs_densify.errors import BackendError
 from gs_densify.evaluation.quantisation import quantize
 from gs_densify.images.heat import heat
+from gs_densify.memory.shortage import shortage_in_words
 from gs_densify.model.init import sh_degree_of
 from gs_densify.model.types import Splats
 from gs_densify.rendering.base import RenderOutput
@@ -85,15 +85,11 @@ class Painter:
 
     @contextmanager
     def _drawing(self, width: int, height: int) -> Iterator[None]:
-        try:
-            with self._one_at_a_time:
-                yield
-        except torch.cuda.OutOfMemoryError:
-            raise BackendError(
-                f"GPU memory ran out for a picture of {width}x{height} pixels of"
-                f" {len(self.splats['means']):,} Gaussians",
-                action="free memory, or use --device cpu",
-            ) from None
+        count = len(self.splats["means"])
+        picture = f"for a picture of {width}x{height} pixels of {count:,} Gaussians"
+        remedies = {"cuda": "free memory, or use --device cpu", "cpu": "free memory"}
+        with shortage_in_words(lambda: picture, remedies), self._one_at_a_time:
+            yield
 
     def warm_up(self) -> None:
         """Draws a small picture: the rasteriser is compiled, or fails, before a window opens."""

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from gs_densify.errors import BackendError
-from gs_densify.rendering.device import limited_memory, pick_device, suit_threads
+from gs_densify.memory.gpu import limited_to
+from gs_densify.rendering.device import pick_device, suit_threads
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,6 @@ def test_a_limit_is_that_of_the_gpu_at_hand(
     monkeypatch.setattr(
         torch._C, "_cuda_setMemoryFraction", lambda *one: given.append(one), raising=False
     )
-    with limited_memory(torch.device(name), 250):
+    with limited_to(250, torch.device(name)):
         assert given == [(0.25, index)]
     assert given[1:] == [(1.0, index)]

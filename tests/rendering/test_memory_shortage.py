@@ -15,7 +15,7 @@ from gs_densify.training.trainer import Trainer
 
 
 def run_out(*arguments: object, **options: object) -> NoReturn:
-    raise torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
+    raise torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB. GPU 0 has")
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,8 @@ def test_a_full_gpu_is_said_in_one_line(
         out=tmp_path / "run",
         evaluation=EvaluationOptions(lpips=()),
     )
-    with pytest.raises(BackendError, match=f"GPU memory ran out {when}") as caught:
+    with pytest.raises(
+        BackendError, match=f"^GPU memory ran out, where 2.15 GB more were wanted, {when}"
+    ) as caught:
         train(config, [])
     assert "\n" not in str(caught.value)

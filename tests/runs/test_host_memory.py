@@ -1,16 +1,20 @@
 """Host memory that runs out: an allocation fails in words, before the system ends the process."""
 
 import resource
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from gs_densify import memory
 from gs_densify.cli.strategies import command as strategies
 from gs_densify.cli.train import command as train
+from gs_densify.distributed.group import _reaching_others
 from gs_densify.errors import BackendError
+from gs_densify.memory import host
+from gs_densify.memory.shortage import is_shortage, shortage_in_words
+from gs_densify.runs.checkpoint_form import refusing_unfit
 
 DOUBLING = """
 from dataclasses import dataclass
@@ -29,21 +33,30 @@ OPTIONS = "--scene tiny --downscale 4 --steps 100 --device cpu --evaluation.lpip
 
 @pytest.fixture
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "free_memory", lambda: 100 * 2**20)
+    monkeypatch.setattr(host, "free_memory", lambda: 100 * 2**20)
+
+
+def in_words() -> AbstractContextManager[None]:
+    return shortage_in_words(lambda: "at noon", {"cpu": "wait"})
 
 
 @pytest.mark.parametrize(
-    "allocate",
+    ("allocate", "said"),
     [
-        lambda: torch.zeros(2**30),
-        lambda: np.zeros(2**30, np.uint8).sum(),
-        lambda: bytearray(2**30),
+        (
+            lambda: torch.zeros(2**30),
+            r"^memory ran out, where 4\.29 GB more were wanted, at noon; w",
+        ),
+        (lambda: np.zeros(2**30, np.uint8).sum(), r"^memory ran out, where 1\.07 GB more were wan"),
+        (lambda: bytearray(2**30), r"^memory ran out, at noon; wait$"),
     ],
 )
-def test_an_allocation_beyond_what_is_free_is_refused_and_the_limit_goes(allocate, little) -> None:
+def test_an_allocation_beyond_what_is_free_is_refused_and_the_limit_goes(
+    allocate, said, little
+) -> None:
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    with pytest.raises(BackendError, match=r"memory ran out.*, at noon"):
-        with memory.host_shortage(lambda: "at noon"):
+    with pytest.raises(BackendError, match=said):
+        with in_words(), host.limited_to_free():
             allocate()
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
@@ -54,7 +67,7 @@ def test_what_was_freed_among_blocks_in_use_goes_back_to_the_system() -> None:
     held = blocks[-1]
     del blocks
     before = _resident()
-    memory.release_freed()
+    host.release_freed()
     assert before - _resident() > 0.7 * 1000 * size
     assert held.all()
 
@@ -65,31 +78,23 @@ def _resident() -> int:
 
 
 def test_other_errors_stay_and_what_fits_is_there(little) -> None:
-    with memory.host_shortage(lambda: "x"):
+    with in_words(), host.limited_to_free():
         bytearray(2**20)
-    with pytest.raises(RuntimeError, match="another"), memory.host_shortage(lambda: "x"):
+    with pytest.raises(RuntimeError, match="another"), in_words():
         raise RuntimeError("another")
+    with pytest.raises(torch.cuda.OutOfMemoryError), in_words():  # of which nothing is said
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
 
-@pytest.mark.parametrize("version", [0, 1])
-def test_a_container_has_what_is_left_to_its_limit_with_the_files_that_make_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
-) -> None:
-    assert 2**20 < memory.free_memory() < 2**50
-    cache = memory._CONTAINERS[version].cache
-    limit, used, parts = (tmp_path / name for name in ("limit", "used", "stat"))
-    container = memory._Container(limit, used, parts, cache)
-    monkeypatch.setattr(memory, "_CONTAINERS", (container,))
-    limit.write_text(f"{2**21}\n")
-    used.write_text(f"{2**20}\n")
-    assert memory.free_memory() == 2**20
-    used.write_text(f"{2**21 - 4096}\n")
-    parts.write_text(f"anon 5\nworkingset_{cache} 7\nactive_file 9\n{cache} {2**19}\nslab 1\n")
-    assert memory.free_memory() == 2**19 + 4096
-    used.write_text(f"{2**22}\n")
-    assert memory.free_memory() == 0
-    limit.write_text("max\n")
-    assert memory.free_memory() > 2**20
+@pytest.mark.parametrize("through", [_reaching_others, lambda: refusing_unfit(Path("a.pt"))])
+def test_memory_that_runs_out_is_not_taken_for_something_else(through) -> None:
+    for error in (
+        torch.cuda.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("alloc_cpu.cpp DefaultCPUAllocator: you tried to allocate 4 bytes"),
+    ):
+        with pytest.raises(type(error)) as caught, through():
+            raise error
+        assert caught.value is error and is_shortage(error)
 
 
 def test_a_strategy_that_doubles_the_model_ends_in_words(

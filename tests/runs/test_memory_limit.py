@@ -15,8 +15,8 @@ from gs_densify.config.options import (
 )
 from gs_densify.config.strategy import strategy_for
 from gs_densify.errors import ConfigError
-from gs_densify.memory import bytes_of
-from gs_densify.rendering.device import limited_memory
+from gs_densify.memory.gpu import limited_to
+from gs_densify.memory.sizes import bytes_of
 from gs_densify.results import MemoryPlan, load_results
 from gs_densify.runs import step_time
 from gs_densify.runs import train as runs_train
@@ -178,7 +178,7 @@ def test_a_run_keeps_to_it(limit: str, offload: bool, tmp_path: Path) -> None:
 def test_the_allocator_gives_no_more() -> None:
     device = torch.device("cuda")
     torch.cuda.empty_cache()
-    with limited_memory(device, 2**30), pytest.raises(torch.cuda.OutOfMemoryError):
+    with limited_to(2**30, device), pytest.raises(torch.cuda.OutOfMemoryError):
         torch.empty(2**30 + 2**22, dtype=torch.uint8, device=device)
     torch.empty(2**30 + 2**22, dtype=torch.uint8, device=device)
 

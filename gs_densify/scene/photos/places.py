@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gs_densify.memory import free_memory
+from gs_densify.memory.host import free_memory
 from gs_densify.scene.digest import joint_digest
 from gs_densify.scene.photos.decode import Photo
 from gs_densify.scene.photos.kept import KeptPhotos
