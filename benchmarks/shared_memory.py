@@ -1,7 +1,9 @@
-"""Memory and time of a step where one GPU holds all Gaussians, or several share them.
+"""Memory and time of a step where one GPU holds all Gaussians, or several share them or its views.
 
     python benchmarks/shared_memory.py --gaussians 12e6 --views 1
     torchrun --nproc-per-node 2 benchmarks/shared_memory.py --gaussians 20e6 --views 2
+    torchrun --nproc-per-node 2 benchmarks/shared_memory.py --gaussians 2e6 --views 2 \
+        --parallel views
 
 Gaussians fill a ball that cameras look into from around it, as small as their number asks for; a
 step renders `--views` views of 800x533 pixels under `default`, and one in five refines: it drops
@@ -65,7 +67,7 @@ def trainer_of(arguments: argparse.Namespace, group: Group, device: torch.device
         scene="ball",
         batch_size=arguments.views,
         gpus=group.size,
-        parallel="gaussians" if group.size > 1 else "views",
+        parallel=arguments.parallel if group.size > 1 else "views",
         steps=1000,
         render=RenderOptions(rasterizer=arguments.rasterizer, sh_degree_every=SH_EVERY),
     )
@@ -95,6 +97,7 @@ def main() -> None:
     parser.add_argument("--gaussians", type=float, required=True)
     parser.add_argument("--views", type=int, default=1)
     parser.add_argument("--rasterizer", default="gsplat")
+    parser.add_argument("--parallel", choices=["views", "gaussians"], default="gaussians")
     parser.add_argument("--steps", type=int, default=3 * REFINE_EVERY)
     arguments = parser.parse_args()
     with joined("auto") as group:
@@ -115,6 +118,7 @@ def main() -> None:
         reserved = torch.cuda.max_memory_reserved(device) if is_gpu else 0
         found = {
             "gpus": group.size,
+            "parallel": trainer.config.parallel,
             "gaussians": int(arguments.gaussians),
             "left": trainer.num_gaussians,
             "views_a_step": arguments.views,

@@ -148,7 +148,8 @@ def peer_step(trainer: Trainer, loaded: LoadedScene) -> Callable[[int], None]:
         row = int(index)
         images = pixels.cuda() / 255.0
         views = trainer.views
-        inner(i, Batch([row], views.viewmats[row, None], views.Ks[row, None], images))
+        cameras = views.viewmats[row, None], views.Ks[row, None]
+        inner(i, Batch([[row]], *cameras, images, weights=views.Ks.new_ones(1)))
 
     return step
 
