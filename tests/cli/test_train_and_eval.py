@@ -11,7 +11,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
-from commands import SMOKE, run
+from commands import SMOKE, run, start
 
 from gs_densify.evaluation.strip import absolute_error, error_heat, read_strip
 from gs_densify.model.files.ply import load_ply
@@ -178,7 +178,7 @@ def test_a_process_that_trained_on_a_gpu_ends_without_a_word(tiny: Path, tmp_pat
     weights = {k: v for k, v in os.environ.items() if k == "GS_LPIPS_WEIGHTS"}
     flags = "--steps 40 --schedule-factor 0.005 --device cuda --evaluation.lpips".split()
     flags += ["lpips_alex"] if weights else []
-    done = run("gs-train", "--scene", tiny, "--out", "r", *flags, cwd=tmp_path, **weights)
+    done = start("gs-train", "--scene", tiny, "--out", "r", *flags, cwd=tmp_path, **weights)
     assert done.returncode == 0, done.stderr
     assert "leaked" not in done.stderr and "Traceback" not in done.stderr, done.stderr
     parts = load_results(tmp_path / "r/results.json").wall_time.parts
