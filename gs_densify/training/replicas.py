@@ -8,7 +8,7 @@ bits of a sum, and so decide otherwise, what the first one has counts.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, cast
 
 import torch
@@ -31,11 +31,15 @@ _MOST = 3
 """Tensors of a parameter: itself and two moments."""
 
 
-class InfoOfAll(dict[str, Any]):
+class _OfOneProcess(StrategyError, KeyError):
+    """An entry that there is not, with the reason."""
+
+
+class InfoOfAll(MutableMapping[str, Any]):
     """What a step tells its strategy of the views of all processes, where it asks.
 
     All processes ask the same. Until `means2d` has its gradients it is of this process's views.
-    It is one of `SharedViews` of `rendering.attribution`.
+    What is written is read as it is. It is one of `SharedViews` of `rendering.attribution`.
     """
 
     def __init__(
@@ -44,9 +48,9 @@ class InfoOfAll(dict[str, Any]):
         """Takes `entries` about this process's views, which of all views these are, and what brings
         those of all together.
         """
-        super().__init__({name: one for name, one in entries.items() if name not in _OF_TILES})
         self.own, self.joined, self._part = entries, joined, part
-        self._is_open = {*_OF_VIEWS} & self.keys()
+        self._entries = {name: one for name, one in entries.items() if name not in _OF_TILES}
+        self._is_open = {*_OF_VIEWS} & self._entries.keys()
 
     def of_own(self, rows: Tensor) -> Tensor:
         """Returns those rows [C, ...] of all views that are of the views in `own`."""
@@ -55,23 +59,69 @@ class InfoOfAll(dict[str, Any]):
 
     def has_gradients(self) -> None:
         """Hears that the backward pass is over."""
-        self._is_open.add("means2d")
+        means2d = self._entries.get("means2d")
+        if means2d is not None and means2d is self.own.get("means2d"):  # else written
+            self._is_open.add("means2d")
 
     def __getitem__(self, name: str) -> Any:
         """Returns an entry, about all views."""
         if name in self._is_open:
-            self._is_open.remove(name)
-            found = super().__getitem__(name)
+            found = self._entries[name]
             self[name] = self._means(found) if name == "means2d" else self.joined(found)
         if name in _OF_TILES and name not in self:
-            raise StrategyError(
+            raise _OfOneProcess(
                 f"info['{name}'] is of the views of one process, and several share those of a step",
                 expected="a strategy that reads it needs all of them",
                 action="read top_contributors or contributions of"
                 " gs_densify.rendering.attribution.contributors,"
                 " or train with --gpus 1",
             )
-        return super().__getitem__(name)
+        return self._entries[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Replaces an entry, or adds one."""
+        self._is_open.discard(name)
+        self._entries[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        """Removes an entry."""
+        del self._entries[name]
+        self._is_open.discard(name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the names."""
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        """Returns the number of entries."""
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        """Returns whether there is an entry, which is not read."""
+        return name in self._entries
+
+    def __or__(self, others: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns a plain dictionary of all entries, and others in their place."""
+        return {**self, **others}
+
+    def __ror__(self, others: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns a plain dictionary of others, and all entries in their place."""
+        return {**others, **self}
+
+    def __ior__(self, others: Mapping[str, Any]) -> InfoOfAll:
+        """Replaces entries, or adds them."""
+        self.update(others)
+        return self
+
+    def copy(self) -> dict[str, Any]:
+        """Returns a plain dictionary of all entries."""
+        return dict(self)
+
+    __copy__ = copy
+
+    def __repr__(self) -> str:
+        """Returns the names of the entries, which are not read."""
+        return f"{type(self).__name__}({', '.join(self)})"
 
     def _means(self, means2d: Tensor) -> Tensor:
         """Returns the projected means with those gradients that they have."""
@@ -81,28 +131,6 @@ class InfoOfAll(dict[str, Any]):
         if getattr(means2d, "absgrad", None) is not None:
             found.absgrad = self.joined(means2d.absgrad)  # type: ignore[attr-defined]
         return found
-
-    # A dictionary's own methods would show what is not yet brought together.
-
-    def __iter__(self) -> Iterator[str]:
-        """Yields the names."""
-        return iter(list(super().keys()))
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Returns an entry, or the default where there is none."""
-        return self[name] if name in self else default
-
-    def items(self) -> Any:
-        """Returns names with entries."""
-        return [(name, self[name]) for name in self]
-
-    def values(self) -> Any:
-        """Returns the entries."""
-        return [self[name] for name in self]
-
-    def copy(self) -> dict[str, Any]:
-        """Returns a plain dictionary of all entries."""
-        return dict(self.items())
 
 
 class Replicas:

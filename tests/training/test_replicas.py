@@ -1,6 +1,8 @@
 """Processes that hold the same Gaussians, and share the views, make the steps of one process."""
 
+import copy
 import multiprocessing
+import operator
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -209,6 +211,53 @@ def test_entries_are_brought_together_where_they_are_read():
         info["flatten_ids"]
     whole = {**info}
     assert whole["radii"].shape == whole["means2d"].shape == (2, 3, 2)
-    assert (info.get("width"), info.get("height", 5)) == (4, 5)
+    assert (info.get("width"), info.get("height", 5), info.get("flatten_ids")) == (4, 5, None)
     assert asked == [1, 1]
-    assert dict(info.items()).keys() == info.copy().keys() == {"means2d", "radii", "width"}
+
+
+class Rows:
+    """Stands for an entry [C, ...] of the views of one process."""
+
+
+ACCESSES = {
+    "item": lambda info: info["radii"],
+    "get": lambda info: info.get("radii"),
+    "pop": lambda info: (info.pop("radii"), "radii" in info, info.pop("radii", 3)),
+    "pop tiles": lambda info: info.pop("isect_ids", None),
+    "popitem": lambda info: sorted(map(str, (info.popitem() for _ in range(3)))),
+    "setdefault": lambda info: (info.setdefault("radii", 1), info.setdefault("new", 2), {**info}),
+    "setdefault tiles": lambda info: (info.setdefault("isect_ids", 3), info["isect_ids"]),
+    "update": lambda info: (info.update(radii=7, new=8), {**info}),
+    "update with": lambda info: (info.update([("radii", 7)]), info["radii"]),
+    "set": lambda info: (info.__setitem__("radii", 7), info["radii"], info["depths"]),
+    "delete": lambda info: (info.__delitem__("radii"), "radii" in info, len(info), {**info}),
+    "clear": lambda info: (info.clear(), len(info), bool(info), list(info)),
+    "items": lambda info: (list(info.items()), ("radii", "all") in info.items()),
+    "values": lambda info: list(info.values()),
+    "keys": lambda info: (list(info.keys()), list(info), len(info), "isect_ids" in info),
+    "or": lambda info: (info | {"width": 5}, {"width": 5, "radii": 0} | info),
+    "or in place": lambda info: (operator.ior(info, {"radii": 7})["radii"], info["depths"]),
+    "copies": lambda info: (info.copy(), copy.copy(info), dict(info), {**info}),
+    "equal": lambda info: (info == {"radii": "all", "depths": "all", "width": 4}, info == {}),
+    "written before": lambda info: (info.update(means2d=7), told(info), info["means2d"]),
+}
+
+
+def told(info: InfoOfAll | dict[str, Any]) -> None:
+    if isinstance(info, InfoOfAll):
+        info.has_gradients()
+
+
+@pytest.mark.parametrize("access", ACCESSES.values(), ids=ACCESSES)
+def test_every_access_is_that_of_a_dictionary_about_all_views(access):
+    entries = {"radii": Rows(), "depths": Rows(), "width": 4, "isect_ids": Rows()}
+    plain = {"radii": "all", "depths": "all", "width": 4}
+    info = InfoOfAll(entries, slice(0, 1), lambda rows: "all")
+    assert access(info) == access(plain)
+
+
+def test_what_is_only_named_is_not_brought_together():
+    entries = {"radii": Rows(), "means2d": Rows()}
+    info = InfoOfAll(entries, slice(0, 1), lambda rows: pytest.fail("asked"))
+    assert "radii" in info and len(info) == 2 and list(info) == ["radii", "means2d"]
+    assert repr(info) == "InfoOfAll(radii, means2d)" and info["means2d"] is entries["means2d"]
