@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,6 +25,10 @@ OPTIONS = {
     "mcmc": {"refine_start_iter": 3, "refine_every": 5, "budget": 200, "growth": 1.1},
 }
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+RASTERIZERS = {"cpu": "reference", "cuda": "gsplat"}
+"""Those that offload; what is compared with it must round as they do."""
+# The first gradient of a sphere's rotation is rounding alone, and Adam makes a whole step of it.
+RATES = LearningRates(quats=0.0, visible_only=True, weight_decay=0.01)
 
 
 class Moving:
@@ -67,7 +72,9 @@ def scene() -> Miniature:
     return load_miniature()
 
 
-def _config(strategy: str = "default", *, offload: bool, batch_size: int = 1) -> TrainConfig:
+def _config(
+    strategy: str = "default", *, offload: bool, batch_size: int = 1, device: str = "cpu"
+) -> TrainConfig:
     return TrainConfig(
         scene="tiny",
         strategy=strategy,
@@ -76,8 +83,8 @@ def _config(strategy: str = "default", *, offload: bool, batch_size: int = 1) ->
         batch_size=batch_size,
         schedule_factor=1.0,
         strategy_options=OPTIONS[strategy],
-        lr=LearningRates(visible_only=True, weight_decay=0.01),
-        render=RenderOptions(offload=offload, sh_degree_every=1),
+        lr=RATES,
+        render=RenderOptions(offload=offload, sh_degree_every=1, rasterizer=RASTERIZERS[device]),
     )
 
 
@@ -133,9 +140,9 @@ def _lies_as_it_should(trainer: Trainer) -> bool:
 def test_it_trains_as_visible_only_does(scene: Miniature, device: str, strategy: str) -> None:
     """Through several refinements; a batch of two views has rows that one of them draws."""
     batch_size = 2 if strategy == "default" else 1
+    config = partial(_config, strategy, batch_size=batch_size, device=device)
     with_it, without = (
-        _run(_trainer(_config(strategy, offload=one, batch_size=batch_size), scene, device), STEPS)
-        for one in (True, False)
+        _run(_trainer(config(offload=one), scene, device), STEPS) for one in (True, False)
     )
     if device == "cpu":  # on a GPU sums have no fixed order, and refinement amplifies that
         assert _difference(with_it, without) < 5e-3
@@ -149,7 +156,8 @@ def test_it_trains_as_visible_only_does(scene: Miniature, device: str, strategy:
 @pytest.mark.parametrize("device", DEVICES)
 def test_summed_gradients_follow_moves(scene: Miniature, device: str) -> None:
     with_it, without = (
-        _run(_trainer(_config(offload=one), scene, device, Moving()), 8) for one in (True, False)
+        _run(_trainer(_config(offload=one, device=device), scene, device, Moving()), 8)
+        for one in (True, False)
     )
     assert with_it.gaussians.num != len(scene.points)
     # A row that was drawn and got no gradient is stepped with it, and not without, after a move.
@@ -160,10 +168,11 @@ def test_summed_gradients_follow_moves(scene: Miniature, device: str) -> None:
 @pytest.mark.parametrize("device", DEVICES)
 def test_what_a_strategy_makes_anew_goes_back(scene: Miniature, device: str) -> None:
     with_it, without = (
-        _run(_trainer(_config(offload=one), scene, device, Foreign()), 4) for one in (True, False)
+        _run(_trainer(_config(offload=one, device=device), scene, device, Foreign()), 4)
+        for one in (True, False)
     )
     assert with_it.gaussians.num == len(scene.points) + 3
-    assert _difference(with_it, without) < 1e-4
+    assert _difference(with_it, without) < (1e-3 if device == "cuda" else 1e-4)
     assert _lies_as_it_should(with_it)
 
 
@@ -188,7 +197,7 @@ def test_rows_that_no_view_draws_stay(scene: Miniature) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_checkpoint_amid_summed_gradients_goes_on(scene: Miniature, device: str) -> None:
-    config = _config(offload=True)
+    config = _config(offload=True, device=device)
     whole = _run(_trainer(config, scene, device, Moving()), 7)
     first = _run(_trainer(config, scene, device, Moving()), 3)
     assert first.splats["shN"].grad is not None and first.splats["shN"].grad.is_sparse
@@ -196,7 +205,7 @@ def test_a_checkpoint_amid_summed_gradients_goes_on(scene: Miniature, device: st
     again = _trainer(config, scene, device, Moving())
     again.load_state_dict(saved)
     assert _lies_as_it_should(again)
-    assert _difference(_run(again, 7), whole) < (1e-4 if device == "cuda" else 1e-9)
+    assert _difference(_run(again, 7), whole) < (1e-3 if device == "cuda" else 1e-9)
 
 
 def test_gradients_of_rows_are_those_of_all_rows() -> None:
