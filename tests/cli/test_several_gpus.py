@@ -36,6 +36,8 @@ class Ending(Strategy):
     def step_post_backward(self, params, optimizers, state, step, info, packed=False):
         if step == 13 and os.environ.get("RANK") == self.rank:
             os.kill(os.getpid(), self.number)
+            if not self.number:
+                raise KeyError("gone")
 """
 
 ORPHAN = """
@@ -67,10 +69,28 @@ if os.environ.get("RANK") == "1":
     Trainer.follow = failing
 """
 ENDED = "process 2 of 2 has ended: "
+needs_two = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@needs_two
+@pytest.mark.parametrize("parallel", ["views", "gaussians"])
+@pytest.mark.parametrize(
+    ("rank", "number", "said"),
+    [(0, 0, "'gone'"), (1, 0, "'gone'"), (1, signal.SIGKILL, f"{ENDED}by signal 9")],
+)
+def test_a_process_that_fails_on_a_gpu_ends_all(tmp_path, rank, number, said, parallel):
+    """Though the other one waits for it, on its GPU or its host."""
+    (tmp_path / "ending.py").write_text(ENDING + "    shardable = True\n")
+    ending = f"--strategy ending.py --strategy.rank {rank} --strategy.number {number}".split()
+    options = ["--scene", "tiny", "--evaluation.lpips", *STEPS, *ending, "--parallel", parallel]
+    done = start("gs-train", *options, "--gpus", "2", "--quiet", "--out", "run", cwd=tmp_path)
+    assert done.returncode == (2 if rank else 3), done.stderr
+    assert said in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.gpu
+@needs_two
 def test_two_gpus_train_as_one_does(tmp_path):
     options = "--scene tiny --strategy adaptive --steps 400 --evaluation.lpips --batch-size 2"
     found = []
