@@ -20,11 +20,12 @@ from tqdm import tqdm
 from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import most_gaussians, strategy_for, with_fitted_schedule
+from gs_densify.model.init import to_parameters
 from gs_densify.rendering.device import pick_device
 from gs_densify.runs.loaded_scene import LoadedScene, load
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
-from gs_densify.training.create import build_trainer
+from gs_densify.training.create import SCENE_SCALE_MARGIN, build_trainer
 from gs_densify.training.trainer import Trainer
 
 
@@ -72,6 +73,7 @@ def measure(
     limit = most_gaussians(config, strategy)
     adapter = StrategyAdapter(name, strategy, max_gaussians=limit)
     nothing = StrategyAdapter("none", Strategy(), max_gaussians=limit)
+    device = pick_device("cuda")
     trainer = build_trainer(
         config,
         adapter,
@@ -81,7 +83,15 @@ def measure(
         photos=loaded.train_photos,
         scene_scale=scene.scene_scale,
         near_plane=loaded.near_plane,
-        device=pick_device("cuda"),
+        device=device,
+    )
+    bare = Trainer(
+        config,
+        to_parameters(dict(trainer.splats), device),
+        trainer.views,
+        trainer.renderer,
+        nothing,
+        scene_scale=scene.scene_scale * SCENE_SCALE_MARGIN,
     )
     with tqdm(total=arguments.at, disable=True) as bar:
         trainer.run(arguments.at, lambda row: None, bar)
@@ -91,16 +101,15 @@ def measure(
     for _ in range(arguments.repeats):
         start = saved
         for kind in times:
-            trainer.adapter = adapter if kind == "with" else nothing
+            timed = trainer if kind == "with" else bare
             first = int(start["step"])  # type: ignore[call-overload]
-            trainer.load_state_dict(copied(start))  # type: ignore[arg-type]
-            timed_steps(trainer, first, 20)
-            trainer.load_state_dict(copied(start))  # type: ignore[arg-type]
-            times[kind].append(timed_steps(trainer, first, arguments.steps))
-            gaussians[kind] = len(trainer.splats["means"])
+            timed.load_state_dict(copied(start))  # type: ignore[arg-type]
+            timed_steps(timed, first, 20)
+            timed.load_state_dict(copied(start))  # type: ignore[arg-type]
+            times[kind].append(timed_steps(timed, first, arguments.steps))
+            gaussians[kind] = len(timed.splats["means"])
             if kind == "with":
                 start = copied({**trainer.state_dict(), "step": first + arguments.steps})
-    trainer.adapter = adapter
     trainer.load_state_dict(copied(saved))  # type: ignore[arg-type]
     single = single_steps(trainer, arguments.at, arguments.steps)
     before, with_, after = (statistics.median(times[kind]) for kind in times)

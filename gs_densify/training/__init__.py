@@ -1,1 +1,1 @@
-"""The configuration, the loop, its schedules, losses and checkpoints."""
+"""The loop, and what its steps need."""

@@ -15,6 +15,7 @@ from gs_densify.config.options import TrainConfig
 from gs_densify.runs.checkpoint import from_bytes
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
+from gs_densify.training.modules import exposure
 from gs_densify.training.modules.base import Modules, TrainableModule
 from gs_densify.training.modules.exposure import Exposure
 from gs_densify.training.trainer import Trainer
@@ -98,8 +99,8 @@ def test_cameras_are_changed_before_rendering_and_have_gradients(
                 + moved * torch.nn.functional.pad(self.shift[list(views)], (0, 1))[:, :, None]
             )
 
-    trainer = trainer_of(miniature)
-    shift = Shift(len(trainer.views))
-    trainer.modules = Modules({"shift": shift})
+    monkeypatch.setattr(exposure, "Exposure", Shift)
+    trainer = trainer_of(miniature, "exposure")
+    shift = trainer.modules.modules["exposure"]
     advanced(trainer, 20)
     assert (shift.shift.detach().abs() > 1e-4).any(dim=1).sum() >= 5

@@ -7,14 +7,15 @@ With True it gives a number for each view [C], a mean over all pixels of the vie
 as the photometric loss is: a step's is the mean over its views.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from gs_densify.errors import ConfigError
+from gs_densify.model.gaussians import Params
 from gs_densify.training.batches import Batch
 
 
@@ -31,7 +32,7 @@ class LossInputs:
         share: of all Gaussians those that `params` has; less than 1 where processes share them.
     """
 
-    params: Mapping[str, Any] | torch.nn.ParameterDict
+    params: Params
     render: Tensor
     alpha: Tensor
     batch: Batch
