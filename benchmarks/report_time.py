@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from gs_densify.evaluation.evaluate import mean_scores
 from gs_densify.results import MetricsLog, Scores, ViewScores, save_json
 from gs_densify.results.record import RunRecord, load_record, record_of
 
@@ -51,19 +52,19 @@ def variant(record: RunRecord, number: int) -> RunRecord:
     change = 0.1 * math.sin(number) + 0.2 * method
     config = {**results.config, "seed": seed}
     config["strategy"] = {**dict(config.get("strategy", {})), "method": method}
+    views = [
+        ViewScores(name=view.name, scores=other(view.scores, change + 0.05 * math.sin(number + i)))
+        for i, view in enumerate(record.views)
+    ]
     conditions = dataclasses.replace(results.protocol.conditions, seed=seed)
     results = dataclasses.replace(
         results,
         scene=name,
         seed=seed,
         config=config,
-        scores=other(results.scores, change),
+        scores=mean_scores(views),
         protocol=dataclasses.replace(results.protocol, scene_name=name, conditions=conditions),
     )
-    views = [
-        ViewScores(name=view.name, scores=other(view.scores, change + 0.05 * math.sin(number + i)))
-        for i, view in enumerate(record.views)
-    ]
     return RunRecord(results=results, views=views, timeline=record.timeline)
 
 
