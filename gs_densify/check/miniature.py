@@ -79,11 +79,13 @@ def load_miniature() -> Miniature:
 
 
 def make_trainer(
-    config: TrainConfig, scene: Miniature, adapter: StrategyAdapter, group: Group = ALONE
+    config: TrainConfig,
+    scene: Miniature,
+    adapter: StrategyAdapter,
+    group: Group = ALONE,
+    device: str = "cpu",
 ) -> Trainer:
-    """Returns a trainer at step 0, as `gs-train` makes it: seeded, on the CPU, of one process of a
-    `group`.
-    """
+    """Returns a trainer at step 0, as `gs-train` makes it: seeded, of one process of a `group`."""
     return build_trainer(
         config,
         adapter,
@@ -94,7 +96,7 @@ def make_trainer(
         scene_scale=scene.scene_scale,
         extent=scene.extent,
         near_plane=scene.near_plane,
-        device=torch.device("cpu"),
+        device=torch.device(device),
         group=group,
     )
 

@@ -9,14 +9,13 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from gs_densify.check.miniature import Miniature, load_miniature
+from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
 from gs_densify.config.options import LearningRates, RenderOptions, TrainConfig
 from gs_densify.config.strategy import strategy_for
 from gs_densify.errors import BackendError
 from gs_densify.model import home, row_gradients
 from gs_densify.strategies import ops
 from gs_densify.strategies.adapter import StrategyAdapter
-from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
 
 STEPS = 16
@@ -91,18 +90,8 @@ def _config(
 def _trainer(
     config: TrainConfig, scene: Miniature, device: str, strategy: Any | None = None
 ) -> Trainer:
-    return build_trainer(
-        config,
-        StrategyAdapter(config.strategy, strategy or strategy_for(config)),
-        points=scene.points,
-        colors=scene.colors,
-        views=scene.views,
-        photos=scene.photos,
-        scene_scale=scene.scene_scale,
-        extent=scene.extent,
-        near_plane=scene.near_plane,
-        device=torch.device(device),
-    )
+    adapter = StrategyAdapter(config.strategy, strategy or strategy_for(config))
+    return make_trainer(config, scene, adapter, device=device)
 
 
 def _run(trainer: Trainer, until: int) -> Trainer:

@@ -3,7 +3,7 @@
 import copy
 import multiprocessing
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -103,16 +103,20 @@ def trained(name: str, scene: Miniature, group: Group) -> list[dict[str, Any]]:
 ON_A_CPU = [name for name, entry in BUILTIN.items() if not entry.needs_cuda]
 
 
-def trained_by_each(scene: Miniature, group: Group) -> dict[str, list[Any]]:
-    """The numbers of Gaussians, and the parameters, that each strategy of ours leaves."""
+def trained_by_each(
+    scene: Miniature, names: Sequence[str], device: str, group: Group
+) -> dict[str, list[Any]]:
+    """The numbers of Gaussians, and the parameters, that each strategy leaves."""
     found = {}
     own = {"mini-splatting": {"num_depth_points": 400}}
-    for name in ON_A_CPU:
+    for name in names:
         config = TrainConfig(
             scene="tiny", steps=12, batch_size=SIZE, gpus=group.size, strategy=name,
             schedule_factor=0.0005, strategy_options={"refine_every": 4, **own.get(name, {})},
         )  # fmt: skip
-        trainer = make_trainer(config, scene, StrategyAdapter(name, strategy_for(config)), group)
+        adapter = StrategyAdapter(name, strategy_for(config))
+        place = device if device == "cpu" else f"{device}:{group.rank}"
+        trainer = make_trainer(config, scene, adapter, group, place)
         if not group.is_first:
             trainer.follow()
         else:
@@ -131,18 +135,23 @@ def tensors_of(tree: Any) -> Any:
     return {key: tensors_of(one) for key, one in tree.items()} if isinstance(tree, dict) else None
 
 
-def in_process(rank: int, work: Callable[[Group], Any], folder: Path) -> None:
+def in_process(rank: int, work: Callable[[Group], Any], folder: Path, backends: str) -> None:
     torch.set_num_threads(1)
+    if "nccl" in backends:
+        torch.cuda.set_device(rank)
     store = dist.FileStore(str(folder / "store"), SIZE)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=SIZE)
+    dist.init_process_group(backends, store=store, rank=rank, world_size=SIZE)
     torch.save(work(Group(rank, SIZE)), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-def started(work: Callable[[Group], Any], folder: Path) -> list[Any]:
-    context = multiprocessing.get_context("fork")
+def started(
+    work: Callable[[Group], Any], folder: Path, start: str = "fork", backends: str = "gloo"
+) -> list[Any]:
+    context = multiprocessing.get_context(start)
     processes = [
-        context.Process(target=in_process, args=(rank, work, folder)) for rank in range(SIZE)
+        context.Process(target=in_process, args=(rank, work, folder, backends))
+        for rank in range(SIZE)
     ]
     for process in processes:
         process.start()
@@ -152,7 +161,7 @@ def started(work: Callable[[Group], Any], folder: Path) -> list[Any]:
 def found_by(processes: list[Any], folder: Path) -> list[Any]:
     """What the work gave in each process."""
     for process in processes:
-        process.join(120)
+        process.join(300)
         assert process.exitcode == 0
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(SIZE)]
 
@@ -176,13 +185,27 @@ def test_two_processes_make_the_steps_of_one(name, scene, tmp_path):
             assert not len(error) or error.quantile(0.95) < 1e-5, at
 
 
-def test_every_strategy_trains_in_two_processes(scene, tmp_path):
-    first, second = found_by(started(partial(trained_by_each, scene), tmp_path), tmp_path)
-    assert [*first] == ON_A_CPU
+def assert_each_trained(found: list[Any], names: Sequence[str], before: int) -> None:
+    """The model has changed, and is the same in both processes, bit for bit."""
+    first, second = found
+    assert [*first] == [*names]
     for name, (peak, params) in first.items():
-        assert peak != len(scene.points) or len(params["means"]) != peak, name
+        assert peak != before or len(params["means"]) != peak, name
         for at, one in leaves(params):
-            assert torch.equal(one, dict(leaves(second[name][1]))[at]), (name, at)
+            assert torch.equal(one, dict(leaves(second[name][1]))[at].to(one.device)), (name, at)
+
+
+def test_every_strategy_trains_in_two_processes(scene, tmp_path):
+    processes = started(partial(trained_by_each, scene, ON_A_CPU, "cpu"), tmp_path)
+    assert_each_trained(found_by(processes, tmp_path), ON_A_CPU, len(scene.points))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < SIZE, reason="needs two GPUs")
+def test_every_strategy_trains_on_two_gpus(scene, tmp_path):
+    work = partial(trained_by_each, scene, [*BUILTIN], "cuda")
+    processes = started(work, tmp_path, "spawn", "cpu:gloo,cuda:nccl")
+    assert_each_trained(found_by(processes, tmp_path), [*BUILTIN], len(scene.points))
 
 
 def leaves(tree: Any, at: str = "") -> list[tuple[str, torch.Tensor]]:
