@@ -14,9 +14,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from gs_densify.scene.cache import default_cache
 from gs_densify.scene.formats.tiny.make import ensure_tiny
+
+# Hypothesis draws the same examples in every run, and no machine is too slow for them; others with
+# `--hypothesis-profile other --hypothesis-seed N`.
+settings.register_profile(
+    "other", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("same", settings.get_profile("other"), derandomize=True)
+settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

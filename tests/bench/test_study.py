@@ -120,7 +120,7 @@ _TREES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(KEYS), _TREES, max_size=4) | _TREES)
 def test_any_values_are_a_study_or_an_error_of_one_line(values: Any) -> None:
     try:

@@ -58,7 +58,7 @@ def test_a_dark_a_bright_and_a_clipped_photo_are_found(tmp_path: Path) -> None:
     assert blurred(photos) == [], "brightness is no blur"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 99), st.floats(0.2, 4.0), st.floats(-50, 50), st.sampled_from(sorted(BLURS)))
 def test_sharpness_ignores_gain_and_offset_and_falls_with_blur(
     seed: int, gain: float, offset: float, kind: str
@@ -79,7 +79,7 @@ def test_flat_and_very_small_photos_have_a_sharpness(tmp_path: Path) -> None:
     assert [photo.brightness for photo in photos] == [99, 99, 99, 99]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.floats(-1e3, 1e3), min_size=5, max_size=40), st.floats(0.1, 10), st.floats(-9, 9)
 )

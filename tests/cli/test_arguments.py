@@ -65,7 +65,7 @@ def command_lines(draw: st.DrawFn) -> tuple[list[str], list[str], bool]:
 
 
 @given(command_lines())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_every_spelling_means_the_same(lines: tuple[list[str], list[str], bool]) -> None:
     plain, spelling, dry = lines
     assert parse_train_arguments(spelling) == parse_train_arguments(plain)
@@ -85,7 +85,7 @@ NEAR_MISSES = (
     st.sampled_from([[], ["mcmc"], ["2"], ["None"], ["--scene"]]),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_read_early_is_what_the_whole_parser_reads_or_the_line_is_refused(
     name: str, form: str, value: list[str], is_first: bool
 ) -> None:

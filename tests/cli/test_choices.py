@@ -36,7 +36,7 @@ def flags_of(scene: str, strategy: str, way: list[str]) -> list[str]:
 
 
 @given(choices, choices, st.lists(st.sampled_from(ASKED), unique_by=lambda pair: pair[0]))
-@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=25, phases=[Phase.explicit, Phase.generate])
 def test_a_saved_file_gives_another_run_what_was_asked_for_and_nothing_else(
     tmp_path_factory: pytest.TempPathFactory,
     first: tuple[str, str, list[str]],

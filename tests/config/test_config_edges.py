@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gs_densify.config.layers import evaluation_settings
@@ -72,7 +72,6 @@ def test_a_protocol_names_its_photos_where_they_are_smaller_than_the_originals()
     scored=st.lists(st.integers(1, 60), max_size=4, unique=True),
     start=st.integers(0, 61),
 )
-@settings(deadline=None, derandomize=True)
 def test_stops_are_checkpoints_and_scored_steps_in_order(
     steps: int, every: int | None, scored: list[int], start: int
 ) -> None:

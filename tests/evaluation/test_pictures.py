@@ -74,7 +74,7 @@ def test_an_error_that_was_nearly_black_is_seen_and_more_of_it_is_lighter() -> N
     assert (light[round(ERROR_AT_END * 255) + 1 :] == light[-1]).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     width=st.integers(1, 120),
     height=st.integers(1, 60),

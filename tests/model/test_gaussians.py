@@ -117,7 +117,7 @@ def _forget_moments(gaussians: Gaussians, rows: list, data: st.DataObject) -> li
     return [_without(row, *kinds) if mask[i] else row for i, row in enumerate(rows)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_sequence_of_operations_keeps_every_row_in_step(data: st.DataObject) -> None:
     gaussians = _model(7, has_gradients=data.draw(st.booleans()))

@@ -185,7 +185,7 @@ def check_mutated(files: Path, what: str, count: int) -> None:
     read(path)
     refused = [0]
 
-    @settings(max_examples=count, deadline=None, database=None, suppress_health_check=HealthCheck)
+    @settings(max_examples=count, suppress_health_check=HealthCheck)
     @given(st.integers(0, 2**62))
     def check(seed: int) -> None:
         path.write_bytes(mutated(content, random.Random(seed)))

@@ -31,7 +31,7 @@ def test_equals_gsplats_torch_implementation(n_cameras, width, height, size):
     assert torch.equal(ours.isect_offsets, offsets)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     n=st.integers(0, 25),
     width=st.integers(1, 60),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import made, report_on
 
@@ -136,7 +136,6 @@ def test_markdown_rows_have_a_cell_for_each_column(report: Report) -> None:
     assert [row[-1] for row in rows[2:]] == ["3", "3", "3", "-"]
 
 
-@settings(deadline=None, derandomize=True)
 @given(label=st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1))
 def test_any_label_is_one_cell(label: str) -> None:
     from gs_densify.report.formats.markdown import _escaped, _line

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import evaluation_of, made, report_on, runs_in
 from results_example import example_results
@@ -66,7 +66,6 @@ def records(draw: st.DrawFn) -> RunRecord:
     )
 
 
-@settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(record=records())
 def test_records_read_back_to_the_last_bit(
     record: RunRecord, tmp_path_factory: pytest.TempPathFactory

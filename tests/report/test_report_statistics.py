@@ -5,7 +5,7 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -13,10 +13,8 @@ from gs_densify.report.statistics import Spread, paired, paired_by_name, spread
 
 SCORES = st.floats(-50, 50).map(lambda value: round(value, 6))
 PAIRS = st.lists(st.tuples(SCORES, SCORES), min_size=2, max_size=40)
-SAME_EVERYWHERE = settings(deadline=None, derandomize=True)
 
 
-@SAME_EVERYWHERE
 @given(pairs=PAIRS)
 def test_paired_differences_are_those_of_scipy(pairs: list[tuple[float, float]]) -> None:
     method, baseline = zip(*pairs, strict=True)
@@ -32,7 +30,6 @@ def test_paired_differences_are_those_of_scipy(pairs: list[tuple[float, float]])
     assert found.is_noise == (expected.pvalue > 0.05)
 
 
-@SAME_EVERYWHERE
 @given(pairs=PAIRS)
 def test_the_other_way_round_is_the_opposite(pairs: list[tuple[float, float]]) -> None:
     method, baseline = zip(*pairs, strict=True)
@@ -62,7 +59,6 @@ def test_pairs_are_those_of_one_name() -> None:
         paired([1.0, 2.0], [1.0])
 
 
-@SAME_EVERYWHERE
 @given(values=st.lists(SCORES, min_size=2, max_size=9))
 def test_a_spread_is_mean_and_sample_deviation(values: list[float]) -> None:
     found = spread(values)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from results_example import example_results
 
@@ -29,11 +29,6 @@ from gs_densify.results import (
 )
 from gs_densify.results.decode import decode
 from gs_densify.results.encode import encode
-
-# The same examples on every machine, however slow it is.
-SAME_EVERYWHERE = settings(
-    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -80,7 +75,6 @@ def test_paths_and_undecodable_names_are_saved(tmp_path: Path) -> None:
     assert load_json(tmp_path / "x.json") == {"path": "a/b", "name": "\udcff.png"}
 
 
-@SAME_EVERYWHERE
 @given(number=FINITE)
 def test_floats_keep_every_bit(number: float, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("bits") / "value.json"
@@ -277,7 +271,6 @@ JSON = st.recursive(
 )
 
 
-@SAME_EVERYWHERE
 @given(data=st.data())
 def test_any_damage_is_either_harmless_or_one_line(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -297,7 +290,6 @@ def test_any_damage_is_either_harmless_or_one_line(
         assert "\n" not in str(error)
 
 
-@SAME_EVERYWHERE
 @given(cut=st.integers(min_value=0, max_value=2000))
 def test_a_file_cut_anywhere_is_refused(cut: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("cut") / "results.json"

@@ -46,7 +46,7 @@ def assert_same(one: SceneModel, other: SceneModel) -> None:
 # --- text ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_lines_of_2d_points_may_be_left_out(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -156,7 +156,7 @@ def rigid(rng: np.random.Generator) -> pycolmap.Rigid3d:
     return pycolmap.Rigid3d(pycolmap.Rotation3d(matrix), rng.normal(size=3))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["bin", "txt"]))
 def test_cameras_of_a_rig_are_where_pycolmap_has_them(
     tmp_path_factory: pytest.TempPathFactory, seed: int, kind: str

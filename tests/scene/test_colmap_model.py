@@ -41,7 +41,7 @@ def test_simple_pinhole_has_one_focal_length(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.images[0].K, [[70, 0, 48], [0, 70, 32], [0, 0, 1]])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.permutations([3, 8, 1, 40]), st.permutations(range(4)), st.sampled_from(["bin", "txt"]))
 def test_ids_and_order_of_images_do_not_matter(
     tmp_path_factory: pytest.TempPathFactory, ids: list[int], order: list[int], kind: str
@@ -173,7 +173,7 @@ def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return {f.name: f.read_bytes() for f in folder.iterdir()}, base / "work"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @pytest.mark.parametrize("intact", ["bin", "legacy"], indirect=True)
 @given(st.data())
 def test_a_truncated_binary_file_is_always_refused(intact, data: st.DataObject) -> None:
@@ -184,7 +184,7 @@ def test_a_truncated_binary_file_is_always_refused(intact, data: st.DataObject) 
     assert name in refusal(folder)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_corrupted_file_is_refused_in_one_line_or_gives_a_sound_model(
     intact, data: st.DataObject

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from colmap_files import POINTS, reconstruction, replace_files, write_dataset, write_model
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -20,11 +20,7 @@ from gs_densify.scene.load import PhotoOptions, load_scene
 from gs_densify.scene.photos.load import load_photos
 from gs_densify.scene.scene import Scene
 
-many = settings(
-    max_examples=int(os.environ.get("GS_FUZZ", "120")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+many = settings(max_examples=int(os.environ.get("GS_FUZZ", "120")))
 
 NAMES = ("a 1.png", "sub/b.png", "c.jpg", "d.png")
 CAMERAS = {

@@ -36,7 +36,7 @@ def with_one_far(seed: int, index: int, times: float) -> tuple[np.ndarray, np.nd
     return poses, points
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 30))
 def test_ordinary_cameras_have_their_plain_radius_to_the_last_bit(seed: int, count: int) -> None:
     poses, points = make_world(seed, count)
@@ -48,7 +48,7 @@ def test_ordinary_cameras_have_their_plain_radius_to_the_last_bit(seed: int, cou
         assert camera_distance(centers, points) == distances.mean()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10_000),
     index=st.integers(0, 19),

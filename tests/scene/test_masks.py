@@ -276,7 +276,7 @@ def _made(path: Path) -> Path:
 # --- no masked pixel leaks -----------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.tuples(st.integers(5, 40), st.integers(5, 40)),
     factor=st.integers(1, 6),

@@ -30,7 +30,7 @@ def ahead(pose: np.ndarray, depth: float, count: int) -> np.ndarray:
     return (points @ np.linalg.inv(pose).T)[:, :3]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), scale=st.floats(1e-3, 1e3))
 def test_follows_the_world(seed: int, scale: float) -> None:
     poses, points = make_world(seed)
@@ -42,7 +42,7 @@ def test_follows_the_world(seed: int, scale: float) -> None:
     assert there == pytest.approx(0.08 * scale, rel=6e-3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_is_the_same_place_in_every_world_that_a_run_can_train_in(seed: int) -> None:
     poses, points = make_world(seed)

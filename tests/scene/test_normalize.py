@@ -61,7 +61,7 @@ def assert_similarity(transform: np.ndarray) -> None:
 worlds = st.integers(0, 10_000)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(worlds)
 def test_it_is_one_rotation_times_one_scale_and_does_what_it_promises(seed: int) -> None:
     poses, points = make_world(seed)
@@ -81,7 +81,7 @@ def test_it_is_one_rotation_times_one_scale_and_does_what_it_promises(seed: int)
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(worlds, worlds, st.floats(1e-3, 1e3))
 def test_any_similar_world_becomes_the_same_one(seed: int, other: int, scale: float) -> None:
     poses, points = make_world(seed)
@@ -96,7 +96,7 @@ def test_any_similar_world_becomes_the_same_one(seed: int, other: int, scale: fl
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(worlds, st.sampled_from(["cameras", "focus"]))
 def test_projections_stay_the_same(seed: int, world: World) -> None:
     poses, points = make_world(seed)
@@ -219,7 +219,7 @@ def off_origin(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return transform_poses(change, poses), transform_points(change, points)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(worlds)
 def test_the_focus_world_has_gsplats_unit_and_the_principal_axes_of_the_points(seed: int) -> None:
     poses, points = off_origin(seed)
@@ -248,7 +248,7 @@ def test_the_focus_worlds_origin_is_the_median_of_the_points_in_upright_axes() -
     np.testing.assert_allclose(transform_points(transform, middle[None]), [[0, 0, 0]], atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(worlds, st.floats(1e-3, 1e3))
 def test_the_focus_world_does_not_depend_on_colmaps_unit(seed: int, scale: float) -> None:
     poses, points = off_origin(seed)

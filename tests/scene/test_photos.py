@@ -130,7 +130,7 @@ def encoded(suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(suffix=st.sampled_from(["jpg", "png"]), fraction=st.floats(0, 0.98))
 def test_a_truncated_file_is_refused(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, fraction: float
@@ -211,5 +211,5 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
         "read_sizes([Path(sys.argv[1])])"
     )
     command = [sys.executable, "-c", code, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert "a.png is no regular file" in done.stderr

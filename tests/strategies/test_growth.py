@@ -39,7 +39,7 @@ def test_a_choice_that_is_too_small_is_filled_up_by_gradient() -> None:
     every=st.integers(1, 100),
     refinements=st.integers(1, 60),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_curve_rises_to_the_budget_within_the_limit(
     start: int, budget: int, first: int, every: int, refinements: int
 ) -> None:

@@ -59,7 +59,7 @@ def _everything(params: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.ones(len(params["means"]), dtype=torch.bool)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(delta=st.floats(0.01, 0.86), seed=st.integers(0, 2**31))
 def test_a_moment_split_conserves_mass_mean_and_covariance(delta: float, seed: int) -> None:
     params = _exact(20, seed)

@@ -45,7 +45,7 @@ def test_what_we_write_is_read_back(tmp_path: Path) -> None:
         np.testing.assert_allclose(read.camera.position, moved[:3], atol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values
     | st.lists(

@@ -58,7 +58,7 @@ def ball(middle: np.ndarray, radius: float, count: int = 400) -> np.ndarray:
     return middle + radius * points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.floats(60, 360),
     st.floats(0, 4),
