@@ -26,7 +26,7 @@ MODULES = {
     "gs-view": "gs_densify.cli.view",
     "gs-bench": "gs_densify.cli.bench",
 }
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds after which a process counts as hanging."""
 
 _FORKS = multiprocessing.get_context("forkserver")

@@ -13,7 +13,8 @@ from gs_densify.bench.executors.submitit_jobs import SubmititExecutor
 from gs_densify.bench.options import SlurmOptions
 
 WAITING = """
-import time
+import signal
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +23,16 @@ from gs_densify.strategies.base import Strategy
 
 @dataclass
 class WaitingStrategy(Strategy):
-    \"\"\"Waits at step 7 for its end, the first time.\"\"\"
+    \"\"\"Waits at step 7 until it has been told to end, the first time.\"\"\"
 
     mark: str = ""
 
     def step_post_backward(self, params, optimizers, state, step, info, packed=False):
         if step == 7 and not Path(self.mark).exists():
+            told, former = threading.Event(), signal.getsignal(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, lambda *which: (former(*which), told.set()))
             Path(self.mark).touch()
-            time.sleep(2)
+            told.wait(300)
 """
 FLAGS = "--scene tiny --steps 20 --schedule-factor 1 --log-every 5 --evaluation.lpips --device cpu"
 
@@ -43,7 +46,7 @@ def test_a_job_that_is_taken_away_goes_on(tmp_path: Path) -> None:
     job = Job("cell", tuple(flags), tmp_path / "run", tmp_path / "log", {}, None)
     executor = SubmititExecutor("local", tmp_path / "jobs", SlurmOptions())
     handle = executor.start(job)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not mark.exists() and time.monotonic() < until:
         time.sleep(0.05)
     controller = handle.job_id

@@ -1,10 +1,10 @@
 """Commands in several processes that work together, as torchrun starts them."""
 
-import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import torch.distributed as dist
 from commands import run
 
 
@@ -15,13 +15,12 @@ def run_together(
 
     Where one leaves a word for torchrun, that is in `error_RANK.json`.
     """
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     environment = {
         "MASTER_ADDR": "localhost",
-        "MASTER_PORT": str(port),
+        "MASTER_PORT": str(store.port),
         "WORLD_SIZE": str(count),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # all of them are clients of `store`
     }
 
     def one(rank: int) -> subprocess.CompletedProcess:

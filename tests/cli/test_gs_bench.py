@@ -36,7 +36,7 @@ class PlainStrategy(Strategy):
 KILLING = """
 import os
 import signal
-import time
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,21 +45,20 @@ from gs_densify.strategies.base import Strategy
 
 @dataclass
 class KillingStrategy(Strategy):
-    \"\"\"Sends a signal after step 11, once for each victim.\"\"\"
+    \"\"\"Sends a signal after step 11, once for each victim; then waits to be told to end.\"\"\"
 
     victim: str = "self"
     number: int = 9
 
     def step_post_backward(self, params, optimizers, state, step, info, packed=False):
-        mark, parent = Path(f"killed {self.victim} {self.number}"), os.getppid()
+        mark = Path(f"killed {self.victim} {self.number}")
         if step != 11 or mark.exists():
             return
         mark.touch()
-        os.kill(os.getpid() if self.victim == "self" else parent, self.number)
-        until = time.monotonic() + 10
-        while self.number == 9 and os.getppid() == parent and time.monotonic() < until:
-            time.sleep(0.01)
-        time.sleep(1)
+        told, former = threading.Event(), signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, lambda *which: (former(*which), told.set()))
+        os.kill(os.getpid() if self.victim == "self" else os.getppid(), self.number)
+        told.wait(300)
 """
 
 

@@ -31,7 +31,7 @@ needs_viser = pytest.mark.skipif(
     importlib.util.find_spec("viser") is None, reason="viser is not installed"
 )
 WIDTH, HEIGHT = 60, 40  # few enough pixels for a whole picture on any machine
-TIMEOUT = 60.0
+TIMEOUT = 300.0
 
 
 class Server:

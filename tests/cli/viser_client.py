@@ -1,6 +1,7 @@
 """What a browser does with viser, without one: the wire format of viser's own client."""
 
 import io
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-TIMEOUT = 60.0
+TIMEOUT = 300.0
 
 
 class Browser:
@@ -24,6 +25,7 @@ class Browser:
         self.options: dict[str, list[str]] = {}  # of a list, by its label
         self.hidden: set[str] = set()  # names of what is in the scene, and not shown
         self.frusta: dict[str, dict[str, Any]] = {}  # name: message
+        self._unread: deque[dict[str, Any]] = deque()
         self._socket = connect(
             url.replace("http://", "ws://"),
             subprotocols=[Subprotocol(f"viser-v{viser.__version__}")],
@@ -69,25 +71,28 @@ class Browser:
         )
 
     def pictures(self) -> Iterator[np.ndarray]:
-        """The pictures that arrive from now on, uint8 [H, W, 3]."""
+        """The pictures that have not been looked at and those that arrive, uint8 [H, W, 3]."""
         for message in self.messages():
             if message["type"] == "BackgroundImageMessage" and message["rgb_data"]:
                 with Image.open(io.BytesIO(message["rgb_data"])) as picture:
                     yield np.asarray(picture.convert("RGB"))
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """Everything that arrives from now on; remembers controls and frusta."""
+        """Everything that has not been read and what arrives; remembers controls and frusta."""
         while True:
-            for message in _decode(self._socket.recv(TIMEOUT)):
-                if "container_uuid" in message:
-                    label = message["props"].get("label")
-                    self.controls[label] = message["uuid"]
-                    self.options[label] = message["props"].get("options", [])
-                if message["type"] == "SetSceneNodeVisibilityMessage" and not message["visible"]:
-                    self.hidden.add(message["name"])
-                if message["type"] == "CameraFrustumMessage":
-                    self.frusta[message["name"]] = message
-                yield message
+            # Several arrive at once, of which a caller may want a part.
+            if not self._unread:
+                self._unread.extend(_decode(self._socket.recv(TIMEOUT)))
+            message = self._unread.popleft()
+            if "container_uuid" in message:
+                label = message["props"].get("label")
+                self.controls[label] = message["uuid"]
+                self.options[label] = message["props"].get("options", [])
+            if message["type"] == "SetSceneNodeVisibilityMessage" and not message["visible"]:
+                self.hidden.add(message["name"])
+            if message["type"] == "CameraFrustumMessage":
+                self.frusta[message["name"]] = message
+            yield message
 
     def _send(self, kind: str, **fields: Any) -> None:
         self._socket.send(msgspec.msgpack.encode({"type": kind, **fields}))
