@@ -41,8 +41,9 @@ def wait_for(job: str, call: Callable[[pycolmap.CancellationToken], _Result]) ->
 
     # A daemon: not all calls heed the token, and an interruption does not wait for them. An event,
     # since Thread.join takes a thread for ended whose join was interrupted.
-    threading.Thread(target=work, daemon=True).start()
+    thread = threading.Thread(target=work, daemon=True)
     try:
+        thread.start()  # an interruption may come in here, too, when the work has begun
         while not is_done.wait(_SECONDS):
             pass
     except BaseException:

@@ -14,7 +14,15 @@ class Address:
     number: str
     """IP address, numeric."""
     port: int
-    url: str
+    host: str
+    """As a browser on this machine is told it."""
+    is_any_port: bool
+    """Whether another port would do as well."""
+
+    @property
+    def url(self) -> str:
+        """Returns what to type into a browser."""
+        return f"http://{self.host}:{self.port}"
 
 
 def free_address(host: str, port: int) -> Address:
@@ -39,6 +47,7 @@ def free_address(host: str, port: int) -> Address:
             option="host",
         ) from None
     family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    is_any_port = port == 0
     with socket.socket(family, kind, protocol) as probe:
         if os.name == "posix":  # as the server does, or a port just left would count as taken
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -51,7 +60,7 @@ def free_address(host: str, port: int) -> Address:
                 option="host",
             ) from None
         number, port = probe.getsockname()[:2]
-    return Address(number, port, f"http://{_in_browser(host)}:{port}")
+    return Address(number, port, _in_browser(host), is_any_port)
 
 
 def _in_browser(host: str) -> str:

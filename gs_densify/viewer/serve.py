@@ -1,6 +1,7 @@
 """The server behind the browser windows, with viser (viser-project/viser, MIT)."""
 
 import contextlib
+import dataclasses
 import io
 import queue
 import signal
@@ -51,12 +52,12 @@ def serve(model: Model, painter: Painter, address: Address) -> NoReturn:
     # A picture that is done when its window has gone is no news.
     warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
     signal.signal(signal.SIGTERM, _terminate)
-    with _server(address) as server:
+    with _server(address) as (server, url):
         _prepare(server, model)
         windows = _Windows(model, painter, failures)
         server.on_client_connect(windows.open)
         server.on_client_disconnect(windows.close)
-        print(f"{address.url} shows {model.title}; Ctrl-C ends", flush=True)
+        print(f"{url} shows {model.title}; Ctrl-C ends", flush=True)
         try:
             raise failures.get()
         finally:
@@ -68,18 +69,20 @@ def _terminate(number: int, _: object) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _server(address: Address) -> Iterator[viser.ViserServer]:
-    """Yields a running server; what viser prints about its addresses is left out, we print ours."""
+def _server(address: Address) -> Iterator[tuple[viser.ViserServer, str]]:
+    """Yields a running server and its URL; what viser prints about its addresses is left out."""
     with contextlib.redirect_stdout(io.StringIO()):
         server = viser.ViserServer(address.number, address.port, label="gs-view", verbose=False)
     try:
-        if server.get_port() != address.port:  # viser goes on to the next one that is free
+        # viser goes on to the next one that is free.
+        found = dataclasses.replace(address, port=server.get_port())
+        if found != address and not address.is_any_port:
             raise ConfigError(
                 f"{address.port} was taken in the meantime",
                 action="choose another, or 0 for any that is free",
                 option="port",
             )
-        yield server
+        yield server, found.url
     finally:
         with contextlib.redirect_stdout(io.StringIO()):
             server.stop()

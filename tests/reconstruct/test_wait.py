@@ -2,7 +2,6 @@
 
 import _thread
 import signal
-import threading
 import time
 
 import pycolmap
@@ -16,6 +15,7 @@ def test_an_interruption_waits_until_the_work_has_ended() -> None:
     ended = []
 
     def work(token: pycolmap.CancellationToken) -> None:
+        _thread.interrupt_main()
         while not token.is_cancelled:
             time.sleep(0.01)
         time.sleep(0.3)
@@ -24,7 +24,6 @@ def test_an_interruption_waits_until_the_work_has_ended() -> None:
     # What a shell starts in the background ignores SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        threading.Timer(0.1, _thread.interrupt_main).start()
         with pytest.raises(KeyboardInterrupt):
             wait_for("features", work)
     finally:

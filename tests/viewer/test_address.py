@@ -1,5 +1,6 @@
 """A port that cannot be used is refused before anything is loaded."""
 
+import dataclasses
 import socket
 from collections.abc import Iterator
 
@@ -48,3 +49,16 @@ def test_another_machine() -> None:
 
 def test_every_network_is_reached_at_localhost() -> None:
     assert free_address("0.0.0.0", 0).url.startswith("http://localhost:")
+
+
+def test_a_port_that_is_taken_in_the_meantime(taken: int) -> None:
+    """Another one does as well where none was asked for."""
+    pytest.importorskip("viser")
+    from gs_densify.viewer.serve import _server
+
+    found = dataclasses.replace(free_address("localhost", 0), port=taken)
+    with _server(found) as (server, url):
+        assert server.get_port() != taken and url == f"http://localhost:{server.get_port()}"
+    asked_for = dataclasses.replace(found, is_any_port=False)
+    with pytest.raises(ConfigError, match=f"--port {taken} was taken in the"), _server(asked_for):
+        pass
