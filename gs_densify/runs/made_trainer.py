@@ -1,18 +1,14 @@
 """The trainer of a run at step 0, alike in each of the processes that train together."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
-import torch
 
-from gs_densify.config.options import TrainConfig
 from gs_densify.config.parallel import sharers
 from gs_densify.config.strategy import most_gaussians, share_of
 from gs_densify.distributed.group import Group
 from gs_densify.memory.host import release_freed
-from gs_densify.runs.loaded_scene import LoadedScene
-from gs_densify.runs.start import Start
+from gs_densify.runs.prepare import Prepared
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.create import build_trainer
 from gs_densify.training.trainer import Trainer
@@ -21,15 +17,9 @@ _RELEASED_BYTES = 2**30
 """Of photos that are let go of before the system gets their memory back, which takes a while."""
 
 
-def made_trainer(
-    config: TrainConfig,
-    strategy: Any,
-    loaded: LoadedScene,
-    start: Start,
-    device: torch.device,
-    group: Group,
-) -> Trainer:
+def made_trainer(ready: Prepared, group: Group) -> Trainer:
     """Returns a trainer of this process's Gaussians; the training photos are let go of."""
+    config, strategy, loaded, start = ready.config, ready.strategy, ready.loaded, ready.start
     scene, limit, owners = loaded.scene, most_gaussians(config, strategy), sharers(config, group)
     if limit is not None:
         limit = owners.shares(limit)[owners.rank]
@@ -44,7 +34,7 @@ def made_trainer(
         scene_scale=scene.scene_scale,
         extent=scene.extent,
         near_plane=loaded.near_plane,
-        device=device,
+        device=ready.device,
         model=start.splats,
         group=group,
     )

@@ -6,13 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
-from typing import Any
-
-import torch
 
 from gs_densify.config.file import plain
 from gs_densify.config.layers import protocol_name
-from gs_densify.config.options import TrainConfig
 from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import (
     GsDensifyError,
@@ -41,16 +37,15 @@ from gs_densify.runs.background import Background
 from gs_densify.runs.checkpoint import random_state
 from gs_densify.runs.checkpoint_writer import CheckpointWriter
 from gs_densify.runs.held_folder import HeldFolder
-from gs_densify.runs.loaded_scene import LoadedScene
 from gs_densify.runs.made_trainer import made_trainer
 from gs_densify.runs.outputs.all import outputs_of
 from gs_densify.runs.outputs.base import RunFacts
 from gs_densify.runs.outputs.profile import profiled
 from gs_densify.runs.pause import BY_OTHERS, PauseWish
+from gs_densify.runs.prepare import Prepared
 from gs_densify.runs.run_state import RunState
 from gs_densify.runs.score import protocol_of, score
 from gs_densify.runs.shortage import saying_shortage
-from gs_densify.runs.start import Start
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.training.trainer import Trainer
 
@@ -60,33 +55,30 @@ class RunProcess:
 
     def __init__(
         self,
-        config: TrainConfig,
+        ready: Prepared,
         held: HeldFolder,
-        loaded: LoadedScene,
-        device: torch.device,
         state: RunState,
         clock: Stopwatch,
         group: Group = ALONE,
     ) -> None:
         """Takes a `clock` that runs since the process was asked to begin."""
-        self.config, self.held, self.loaded, self.device = config, held, loaded, device
-        self.group = group
-        self.folder = held.path
+        self._ready, self._group = ready, group
+        self.config, self.loaded, self.device = ready.config, ready.loaded, ready.device
+        self.held, self.folder = held, held.path
         self.state, self.clock, self.writing = state, clock, Background()
         self.before = dataclasses.replace(state)
         self.is_to_end = PauseWish()
-        self.checkpoints = CheckpointWriter(config, held, self.writing)
+        self.checkpoints = CheckpointWriter(ready.config, held, self.writing)
         resumed_at = max(state.resumed_at, default=0)
-        self.outputs = outputs_of(RunFacts(config, held.path, loaded.scene, resumed_at))
+        facts = RunFacts(ready.config, held.path, ready.loaded.scene, resumed_at)
+        self.outputs = outputs_of(facts)
 
-    def make_trainer(self, strategy: Any, start: Start) -> Trainer:
+    def make_trainer(self) -> Trainer:
         """Returns a trainer at step 0."""
         for output in self.outputs:
             output.loaded()
         with saying_shortage(self.device):
-            trainer = made_trainer(
-                self.config, strategy, self.loaded, start, self.device, self.group
-            )
+            trainer = made_trainer(self._ready, self._group)
         for output in self.outputs:
             output.initialized(trainer.num_gaussians)
         return trainer

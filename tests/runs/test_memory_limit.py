@@ -18,8 +18,7 @@ from gs_densify.errors import ConfigError
 from gs_densify.memory.gpu import limited_to
 from gs_densify.memory.sizes import bytes_of
 from gs_densify.results import MemoryPlan, load_results
-from gs_densify.runs import step_time
-from gs_densify.runs import train as runs_train
+from gs_densify.runs import prepare, step_time
 from gs_densify.runs.forecast import forecast, forecast_text
 from gs_densify.runs.forecast_memory import memory_of
 from gs_densify.runs.loaded_scene import find_scene
@@ -124,7 +123,7 @@ def test_a_run_trains_as_its_plan_says_and_goes_on_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On a CPU, which has no such limit itself."""
-    monkeypatch.setattr(runs_train, "check_memory_limit", lambda *_: None)
+    monkeypatch.setattr(prepare, "check_memory_limit", lambda *_: None)
     config = _config("150MB", max_gaussians=100_000, steps=4, out=tmp_path / "run")
     scored = EvaluationOptions(lpips=(), steps=(2,))
     config = dataclasses.replace(config, evaluation=scored)
