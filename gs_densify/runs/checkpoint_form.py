@@ -84,7 +84,7 @@ def check_training(
         _check_optimizer(optimizer, fresh["optimizers"][name], [shape])
     gradients = whole.entry("gradients").mapping()
     for name in gradients.value:
-        gradients.entry(name).tensor(*([shapes[name]] if name in shapes else []))
+        _check_gradient(gradients.entry(name), [shapes[name]] if name in shapes else [])
     if contents["drawn"] is not None:
         whole.entry("drawn").tensor(shapes["opacities"], dtype=torch.bool)
     whole.entry("strategy_state").mapping(keys=str)
@@ -222,6 +222,26 @@ def _check_optimizer(
         for name in moments.value:
             shape = () if name == "step" else shapes[index]
             moments.entry(name).tensor(shape, is_finite=True)
+
+
+def _check_gradient(gradient: _Part, shapes: Sequence[Sequence[int]]) -> None:
+    """Refuses what is no gradient of a parameter of one of some shapes (none: with rows), dense or
+    of some of its rows (`row_gradients`).
+    """
+    value = gradient.value
+    if not isinstance(value, Tensor) or value.layout is not torch.sparse_coo:
+        gradient.tensor(*shapes)
+        return
+    if value.sparse_dim() != 1:
+        gradient.refuse(f"has elements along {value.sparse_dim()} axes", "rows")
+    rows = value._indices()
+    if rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < len(value):
+        gradient.refuse(f"has rows beyond its {len(value)}")
+    _Part(value._values(), gradient.place).tensor(
+        *((rows.shape[1], *shape[1:]) for shape in shapes)
+    )
+    if shapes and value.shape not in list(map(torch.Size, shapes)):
+        gradient.refuse(f"has shape {tuple(value.shape)}", str(tuple(shapes[0])))
 
 
 def _check_rows(rows: _Part) -> None:

@@ -17,6 +17,7 @@ from gs_densify.config.file import to_mapping, with_overrides
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.strategy import strategy_for
 from gs_densify.errors import GsDensifyError, ResultError, StrategyError
+from gs_densify.model.row_gradients import of_rows
 from gs_densify.results.encode import encode
 from gs_densify.runs.checkpoint import (
     load_checkpoint,
@@ -174,6 +175,33 @@ def test_what_is_changed_anywhere_is_refused_or_goes_on(run: Run, tmp_path: Path
         except Exception as error:
             raise AssertionError(f"{what}: {error!r}") from error
     assert refused > MUTATIONS / 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "width", "said"),
+    [
+        ([0, 3], 0, None),
+        ([], 0, None),
+        ([0, 10**6], 0, "shN: has rows beyond its"),
+        ([-1, 3], 0, "shN: has rows beyond its"),
+        ([0, 3], 1, r"shN: has shape \(2, \d+, 4\); expected \(2, \d+, 3\)"),
+    ],
+)
+def test_gradients_of_rows_are_of_rows_that_there_are(
+    rows: list[int], width: int, said: str | None, run: Run, tmp_path: Path
+) -> None:
+    """Those of a run with --render.offload."""
+    num, *others = run.contents["splats"]["shN"].shape
+    others[-1] += width
+    values = torch.ones(len(rows), *others)
+    gradient = of_rows(torch.tensor(rows, dtype=torch.int64), values, torch.Size([num, *others]))
+    contents = {**run.contents, "gradients": {"shN": gradient}}
+    options = {"num_views": len(run.trainer.views), "steps": run.config.steps}
+    if said is None:
+        check_training(contents, run.fresh, tmp_path, **options)
+        return
+    with pytest.raises(ResultError, match=said):
+        check_training(contents, run.fresh, tmp_path, **options)
 
 
 class Exits:

@@ -1,8 +1,8 @@
 """--render.offload: SH coefficients in host memory, of which a step touches what it draws."""
 
-import copy
 import dataclasses
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +14,8 @@ from gs_densify.config.options import LearningRates, RenderOptions, TrainConfig
 from gs_densify.config.strategy import strategy_for
 from gs_densify.errors import BackendError
 from gs_densify.model import home, row_gradients
+from gs_densify.runs.checkpoint import load_checkpoint, random_state, save_checkpoint
+from gs_densify.runs.checkpoint_form import check_training
 from gs_densify.strategies import ops
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.training.trainer import Trainer
@@ -185,13 +187,19 @@ def test_rows_that_no_view_draws_stay(scene: Miniature) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_checkpoint_amid_summed_gradients_goes_on(scene: Miniature, device: str) -> None:
+def test_a_checkpoint_amid_summed_gradients_goes_on(
+    scene: Miniature, device: str, tmp_path: Path
+) -> None:
     config = _config(offload=True, device=device)
     whole = _run(_trainer(config, scene, device, Moving()), 7)
     first = _run(_trainer(config, scene, device, Moving()), 3)
     assert first.splats["shN"].grad is not None and first.splats["shN"].grad.is_sparse
-    saved = copy.deepcopy(first.state_dict())
+    path, random = tmp_path / "checkpoint.pt", {"random": random_state(torch.device(device))}
+    save_checkpoint(path, {**first.state_dict(), **random})
+    saved = load_checkpoint(path, "cpu", is_mapped=True)
     again = _trainer(config, scene, device, Moving())
+    fresh = {**again.own_state(), **random}
+    check_training(saved, fresh, path, num_views=len(scene.views), steps=STEPS)
     again.load_state_dict(saved)
     assert _lies_as_it_should(again)
     assert _difference(_run(again, 7), whole) < (1e-3 if device == "cuda" else 1e-9)
