@@ -63,8 +63,8 @@ class Updates:
     def collect(self) -> None:
         """Gives the gradients to the first process, amid steps whose gradients are summed."""
         if self.summed:
-            for trained in self._trained():
-                self._replicas.collect_gradients(trained)
+            for replicas, trained in self._trained():
+                replicas.collect_gradients(trained)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what is known of the gradients, which parameters hold themselves."""
@@ -74,8 +74,11 @@ class Updates:
         """Goes on where `state_dict` was taken, with the gradients that parameters have now."""
         drawn, device = state["drawn"], self._gaussians.params["means"].device
         self.summed, self._drawn = state["summed"], None if drawn is None else drawn.to(device)
-        for trained in self._trained():
-            self._replicas.leave_gradients(trained)
+        for replicas, trained in self._trained():
+            replicas.leave_gradients(trained)
 
-    def _trained(self) -> list[Params]:
-        return [self._gaussians.params, *self._modules.parameters()]
+    def _trained(self) -> list[tuple[Replicas, Params]]:
+        """Returns what is trained, each with the processes that hold it alike: modules all do."""
+        every = Replicas(self._group)
+        modules = [(every, parameters) for parameters in self._modules.parameters()]
+        return [(self._replicas, self._gaussians.params), *modules]

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ import torch.distributed as dist
 from gsplat.strategy import DefaultStrategy as GsplatDefault
 
 from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
-from gs_densify.config.options import LearningRates, RenderOptions, TrainConfig
+from gs_densify.config.options import LearningRates, Parallel, RenderOptions, TrainConfig
 from gs_densify.config.strategy import strategy_for
 from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import StrategyError
@@ -206,6 +206,41 @@ def test_every_strategy_trains_on_two_gpus(scene, tmp_path):
     work = partial(trained_by_each, scene, [*BUILTIN], "cuda")
     processes = started(work, tmp_path, "spawn", "cpu:gloo,cuda:nccl")
     assert_each_trained(found_by(processes, tmp_path), [*BUILTIN], len(scene.points))
+
+
+class Late(Strategy):
+    """Updates after every fourth step."""
+
+    def update_every(self, step: int) -> int:
+        return 4
+
+    def step_post_backward(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+def summed_by_modules(parallel: Parallel, scene: Miniature, group: Group) -> torch.Tensor:
+    """The gradient of an exposure, amid steps whose gradients are summed, in a checkpoint."""
+    config = TrainConfig(
+        scene="tiny", steps=30, batch_size=SIZE, gpus=group.size, modules=("exposure",),
+        parallel=parallel if group.size > 1 else "views",
+    )  # fmt: skip
+    trainer = make_trainer(config, scene, StrategyAdapter("late", Late()), group)
+    if not group.is_first:
+        trainer.follow()
+        return torch.zeros(0)
+    trainer.run(6)
+    state = trainer.state_dict()
+    trainer.dismiss()
+    return state["modules"]["exposure"]["gradients"]["change"].clone()
+
+
+@pytest.mark.parametrize("parallel", get_args(Parallel))
+def test_a_checkpoint_amid_a_sum_has_the_gradients_of_modules_of_all(parallel, scene, tmp_path):
+    work = partial(summed_by_modules, parallel, scene)
+    theirs, _ = found_by(started(work, tmp_path), tmp_path)
+    mine = work(ALONE)
+    assert mine.abs().amax() > 0
+    torch.testing.assert_close(theirs, mine, rtol=1e-3, atol=1e-6)
 
 
 def leaves(tree: Any, at: str = "") -> list[tuple[str, torch.Tensor]]:
