@@ -16,5 +16,5 @@ def expanded(path: str | Path) -> Path:
     except RuntimeError:
         raise ConfigError(
             f"{path}: the home folder of {Path(path).parts[0]!r} is not known",
-            action="write the whole path, or ./ before a name with ~",
+            action="write the whole path, from / on",
         ) from None

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from gs_densify.bench.folder import STUDY
 from gs_densify.bench.study import Study, parse_study, to_mapping
 from gs_densify.config.yaml_text import load_yaml
 from gs_densify.errors import ConfigError
@@ -33,6 +34,10 @@ def read_study(path: Path) -> Study:
         values = load_yaml(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        file = path / STUDY
+        action = f"give {file}" if file.is_file() else "name the file of a study"
+        raise ConfigError(f"{path}: is a folder", action=action) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
     except yaml.YAMLError as error:

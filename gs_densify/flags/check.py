@@ -220,3 +220,6 @@ def _check_positionals(
         raise ConfigError(
             f"no {missing.field} given", action=f"{program} {names}: {missing.text}".rstrip(".")
         )
+    if "" in alone:
+        field = positionals[min(alone.index(""), len(positionals) - 1)].field
+        raise ConfigError(f"{field} is ''", action="see whether a variable of the shell is not set")

@@ -5,6 +5,7 @@ import types
 import typing
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any, Literal, Union
 
 _UNITS = {"k": 3, "m": 6}
@@ -117,6 +118,8 @@ def _fits_one(hint: Any, words: Sequence[str]) -> bool:
             (whole_number if hint is int else number)(words[0])
         except ValueError:
             return False
+    if hint is Path:
+        return bool(words[0])  # as of a variable that is not set; it would be the working folder
     choices = choices_of(hint)
     return choices is None or words[0] in choices
 

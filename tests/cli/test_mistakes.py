@@ -1,5 +1,6 @@
 """Mistakes that people make are answered in one line that helps; what can be meant is accepted."""
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -41,8 +42,13 @@ def folder(tiny: Path, finished_run: Path, tmp_path_factory: pytest.TempPathFact
     shutil.copytree(finished_run, base / "run")
     shutil.copytree(finished_run, base / "begun", ignore=shutil.ignore_patterns("*.pt", "res*"))
     shutil.copytree(tiny / "images", base / "photos")
-    for name in ("blender/transforms_train.json", "nerfstudio/transforms.json", "video.mp4"):
-        (base / name).parent.mkdir(exist_ok=True)
+    for name in (
+        "blender/transforms_train.json",
+        "nerfstudio/transforms.json",
+        "video.mp4",
+        "studies/a/study.yml",
+    ):
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
         (base / name).write_text("{}")
     (base / "own.py").write_text(OWN)
     return base
@@ -55,7 +61,7 @@ def typed(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.delenv("GS_DATA", raising=False)
 
     def answer(line: str) -> tuple[str, str, int]:
-        program, *words = line.split()
+        program, *words = shlex.split(line)
         monkeypatch.setattr(sys, "argv", [program, *words])
         with pytest.raises(SystemExit) as stop:
             run_command(program, COMMANDS[program].command)
@@ -97,6 +103,11 @@ ROWS = [
     (f"{TRAIN} --max-gaussians 0", "--max-gaussians is 0; it must be at least 1"),
     (f"{TRAIN} --device cuda:1", "a run uses one GPU; set CUDA_VISIBLE_DEVICES=1", "--device cuda"),
     (f"{TRAIN} --device cuda", "torch sees no CUDA GPU here", "--device cpu"),
+    ("gs-train --scene tiny --out ''", "--out is ''; expected a path"),
+    ("gs-scene reconstruct '' --out r", "source is ''", "a variable of the shell is not set"),
+    ("gs-report ''", "runs is ''", "a variable of the shell is not set"),
+    ("gs-bench s", "s: is a folder", "name the file of a study"),
+    ("gs-bench studies/a", "studies/a: is a folder", "give studies/a/study.yml"),
     ("gs-train --config run", "--config run: is a folder; give --config run/config.yml"),
     ("gs-train --config s", "--config s: is a folder; name the file of options"),
     ("gs-train --resume begun", "begun", "gs-train --config begun/config.yml"),

@@ -55,4 +55,7 @@ def test_a_path_that_cannot_be_used_is_refused_in_one_line(what: str, here: Path
 
 def test_somebodys_folder_is_not_made_under_the_name_with_the_tilde(here: Path) -> None:
     ended = run("gs-train", "--scene", "tiny", "--out", "~nosuchuser/x", *CPU, folder=here)
-    assert "the home folder of '~nosuchuser' is not known" in ended.err
+    assert "the home folder of '~nosuchuser' is not known; write the whole path" in ended.err
+    (here / "~nosuchuser").mkdir()
+    ended = run("gs-scene", "info", here / "~nosuchuser", folder=here)
+    assert "no COLMAP model" in ended.err, "the whole path is taken as it is"
