@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gs_densify.errors import BackendError
 from gs_densify.memory.host import free_memory
-from gs_densify.page_locked import lock_pages
+from gs_densify.memory.page_locked import lock_pages
 
 _SPARE = 1.25
 """What a block can hold, of what was asked for: a model that grows gets a new one rarely."""

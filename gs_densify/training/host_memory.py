@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from gs_densify import page_locked
 from gs_densify.errors import BackendError
+from gs_densify.memory import page_locked
 
 
 class HostMemory:
