@@ -30,6 +30,12 @@ class GsDensifyError(Exception):
         return " ".join("; ".join(parts).split())
 
 
+def reason_of(error: Exception) -> str:
+    """Returns in one line why a file cannot be read: the system's word, without file and number."""
+    words = error.strerror if isinstance(error, OSError) else None
+    return " ".join((words or str(error)).split())
+
+
 class ConfigError(GsDensifyError):
     """An option, or a combination of options, that cannot be carried out."""
 

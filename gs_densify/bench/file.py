@@ -8,7 +8,7 @@ import yaml
 from gs_densify.bench.folder import STUDY
 from gs_densify.bench.study import Study, parse_study, to_mapping
 from gs_densify.config.yaml_text import load_yaml
-from gs_densify.errors import ConfigError
+from gs_densify.errors import ConfigError, reason_of
 from gs_densify.results.files import atomic_write
 
 
@@ -39,7 +39,7 @@ def read_study(path: Path) -> Study:
         action = f"give {file}" if file.is_file() else "name the file of a study"
         raise ConfigError(f"{path}: is a folder", action=action) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from None
+        raise ConfigError(f"{path}: cannot be read ({reason_of(error)})") from None
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: is not valid YAML ({reason})") from None

@@ -13,7 +13,7 @@ import yaml
 from gs_densify.config.former_options import complete_saved, translate_retired
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.yaml_text import TextKeepingLoader, load_yaml
-from gs_densify.errors import ConfigError
+from gs_densify.errors import ConfigError, reason_of
 from gs_densify.flags.check import ALWAYS
 from gs_densify.flags.parse import parse
 from gs_densify.results.files import atomic_write
@@ -126,7 +126,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             option="config",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})", option="config") from None
+        raise ConfigError(f"{path}: cannot be read ({reason_of(error)})", option="config") from None
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: is not valid YAML ({reason})", option="config") from None

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from gs_densify.config.yaml_text import load_yaml
-from gs_densify.errors import ResultError
+from gs_densify.errors import ResultError, reason_of
 
 BUILTIN = Path(__file__).with_name("published.yml")
 
@@ -42,7 +42,7 @@ def known(path: Path = BUILTIN) -> dict[str, Published]:
     try:
         entries = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ResultError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        raise ResultError(f"{path}: cannot be read ({reason_of(error)})") from None
     if not isinstance(entries, dict):
         raise ResultError(f"{path}: holds no entries", expected="a mapping of names to entries")
     return {str(name): _entry(str(name), entry, path) for name, entry in entries.items()}

@@ -7,7 +7,7 @@ the other way to say which.
 from collections.abc import Sequence
 from pathlib import Path
 
-from gs_densify.errors import SceneError
+from gs_densify.errors import SceneError, reason_of
 from gs_densify.scene.photos.names import ends_of, inner_path, photo_keys
 
 
@@ -56,8 +56,8 @@ def read_test_list(path: Path) -> tuple[str, ...]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise _refused_list(path, f"cannot be read ({reason})", "name a text file") from None
+        found = f"cannot be read ({reason_of(error)})"
+        raise _refused_list(path, found, "name a text file") from None
     names = tuple(line for line in lines if line and not line.startswith("#"))
     if not names:
         raise _refused_list(path, "holds no name", "list the photos to hold out, one a line")
