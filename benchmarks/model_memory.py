@@ -103,7 +103,7 @@ def steps(trainer: Trainer, count: int) -> float:
     torch.cuda.synchronize()
     started = time.perf_counter()
     for i in range(count):
-        trainer._step(SH_STEP + 1 + i, is_checked=i == count - 1)
+        trainer.step(SH_STEP + 1 + i, is_checked=i == count - 1)
     torch.cuda.synchronize()
     return 1e3 * (time.perf_counter() - started) / count
 

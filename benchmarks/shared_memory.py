@@ -110,7 +110,7 @@ def main() -> None:
         seconds = []
         for step in range(arguments.steps):
             started = time.perf_counter()
-            trainer._step(step)
+            trainer.step(step)
             if is_gpu:
                 torch.cuda.synchronize(device)
             seconds.append(time.perf_counter() - started)

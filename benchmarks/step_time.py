@@ -84,9 +84,9 @@ def timed(step: Callable[[int], object], steps: int, repeats: int = 3) -> float:
 
 def trainer_step(trainer: Trainer, log_every: int) -> Callable[[int], None]:
     def step(i: int) -> None:
-        terms, _ = trainer._step(i)
+        terms, _ = trainer.step(i)
         if i % log_every == 0:
-            trainer._metrics_row(terms, 0.0)
+            trainer.metrics_row(terms, 0.0)
 
     return step
 
@@ -168,7 +168,7 @@ def parts(trainer: Trainer, steps: int) -> dict[str, float]:
 
     trainer.section = section
     for i in range(steps):
-        trainer._step(SH_STEP + 1 + i)
+        trainer.step(SH_STEP + 1 + i)
     torch.cuda.synchronize()
     return {
         name: sum(first.elapsed_time(last) for first, last in pairs) / steps

@@ -34,7 +34,7 @@ def timed_steps(trainer: Trainer, first: int, steps: int) -> float:
     torch.cuda.synchronize()
     started = time.perf_counter()
     for step in range(first, first + steps):
-        trainer._step(step)
+        trainer.step(step)
     torch.cuda.synchronize()
     return 1e3 * (time.perf_counter() - started) / steps
 

@@ -111,11 +111,11 @@ def _milliseconds(
     step = config.length - 1  # at which all SH degrees are in use
     warm_up, timed = _STEPS[device.type]
     for _ in range(warm_up):
-        trainer._step(step)
+        trainer.step(step)
     wait_for(device)
     started = time.perf_counter()
     for _ in range(timed):
-        trainer._step(step)
+        trainer.step(step)
     wait_for(device)
     return 1e3 * (time.perf_counter() - started) / timed
 

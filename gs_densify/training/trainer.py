@@ -71,39 +71,35 @@ class Trainer:
         Of several processes in `group` each renders a part of the views; with --parallel gaussians
         it has a share of the Gaussians, else all of them.
         """
-        self.config, self.group = config, group
-        self.views = views
-        if config.render.offload:
-            renderer = by_rows(renderer)
-        self.renderer = renderer
-        """Of whole models; what is trained is rendered together with the other processes."""
+        self.config, self.views, self.adapter, self.group = config, views, adapter, group
         self._sharers, self._replicas = sharers(config, group), Replicas(replicas(config, group))
-        self._renderer = of_part(sharded(renderer, self._sharers), self._replicas.group)
-        self.adapter = adapter
+        self.renderer = by_rows(renderer) if config.render.offload else renderer
+        """Of whole models; what is trained is rendered together with the other processes."""
+        self._renderer = of_part(sharded(self.renderer, self._sharers), self._replicas.group)
         self.section: Callable[[str], AbstractContextManager[Any]] = nullcontext
         """Wraps each part of a step, named data, render, loss, ...: for profilers."""
-        self.restraint = Restraint(config, len(views))
         self.is_to_pause: Callable[[], bool] = lambda: False
         """Asked after each group of steps; where it says so in any process, `run` returns early."""
-        coarse_steps = config.render.coarse_until * config.length
-        resolution = group.of_first(
-            coarse_to_fine(views.sample(_SPECTRUM_VIEWS), views.sizes, coarse_steps)
-        )
-        self._schedule = Schedule(config, adapter, resolution, first_sh_degree=first_sh_degree)
+        self._one = torch.ones((), device=splats["means"].device)
+        """The gradient of the loss by itself, which torch would make at each step."""
+
+        self.restraint = Restraint(config, len(views))
         self.sampler = BatchSampler(views.sizes, config.batch_size, config.seed)
-        device = splats["means"].device
+        coarse_steps = config.render.coarse_until * config.length
+        resolution = coarse_to_fine(views.sample(_SPECTRUM_VIEWS), views.sizes, coarse_steps)
+        self._schedule = Schedule(
+            config, adapter, group.of_first(resolution), first_sh_degree=first_sh_degree
+        )
         optimizers = make_optimizers(splats, config, scene_scale=scene_scale)
-        self._rates = Rates(
+        self.rates = Rates(
             optimizers,
             steps=config.length,
             means_final=config.lr.means_final,
             others_final=self.restraint.others_final,
         )
-        self._one = torch.ones((), device=device)
-        """The gradient of the loss by itself, which torch would make at each step."""
         self._further_terms = FurtherTerms(config.loss.weights(), adapter)
         self.modules = Modules(
-            {name: MODULES.load(name)(len(views)).to(device) for name in config.modules}
+            {name: MODULES.load(name)(len(views)).to(self._one.device) for name in config.modules}
         )
         self._forward = Forward(
             config,
@@ -118,9 +114,10 @@ class Trainer:
             self._probe = Probe(
                 views,
                 splats,
-                renderer,
+                self.renderer,
                 sh_degree=lambda: self._schedule.sh_degree(self.progress.step),
             )
+
         self.gaussians = adapter.start(splats, optimizers, scene_scale=extent or scene_scale)
         self._updates = Updates(
             self.gaussians,
@@ -140,41 +137,6 @@ class Trainer:
     def splats(self) -> Params:
         """Returns the model's parameters, of this process's Gaussians."""
         return self.gaussians.params
-
-    @ordered()
-    def whole(self) -> Splats:
-        """Returns the Gaussians of all processes, in the host's memory of the first; others get
-        none. A process alone returns its own.
-        """
-        return {n: self._sharers.gathered(one.detach(), _HOST) for n, one in self.splats.items()}
-
-    @torch.no_grad()
-    def render(self, view: View) -> Tensor:
-        """Returns what is scored of a view [H,W,3], on the first process; others have no part."""
-        if self._sharers.size == 1:
-            return self.renderer.view(self.splats, view)
-        return self._render_together(view)[0]
-
-    @ordered(told=1)
-    @torch.no_grad()
-    def _render_together(self, view: View) -> Tensor:
-        """Returns a view of a model that processes share, [1,H,W,3] on the first of them."""
-        return self._renderer.images(self.splats, view)
-
-    @ordered()
-    def peak_device_bytes(self) -> int | None:
-        """Returns the most device memory that one process has held at a time; None on a CPU."""
-        device = self.splats["means"].device
-        is_gpu = device.type == "cuda"
-        return self.group.largest(torch.cuda.max_memory_allocated(device) if is_gpu else None)
-
-    def dismiss(self) -> None:
-        """Says to the processes that follow that there is nothing more to do."""
-        orders.dismiss(self)
-
-    def follow(self) -> None:
-        """Does what the first process's trainer does, on another process, until dismissed."""
-        orders.follow(self)
 
     @property
     def optimizers(self) -> Optimizers:
@@ -203,7 +165,7 @@ class Trainer:
         while self.progress.step < until and not is_to_pause:
             room = self._schedule.room(self.progress.step, until)
             with self.adapter.answering(self.progress.step):
-                terms, done = self._step(self.progress.step, room, is_checked=True)
+                terms, done = self.step(self.progress.step, room, is_checked=True)
             self.progress.step += done
             step = self.progress.step
             if self.progress.first_step_at is None:
@@ -220,7 +182,7 @@ class Trainer:
             if done < room:
                 self._watch.check_hook(step - 1)
                 break
-            row = self._metrics_row(terms, 1e3 * (now - mark) / (step - mark_step))
+            row = self.metrics_row(terms, 1e3 * (now - mark) / (step - mark_step))
             mark, mark_step = now, step
             on_log(row)
             bar.set_postfix_str(
@@ -229,7 +191,7 @@ class Trainer:
             )
         return is_to_pause and not wants_to_pause
 
-    def _step(
+    def step(
         self, step: int, room: int = 1, *, is_checked: bool = False
     ) -> tuple[dict[str, Tensor], int]:
         """Trains on the views of `step`, and of those of the `room` steps from it on that join it.
@@ -257,7 +219,7 @@ class Trainer:
                 render, batch.images, self.config.loss.ssim, weights=batch.weights
             )
         with section("strategy"):
-            means_lr = self._rates.set(adapter.lr_step(step + count - 1))
+            means_lr = self.rates.set(adapter.lr_step(step + count - 1))
             own_info = step_info(
                 output,
                 render,
@@ -300,18 +262,29 @@ class Trainer:
         self.progress.peak_gaussians = max(self.progress.peak_gaussians, self.num_gaussians)
         return terms, count
 
-    def _offload(self) -> None:
-        """Moves to host memory what is to lie there, and a hook has made anew on the GPU."""
-        if self.config.render.offload:
-            self.gaussians.to_host_memory(("shN",))
+    def metrics_row(self, terms: dict[str, Tensor], step_milliseconds: float) -> MetricsRow:
+        """Returns the line of figures of the present step, whose loss has `terms` []."""
+        sums = self.group.total(*(float(value) for value in terms.values()))
+        values: dict[str, float | None] = dict(zip(terms, sums, strict=True))
+        return MetricsRow(
+            step=self.progress.step,
+            loss=values.pop("loss"),
+            terms=values,
+            num_gaussians=self.num_gaussians,
+            train_seconds=self.progress.train_seconds,
+            step_milliseconds=step_milliseconds,
+            means_lr=self.rates.means,
+            device_bytes=self.group.largest(_allocated(self.splats["means"].device)),
+        )
 
-    def _count(self) -> int:
-        return round(self._sharers.total(self.gaussians.num)[0])
-
-    @property
-    def _share(self) -> float:
-        """Returns the share of this process in a term of the loss about all Gaussians."""
-        return self._replicas.share * self.gaussians.num / self.num_gaussians
+    def _prefetch(self, step: int, room: int, summed: int) -> None:
+        """Begins to copy the views of the next call where photos are not on the device, and to read
+        those of later ones where they are on the disk.
+        """
+        if self.views.is_streamed:
+            count = self._schedule.num_joined(step, room or self.config.log_every, summed)
+            later = self.sampler.upcoming(self.views.num_ahead)
+            self.views.prefetch(self.sampler.peek(count), self.group, later)
 
     def _call_post_backward(self, step: int, info: StepInfo, means_lr: float) -> None:
         """Calls the hook, and looks at what it left where it changed the model."""
@@ -328,28 +301,53 @@ class Trainer:
         if self.gaussians.num != before:  # a refinement, which waits for the GPU anyway
             self._watch.check_hook(step)
 
-    def _prefetch(self, step: int, room: int, summed: int) -> None:
-        """Begins to copy the views of the next call where photos are not on the device, and to read
-        those of later ones where they are on the disk.
-        """
-        if self.views.is_streamed:
-            count = self._schedule.num_joined(step, room or self.config.log_every, summed)
-            later = self.sampler.upcoming(self.views.num_ahead)
-            self.views.prefetch(self.sampler.peek(count), self.group, later)
+    def _offload(self) -> None:
+        """Moves to host memory what is to lie there, and a hook has made anew on the GPU."""
+        if self.config.render.offload:
+            self.gaussians.to_host_memory(("shN",))
 
-    def _metrics_row(self, terms: dict[str, Tensor], step_milliseconds: float) -> MetricsRow:
-        sums = self.group.total(*(float(value) for value in terms.values()))
-        values: dict[str, float | None] = dict(zip(terms, sums, strict=True))
-        return MetricsRow(
-            step=self.progress.step,
-            loss=values.pop("loss"),
-            terms=values,
-            num_gaussians=self.num_gaussians,
-            train_seconds=self.progress.train_seconds,
-            step_milliseconds=step_milliseconds,
-            means_lr=self._rates.means,
-            device_bytes=self.group.largest(_allocated(self.splats["means"].device)),
-        )
+    def _count(self) -> int:
+        return round(self._sharers.total(self.gaussians.num)[0])
+
+    @property
+    def _share(self) -> float:
+        """Returns the share of this process in a term of the loss about all Gaussians."""
+        return self._replicas.share * self.gaussians.num / self.num_gaussians
+
+    @ordered()
+    def whole(self) -> Splats:
+        """Returns the Gaussians of all processes, in the host's memory of the first; others get
+        none. A process alone returns its own.
+        """
+        return {n: self._sharers.gathered(one.detach(), _HOST) for n, one in self.splats.items()}
+
+    @torch.no_grad()
+    def render(self, view: View) -> Tensor:
+        """Returns what is scored of a view [H,W,3], on the first process; others have no part."""
+        if self._sharers.size == 1:
+            return self.renderer.view(self.splats, view)
+        return self._render_together(view)[0]
+
+    @ordered(told=1)
+    @torch.no_grad()
+    def _render_together(self, view: View) -> Tensor:
+        """Returns a view of a model that processes share, [1,H,W,3] on the first of them."""
+        return self._renderer.images(self.splats, view)
+
+    @ordered()
+    def peak_device_bytes(self) -> int | None:
+        """Returns the most device memory that one process has held at a time; None on a CPU."""
+        device = self.splats["means"].device
+        is_gpu = device.type == "cuda"
+        return self.group.largest(torch.cuda.max_memory_allocated(device) if is_gpu else None)
+
+    def dismiss(self) -> None:
+        """Says to the processes that follow that there is nothing more to do."""
+        orders.dismiss(self)
+
+    def follow(self) -> None:
+        """Does what the first process's trainer does, on another process, until dismissed."""
+        orders.follow(self)
 
     @ordered()
     def state_dict(self) -> dict[str, Any]:

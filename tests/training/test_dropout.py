@@ -52,7 +52,7 @@ def test_a_step_renders_without_them(scene: Miniature) -> None:
     for share in (0.0, 0.9):
         config = TrainConfig(scene="tiny", steps=10, render=RenderOptions(dropout=share))
         trainer = make_trainer(config, scene, StrategyAdapter("none", Strategy()))
-        losses[share] = float(trainer._step(0)[0]["loss"])
+        losses[share] = float(trainer.step(0)[0]["loss"])
     assert losses[0.9] > 1.1 * losses[0.0]
 
 

@@ -175,7 +175,7 @@ def test_rows_that_no_view_draws_stay(scene: Miniature) -> None:
         trainer.splats["means"][::3] -= 100 * scene.scene_scale * trainer.views.viewmats[0][2, :3]
         trainer.splats["shN"].fill_(0.1)
     before = {name: value.detach().clone() for name, value in trainer.splats.items()}
-    trainer._step(3)
+    trainer.step(3)
     changed = {
         name: (value != before[name]).flatten(1).any(1)
         if value.dim() > 1

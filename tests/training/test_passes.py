@@ -62,10 +62,10 @@ def test_a_run_finds_them_by_its_views_and_steps_and_says_so(scene: Miniature) -
         "render.dropout": pytest.approx(0.15),
     }
     first = {name: one.param_groups[0]["lr"] for name, one in trainer.optimizers.items()}
-    trainer._rates.set(config.steps // 2)
+    trainer.rates.set(config.steps // 2)
     half = {name: one.param_groups[0]["lr"] for name, one in trainer.optimizers.items()}
     assert all(half[name] == first[name] for name in first.keys() - {"means"})
-    trainer._rates.set(config.steps)
+    trainer.rates.set(config.steps)
     for name, optimizer in trainer.optimizers.items():
         share = 0.01 if name == "means" else 0.1**0.5
         assert optimizer.param_groups[0]["lr"] == pytest.approx(share * first[name])
@@ -81,7 +81,7 @@ def test_what_was_asked_for_is_not_found(scene: Miniature) -> None:
 def test_rates_that_do_not_fall_are_the_strategys_to_change(scene: Miniature) -> None:
     trainer = trainer_of(scene, TrainConfig(scene="tiny", steps=10))
     trainer.optimizers["scales"].param_groups[0]["lr"] = 0.5
-    trainer._step(9)
+    trainer.step(9)
     assert trainer.optimizers["scales"].param_groups[0]["lr"] == 0.5
 
 

@@ -68,7 +68,7 @@ def _trainer(scene: Miniature, watcher: Watcher, *, visible_only: bool = True) -
 def _changed(trainer: Trainer, step: int) -> torch.Tensor:
     """Rows [N] that a step changes; weight decay lets no updated row stay as it is."""
     before = {name: value.detach().clone() for name, value in trainer.splats.items()}
-    trainer._step(step)
+    trainer.step(step)
     changes = [
         (value != before[name]).reshape(len(value), -1).any(1)
         for name, value in trainer.splats.items()
