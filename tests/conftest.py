@@ -1,9 +1,8 @@
 """Shared set-up: GPU tests skip without one, and each test starts from the same random state."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,12 @@ from typing import Any
 # before torch is imported, and inherited by the commands that tests run.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
+# Compiling the package takes a quarter of the start of each command that tests run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import pytest
 import torch
+from forks import Forked
 from hypothesis import HealthCheck, settings
 
 from gs_densify.scene.cache import default_cache
@@ -39,9 +41,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests run in one process, so that what they share is made once."""
+    """A file's tests run in one process, so that what they share is made once.
+
+    Files go by their names: those of few tests are the longest, and none of them may come last.
+    """
     from xdist.scheduler import LoadFileScheduling
 
+    config.option.loadscopereorder = False
     return LoadFileScheduling(config, log) if config.getoption("dist") == "load" else None
 
 
@@ -53,17 +59,14 @@ def cached_tiny() -> Path:
 
 @pytest.fixture
 def interpret() -> Callable[..., None]:
-    """Runs Python with the given arguments and Triton's kernels interpreted; it must succeed."""
+    """Runs code in a process of its own, with Triton's kernels interpreted; it must succeed."""
     pytest.importorskip("triton", reason="triton is not installed (it comes with torch for CUDA)")
 
-    def run(*arguments: object) -> None:
-        done = subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            env={**os.environ, "TRITON_INTERPRET": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    def run(code: str) -> None:
+        # Triton reads the variable where it is imported, which the server of forks does not do.
+        call = partial(exec, code, {"__name__": "__main__"})
+        ended = Forked(call, Path.cwd(), {**os.environ, "TRITON_INTERPRET": "1"}).wait()
+        assert ended.code == 0, ended.said
 
     return run
 

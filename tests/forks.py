@@ -77,6 +77,13 @@ class Forked:
         while not self._files[-1].exists() and self._process.is_alive():
             time.sleep(0.001)
 
+    @property
+    def first_line(self) -> str:
+        """What it has printed first, once that is a line or it has ended."""
+        while "\n" not in (said := self._files[0].read_text()) and self._process.is_alive():
+            time.sleep(0.01)
+        return said.partition("\n")[0]
+
     def kill(self, number: int) -> None:
         if self._process.is_alive():
             os.kill(self._process.pid, number)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,11 @@ _TIMEOUT = 300.0
 _AT_THE_START = {"PYTHONIOENCODING", "OMP_NUM_THREADS"}
 
 
-def run(
-    command: str, *arguments: object, cwd: Path, **environment: str
-) -> subprocess.CompletedProcess:
+def run(command: str, *arguments: object, cwd: Path, **further: str) -> subprocess.CompletedProcess:
     """Run a command in `cwd`, where it may write."""
-    if _AT_THE_START & environment.keys():
-        return start(command, *arguments, cwd=cwd, **environment)
-    ended = Forked(called(command, arguments), cwd, _environment(environment)).wait(_TIMEOUT)
+    if _AT_THE_START & further.keys():
+        return start(command, *arguments, cwd=cwd, **further)
+    ended = Forked(called(command, arguments), cwd, environment(further)).wait(_TIMEOUT)
     words = [command, *map(str, arguments)]
     if ended.code is None:
         raise subprocess.TimeoutExpired(words, _TIMEOUT)
@@ -30,22 +29,23 @@ def run(
 
 
 def start(
-    command: str, *arguments: object, cwd: Path, **environment: str
+    command: str, *arguments: object, cwd: Path, **further: str
 ) -> subprocess.CompletedProcess:
     """Run a command as `run` does, in an interpreter of its own."""
     return subprocess.run(
         [sys.executable, "-m", MODULES[command], *map(str, arguments)],
         cwd=cwd,
-        env=_environment(environment),
+        env=environment(further),
         capture_output=True,
         text=True,
         timeout=_TIMEOUT,
     )
 
 
-def _environment(further: dict[str, str]) -> dict[str, str]:
+def environment(further: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables of a command: those of the tests without the user's own for gs_densify."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("GS_") or k == "GS_CACHE"}
-    return {**kept, **further}
+    return {**kept, **(further or {})}
 
 
 def come_near_to_a_camera(scene: Path) -> None:

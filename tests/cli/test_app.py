@@ -53,5 +53,7 @@ def test_a_run_ends_with_results_where_stderr_takes_nothing(
     assert done.returncode == 0
     assert "files: run" in done.stdout
     assert (tmp_path / "run/results.json").is_file()
-    refused = subprocess.run(["sh", "-c", f"{words} {stderr}"], cwd=tmp_path, capture_output=True)
+    refused = subprocess.run(
+        ["sh", "-c", f"{words} --steps none {stderr}"], cwd=tmp_path, capture_output=True
+    )
     assert (refused.returncode, refused.stdout) == (2, b"")

@@ -3,12 +3,9 @@
 import importlib.util
 import itertools
 import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from commands import refusal, run, start
-from forks import MODULES
+from commands import environment, refusal, run, start
+from forks import Forked, command
 
 from gs_densify.rendering.rasterizers import make_rasterizer
 from gs_densify.rendering.renderer import Renderer
@@ -37,38 +34,27 @@ TIMEOUT = 300.0
 class Server:
     """A running gs-view."""
 
-    def __init__(self, process: subprocess.Popen) -> None:
+    def __init__(self, process: Forked) -> None:
         self.process = process
-        assert process.stdout is not None
-        self.greeting = process.stdout.readline()
-        assert self.greeting, f"exit {process.wait(TIMEOUT)}: {process.communicate()[1]}"
+        self.greeting = process.first_line
+        assert self.greeting, process.wait(TIMEOUT).said
         self.url = self.greeting.split()[0]
 
     def end(self, number: signal.Signals) -> tuple[int, str]:
         """The exit code after a signal, and what stderr said."""
-        self.process.send_signal(number)
-        output, errors = self.process.communicate(timeout=TIMEOUT)
-        assert output == ""
-        return self.process.returncode, errors
+        self.process.kill(number)
+        ended = self.process.wait(TIMEOUT)
+        assert ended.code is not None and ended.out == f"{self.greeting}\n"
+        return ended.code, ended.err
 
 
 @contextmanager
 def serving(*arguments: object, cwd: Path) -> Iterator[Server]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", MODULES["gs-view"], *map(str, arguments), "--port", "0"],
-        cwd=cwd,
-        env={k: v for k, v in os.environ.items() if not k.startswith("GS_") or k == "GS_CACHE"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Shells start jobs in the background with SIGINT ignored, which children inherit.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    with process:
-        try:
-            yield Server(process)
-        finally:
-            process.kill()
+    process = Forked(command("gs-view", [*arguments, "--port", "0"]), cwd, environment())
+    try:
+        yield Server(process)
+    finally:
+        process.kill(signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")

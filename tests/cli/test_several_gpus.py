@@ -107,7 +107,7 @@ def test_two_gpus_train_as_one_does(tmp_path):
 def test_a_process_that_dies_ends_all_with_one_message(tmp_path):
     (tmp_path / "ending.py").write_text(ENDING)
     options = (*TINY, *STEPS, "--strategy", "ending.py", "--out", "run")
-    done = start("gs-train", *options, "--gpus", "2", "--quiet", cwd=tmp_path)
+    done = run("gs-train", *options, "--gpus", "2", "--quiet", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     said = "process 2 of 2 has ended: by signal 9; go on with gs-train --resume run"
     assert done.stderr == f"gs-train: {said}\n"
@@ -126,7 +126,7 @@ def test_a_process_that_dies_ends_all_with_one_message(tmp_path):
 def test_what_ends_another_process_is_said(tmp_path, fault, option, said, is_traced):
     (tmp_path / "failing.py").write_text(FAILING.replace("FAULT", fault))
     options = [*TINY, "--steps", "20", "--downscale", "4", "--strategy", "failing.py", *option]
-    done = start("gs-train", *options, "--gpus", "2", "--quiet", cwd=tmp_path)
+    done = run("gs-train", *options, "--gpus", "2", "--quiet", cwd=tmp_path)
     last = done.stderr.splitlines()[-1]
     assert (done.returncode, last.partition(said)[0]) == (2, f"gs-train: {ENDED}"), done.stderr
     assert ("in failing" in done.stderr) is is_traced

@@ -39,7 +39,7 @@ for shape, weight in (((2, 13, 90, 3), 0.2), ((1, 5, 7, 3), 1.0)):
 
 
 def test_triton_maps_agree_with_torch_when_interpreted(interpret: Callable[..., None]) -> None:
-    interpret("-c", _INTERPRETED)
+    interpret(_INTERPRETED)
 
 
 @pytest.mark.gpu

@@ -18,7 +18,7 @@ def test_torchs_path(case: str) -> None:
 
 
 def test_the_kernel_when_interpreted(interpret: Callable[..., None]) -> None:
-    interpret(Path(__file__).with_name("adam_cases.py"))
+    interpret(Path(__file__).with_name("adam_cases.py").read_text())
 
 
 @pytest.mark.gpu

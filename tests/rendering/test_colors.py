@@ -50,7 +50,7 @@ def check_kernels(
 
 
 def test_kernels_agree_with_autograd_when_interpreted(interpret: Callable[..., None]) -> None:
-    interpret("-c", _INTERPRETED.format(folder=os.path.dirname(__file__)))
+    interpret(_INTERPRETED.format(folder=os.path.dirname(__file__)))
 
 
 @pytest.mark.gpu

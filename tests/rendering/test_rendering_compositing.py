@@ -74,7 +74,7 @@ def test_image_and_gradients_equal_brute_force(name):
 
 
 def test_absgrad_is_the_sum_of_each_pixels_absolute_gradient():
-    scene = random_scene(6, width=8, height=6, size=0.9)
+    scene = random_scene(6, width=6, height=4, size=0.9)
     leaves, out = ellipses(scene)
     means2d = leaves[0]
     image, alpha = composite(*leaves, lists(out, scene), scene.width, scene.height, absgrad=True)

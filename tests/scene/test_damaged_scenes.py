@@ -20,7 +20,7 @@ from gs_densify.scene.load import PhotoOptions, load_scene
 from gs_densify.scene.photos.load import load_photos
 from gs_densify.scene.scene import Scene
 
-many = settings(max_examples=int(os.environ.get("GS_FUZZ", "120")))
+many = settings(max_examples=int(os.environ.get("GS_FUZZ", "60")))
 
 NAMES = ("a 1.png", "sub/b.png", "c.jpg", "d.png")
 CAMERAS = {

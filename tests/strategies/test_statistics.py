@@ -90,7 +90,7 @@ def compare_with_the_kernel(device: str) -> None:
 def test_the_kernel_when_interpreted(interpret: Callable[..., None]) -> None:
     folder, name = Path(__file__).parent, Path(__file__).stem
     code = f"import sys; sys.path.insert(0, {str(folder)!r}); import {name}"
-    interpret("-c", f"{code}; {name}.compare_with_the_kernel('cpu')")
+    interpret(f"{code}; {name}.compare_with_the_kernel('cpu')")
 
 
 @pytest.mark.gpu

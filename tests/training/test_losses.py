@@ -103,7 +103,7 @@ with torch.no_grad():
 
 
 def test_triton_kernels_agree_with_torch_when_interpreted(interpret: Callable[..., None]) -> None:
-    interpret("-c", _INTERPRETED)
+    interpret(_INTERPRETED)
 
 
 @pytest.mark.gpu
