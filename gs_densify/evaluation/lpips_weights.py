@@ -123,11 +123,16 @@ def find_local(backbone: str, weights_dir: str | Path | None = None) -> Path | N
     Raises:
         LpipsUnavailable: the folder given does not exist.
     """
-    folder = weights_dir or os.environ.get(WEIGHTS_VARIABLE)
+    folder = _folder_given(weights_dir)
     if folder and not Path(folder).is_dir():
-        raise LpipsUnavailable(f"the folder of LPIPS weights {folder} does not exist")
+        found = "is no folder" if Path(folder).exists() else "does not exist"
+        raise LpipsUnavailable(f"the folder of LPIPS weights {folder} {found}")
     places = ([Path(folder)] if folder else []) + [default_folder()]
     return next((path for place in places if (path := local_weights(backbone, place))), None)
+
+
+def _folder_given(weights_dir: str | Path | None) -> str | Path | None:
+    return weights_dir or os.environ.get(WEIGHTS_VARIABLE)
 
 
 def default_folder() -> Path:
@@ -231,15 +236,23 @@ def check_local(backbones: Iterable[str], weights_dir: str | Path | None) -> lis
     """Reads the weights that are here, as a scoring would; nothing is downloaded.
 
     Returns:
-        A remark on each file of weights that are not the published ones.
+        A remark on each file of weights that are not the published ones, and on each that is not
+        in the folder given, nor in torch's cache.
 
     Raises:
         ConfigError: the folder given does not exist, or a file is damaged.
     """
     remarks = []
+    folder = _folder_given(weights_dir)
     try:
         for backbone in backbones:
             path = find_local(backbone, weights_dir)
+            if path is None and folder:
+                spec = BACKBONES[backbone]
+                remarks.append(
+                    f"{folder}: has neither {spec.features_file} nor {spec.torchvision_file};"
+                    " a download will be tried when views are scored"
+                )
             if path is not None and not is_published(backbone, load_weights(backbone, path)):
                 remarks.append(
                     f"{path}: not the published weights of {backbone}; LPIPS is comparable only"

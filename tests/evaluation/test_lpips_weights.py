@@ -97,6 +97,20 @@ def test_a_folder_that_does_not_exist_is_not_passed_over(
 ) -> None:
     with pytest.raises(LpipsUnavailable, match="does not exist"):
         find_weights("alexnet", tmp_path / "none")
+    (tmp_path / "file").touch()
+    with pytest.raises(LpipsUnavailable, match="is no folder"):
+        find_weights("alexnet", tmp_path / "file")
+    assert offline == []
+
+
+def test_a_folder_without_the_weights_is_said_before_the_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, offline: list[str]
+) -> None:
+    assert check_local(["alexnet"], None) == []
+    (said,) = check_local(["alexnet"], tmp_path)
+    assert said.startswith(f"{tmp_path}: has neither alexnet_features.pth nor alexnet-owt-")
+    monkeypatch.setenv(lpips_weights.WEIGHTS_VARIABLE, str(tmp_path))
+    assert check_local(["alexnet"], None) == [said]
     assert offline == []
 
 
