@@ -10,6 +10,7 @@ from gs_densify.bench.study import Study, parse_study, to_mapping
 from gs_densify.config.yaml_text import load_yaml
 from gs_densify.errors import ConfigError, reason_of
 from gs_densify.results.files import atomic_write
+from gs_densify.text_file import read_text
 
 
 class _Loader(yaml.SafeLoader):
@@ -31,7 +32,7 @@ class _Loader(yaml.SafeLoader):
 def read_study(path: Path) -> Study:
     """Returns the study in a file; ConfigError where it cannot be read, or is none."""
     try:
-        values = load_yaml(path.read_text(encoding="utf-8"), _Loader)
+        values = load_yaml(read_text(path), _Loader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
     except IsADirectoryError:

@@ -19,6 +19,7 @@ from gs_densify.flags.parse import parse
 from gs_densify.results.files import atomic_write
 from gs_densify.results.names import CONFIG
 from gs_densify.strategies.plugin import parse_reference
+from gs_densify.text_file import read_text
 
 FORMAT = 2
 """Format of saved configurations, in which options that were not asked for stay open (null).
@@ -115,7 +116,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = load_yaml(path.read_text(encoding="utf-8-sig"), TextKeepingLoader)
+        values = load_yaml(read_text(path), TextKeepingLoader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file", option="config") from None
     except IsADirectoryError:

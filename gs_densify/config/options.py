@@ -312,6 +312,7 @@ class TrainConfig:
                 expected="it must be at least 1"
                 if self.steps == "auto"
                 else f"a run of {self.steps} steps can be evaluated after steps 1 to {self.steps}",
+                action="give --evaluation.steps anew, also where a protocol or a script set it",
                 option="evaluation.steps",
             )
         self._check_gpus()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gs_densify.errors import SceneError, reason_of
 from gs_densify.scene.photos.names import ends_of, inner_path, photo_keys
+from gs_densify.text_file import read_text
 
 
 def is_test_index(index: int, test_every: int) -> bool:
@@ -54,7 +55,7 @@ def read_test_list(path: Path) -> tuple[str, ...]:
         SceneError: it cannot be read, or holds no name.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         found = f"cannot be read ({reason_of(error)})"
         raise _refused_list(path, found, "name a text file") from None

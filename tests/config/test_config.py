@@ -38,7 +38,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
         ({"data": DataOptions(test_every=-8)}, "--data.test-every is -8; it must be at least 0"),
         ({"downscale": 0}, "--downscale is 0"),
         ({"evaluation": EvaluationOptions(lpips=("lpips",))}, "known: lpips_alex"),
-        ({"steps": 10, "evaluation": EvaluationOptions(steps=(11,))}, "after steps 1 to 10"),
+        (
+            {"steps": 10, "evaluation": EvaluationOptions(steps=(11,))},
+            "after steps 1 to 10; give --evaluation.steps anew",
+        ),
         ({"steps": 10, "profile": (4, 11)}, "two rising steps from 0 to 10"),
         (
             {"steps": 10, "profile": (4, 9), "evaluation": EvaluationOptions(steps=(4, 6, 9))},
