@@ -45,6 +45,7 @@ class StoppingStrategy(AdaptiveStrategy):
             os.kill(os.getpid(), getattr(signal, os.environ["STOP"]))
 """
 FLAGS = "--steps 60 --schedule-factor 0.002 --log-every 10 --evaluation.lpips --device cpu".split()
+SMALL = ("--downscale", "2")
 STOPS = "--evaluation.steps 20 --checkpoint-every 15".split()
 
 
@@ -84,6 +85,14 @@ def whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.fixture(scope="module")
+def small(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("small")
+    done = train(tiny, folder, "run", *SMALL)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
 @pytest.mark.parametrize(
     ("signal", "minutes", "code", "said", "last"),
     [
@@ -99,12 +108,12 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(
     code: int,
     said: str,
     last: int,
-    whole: Path,
+    small: Path,
     tiny: Path,
     tmp_path: Path,
 ) -> None:
     """Wherever it was between the lines of figures."""
-    done = train(tiny, tmp_path, "run", "--checkpoint-minutes", minutes, STOP=signal)
+    done = train(tiny, tmp_path, "run", *SMALL, "--checkpoint-minutes", minutes, STOP=signal)
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert ("--resume" in done.stderr) == bool(said)
@@ -112,12 +121,12 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(
     done = run("gs-train", "--resume", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"goes on after step {last}" in done.stderr
-    assert figures(tmp_path / "run") == figures(whole)
-    assert steps_of(tmp_path / "run") == steps_of(whole) == ["step_000020.pt", "step_000060.pt"]
+    assert figures(tmp_path / "run") == figures(small)
+    assert steps_of(tmp_path / "run") == steps_of(small) == ["step_000020.pt", "step_000060.pt"]
     stored = json.loads((tmp_path / "run" / "results.json").read_text())
     assert stored["resumed_at"] == [last]
     assert stored["resumed_with"] == []
-    assert stored["data"] == json.loads((whole / "results.json").read_text())["data"]
+    assert stored["data"] == json.loads((small / "results.json").read_text())["data"]
     assert stored["command"][:2] == ["gs-train", "--scene"]
     assert stored["strategy"]["name"] == str(tmp_path / "stopping.py")
     times = stored["wall_time"]
