@@ -292,7 +292,8 @@ def joined(device: str) -> Iterator[Group]:
         if dist.group.WORLD is not None:
             dist.group.WORLD.abort()
         raise
-    dist.destroy_process_group()
+    finally:  # also where it has been aborted: this process may join others again
+        dist.destroy_process_group()
 
 
 @dataclass(frozen=True)

@@ -118,5 +118,34 @@ def test_a_process_that_fails_does_not_wait_for_others(monkeypatch: pytest.Monke
     """NCCL's communicators end in order once all processes end them; the others may wait here."""
     assert left_group(monkeypatch, "auto", None) == "cpu:gloo,cuda:nccl destroy"
     for error in (LostProcessError("gone"), KeyError("fault"), SystemExit(2)):
-        assert left_group(monkeypatch, "auto", error) == "cpu:gloo,cuda:nccl abort"
+        assert left_group(monkeypatch, "auto", error) == "cpu:gloo,cuda:nccl abort destroy"
     assert left_group(monkeypatch, "cpu", None) == "gloo destroy"
+
+
+def joined_again(rank: int, stores: list[int], folder: Path) -> None:
+    """Joins another process through one store after another, and fails each time."""
+    os.environ |= {"MASTER_ADDR": "localhost", "RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    for port in stores:
+        os.environ["MASTER_PORT"] = str(port)
+        with pytest.raises(LostProcessError), joined("cpu") as group:
+            (count,) = group.total(1)
+            raise LostProcessError("gone")
+        with (folder / str(rank)).open("a") as file:
+            file.write(f"{count:g} ")
+    os._exit(0)
+
+
+def test_a_process_that_failed_can_join_others_again(tmp_path: Path) -> None:
+    """That of a notebook lives on."""
+    stores = [dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False) for _ in "ab"]
+    ports = [store.port for store in stores]
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(target=joined_again, args=(rank, ports, tmp_path)) for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+    assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["2 2 ", "2 2 "]
