@@ -58,7 +58,7 @@ def left_in_groups(process: Path) -> int | None:
 
 def _groups(text: str) -> Iterator[tuple[_Version, PurePosixPath]]:
     """Yields the groups of a process that limit memory, of lines `number:controllers:path`."""
-    for line in text.splitlines():
+    for line in _lines(text):
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
@@ -72,7 +72,7 @@ def _mounts(text: str) -> Iterator[tuple[_Version, PurePosixPath, Path]]:
 
     A line is `id parent device root folder options [more ...] - type source options`.
     """
-    for line in text.splitlines():
+    for line in _lines(text):
         before, _, after = line.partition(" - ")
         root, folder = (_unescaped(one) for one in before.split(" ")[3:5])
         kind, _, options = after.split(" ")[:3]
@@ -84,6 +84,10 @@ def _mounts(text: str) -> Iterator[tuple[_Version, PurePosixPath, Path]]:
 
 def _text(path: Path) -> str:
     return path.read_text(errors="surrogateescape")  # a path may be of any bytes
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in text.split("\n") if line]  # a path may have what else ends a line
 
 
 def _unescaped(path: str) -> str:

@@ -97,6 +97,14 @@ def test_version_1_is_known_by_its_controller_and_tells_of_unseen_limits(tmp_pat
     assert left_in_groups(process) == 37 * MB
 
 
+def test_folders_with_any_name_are_mounted(tmp_path: Path) -> None:
+    top = make_group(tmp_path / "a\N{LINE SEPARATOR}\x0bb", 64 * MB)
+    group = "0::/\N{LINE SEPARATOR}x"
+    process = make_process(tmp_path / "proc", group, ("/", top, V2))
+    make_group(top / "\N{LINE SEPARATOR}x", 40 * MB)
+    assert left_in_groups(process) == 40 * MB
+
+
 def test_free_is_what_the_machine_has_or_less_in_a_container(tmp_path: Path) -> None:
     proc = tmp_path / "proc"
     assert free_memory(proc) is None
