@@ -45,7 +45,7 @@ class Start:
 def check_start(config: TrainConfig) -> None:
     """Refuses a start that is not there (ConfigError), before the scene is loaded."""
     source = config.init.source
-    if source not in (SFM, RANDOM) and not expanded(source).exists():
+    if source not in (SFM, RANDOM) and not (source and expanded(source).exists()):
         raise ConfigError(
             f"is {source!r}, which is no file or folder",
             expected=f"expected {SFM}, {RANDOM}, a PLY of points or Gaussians, a run or a"

@@ -104,6 +104,7 @@ ROWS = [
     (f"{TRAIN} --device cuda:1", "a run uses one GPU; set CUDA_VISIBLE_DEVICES=1", "--device cuda"),
     (f"{TRAIN} --device cuda", "torch sees no CUDA GPU here", "--device cpu"),
     ("gs-train --scene tiny --data.test-list s", "s cannot be read (Is a directory); expected"),
+    (f"{TRAIN} --init ''", "--init.source is '', which is no file or folder"),
     ("gs-train --scene tiny --out ''", "--out is ''; expected a path"),
     ("gs-scene reconstruct '' --out r", "source is ''", "a variable of the shell is not set"),
     ("gs-report ''", "runs is ''", "a variable of the shell is not set"),
