@@ -19,7 +19,7 @@ from gs_densify.runs import layout as run_folder
 from gs_densify.runs.checkpoint import load_newest, random_state, restore_random_state
 from gs_densify.runs.checkpoint_form import check_training, refusing_unfit
 from gs_densify.runs.run_state import RunState, differences, state_in
-from gs_densify.runs.shortage import saying_taken_gpu
+from gs_densify.runs.shortage import saying_taken_memory
 from gs_densify.training.seed import seed_everything, seed_of
 from gs_densify.training.trainer import Trainer
 
@@ -41,7 +41,7 @@ def newest(folder: Path, config: TrainConfig, group: Group) -> Kept:
     """
     is_on_gpu = not config.render.offload and config.memory_limit is None
     is_whole = group.size == 1 and is_on_gpu
-    with saying_taken_gpu():
+    with saying_taken_memory():
         place = None if is_whole else "cpu"
         path, contents = load_newest(folder, place, messages.remark, is_mapped=not is_whole)
     return Kept(path, contents, state_in(contents, path))
@@ -51,11 +51,11 @@ def go_on(trainer: Trainer, kept: Kept) -> None:
     """Has a trainer at step 0 go on where a checkpoint was taken, which is let go of.
 
     Raises:
-        BackendError: it does not fit into the GPU any more.
+        BackendError: it does not fit into memory any more, the GPU's or the host's.
         ResultError: it is not of such a trainer.
     """
     contents, device = kept.contents, trainer.splats["means"].device
-    with trainer.group.in_one_voice():
+    with trainer.group.in_one_voice(), saying_taken_memory():
         check_training(
             contents,
             {**trainer.own_state(), "random": random_state(device)},
@@ -64,7 +64,7 @@ def go_on(trainer: Trainer, kept: Kept) -> None:
             steps=trainer.config.length,
         )
     owners = sharers(trainer.config, trainer.group)
-    with saying_taken_gpu(), refusing_unfit(kept.path):
+    with saying_taken_memory(), refusing_unfit(kept.path):
         trainer.load_state_dict(contents)
         if owners.is_first:
             restore_random_state(contents["random"], device)

@@ -42,7 +42,8 @@ def saying_shortage(
         yield
 
 
-def saying_taken_gpu() -> AbstractContextManager[None]:
-    """Says in words that a GPU's memory does not hold a checkpoint which it has held before."""
-    free = "free the GPU of what else runs there, and resume again"
-    return shortage_in_words(lambda: _BEFORE, {"cuda": free})
+def saying_taken_memory() -> AbstractContextManager[None]:
+    """Says in words that memory does not hold a checkpoint which it has held before."""
+    what = {"cuda": "the GPU of what else runs there", "cpu": "memory of what else runs here"}
+    remedies = {name: f"free {one}, and resume again" for name, one in what.items()}
+    return shortage_in_words(lambda: _BEFORE, remedies)

@@ -15,6 +15,7 @@ from gs_densify.errors import BackendError
 from gs_densify.memory import host
 from gs_densify.memory.shortage import is_shortage, shortage_in_words
 from gs_densify.runs.checkpoint_form import refusing_unfit
+from gs_densify.training.trainer import Trainer
 
 DOUBLING = """
 from dataclasses import dataclass
@@ -95,6 +96,31 @@ def test_memory_that_runs_out_is_not_taken_for_something_else(through) -> None:
         with pytest.raises(type(error)) as caught, through():
             raise error
         assert caught.value is error and is_shortage(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            torch.cuda.OutOfMemoryError("Tried to allocate 2.00 GiB. GPU"),
+            "GPU memory.* free the GPU",
+        ),
+        (RuntimeError("DefaultCPUAllocator: tried to allocate 4 bytes"), "memory.* free memory of"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_any_more_is_said(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train([*OPTIONS, "--steps", "2", "--out", "run"])
+    Path("run/results.json").unlink()
+
+    def run_out(self: Trainer, state: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Trainer, "load_state_dict", run_out)
+    with pytest.raises(BackendError, match=f"^{said}.*, and resume again$"):
+        train(["--resume", "run"])
 
 
 def test_a_strategy_that_doubles_the_model_ends_in_words(
