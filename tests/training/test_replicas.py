@@ -28,6 +28,7 @@ from gs_densify.strategies.methods.mcmc import MCMCStrategy
 from gs_densify.strategies.methods.mini_splatting import MiniSplattingStrategy
 from gs_densify.strategies.registry import BUILTIN
 from gs_densify.training.replicas import InfoOfAll
+from gs_densify.training.trainer import Trainer
 
 SIZE = 2
 STOPS = (11, 22)
@@ -218,13 +219,17 @@ class Late(Strategy):
         pass
 
 
-def summed_by_modules(parallel: Parallel, scene: Miniature, group: Group) -> torch.Tensor:
-    """The gradient of an exposure, amid steps whose gradients are summed, in a checkpoint."""
+def late_trainer(parallel: Parallel, scene: Miniature, group: Group) -> Trainer:
     config = TrainConfig(
         scene="tiny", steps=30, batch_size=SIZE, gpus=group.size, modules=("exposure",),
         parallel=parallel if group.size > 1 else "views",
     )  # fmt: skip
-    trainer = make_trainer(config, scene, StrategyAdapter("late", Late()), group)
+    return make_trainer(config, scene, StrategyAdapter("late", Late()), group)
+
+
+def summed_by_modules(parallel: Parallel, scene: Miniature, group: Group) -> torch.Tensor:
+    """The gradient of an exposure, amid steps whose gradients are summed, in a checkpoint."""
+    trainer = late_trainer(parallel, scene, group)
     if not group.is_first:
         trainer.follow()
         return torch.zeros(0)
@@ -241,6 +246,31 @@ def test_a_checkpoint_amid_a_sum_has_the_gradients_of_modules_of_all(parallel, s
     mine = work(ALONE)
     assert mine.abs().amax() > 0
     torch.testing.assert_close(theirs, mine, rtol=1e-3, atol=1e-6)
+
+
+def gone_on_with(
+    parallel: Parallel, scene: Miniature, state: dict[str, Any], group: Group
+) -> list[torch.Tensor]:
+    """Moments after the update that ends a sum, which was begun before a checkpoint."""
+    trainer = late_trainer(parallel, scene, group)
+    trainer.load_state_dict(copy.deepcopy(state))
+    if not group.is_first:
+        trainer.follow()
+        return []
+    trainer.run(8)
+    state = trainer.state_dict()
+    trainer.dismiss()
+    of_module = state["modules"]["exposure"]["optimizer"]["state"][0]["exp_avg"]
+    return [of_module, state["optimizers"]["means"]["state"][0]["exp_avg"].abs().sum()]
+
+
+@pytest.mark.parametrize("parallel", get_args(Parallel))
+def test_what_was_summed_before_a_checkpoint_counts_once(parallel, scene, tmp_path):
+    trainer = late_trainer(parallel, scene, ALONE)
+    trainer.run(6)
+    work = partial(gone_on_with, parallel, scene, trainer.state_dict())
+    theirs, _ = found_by(started(work, tmp_path), tmp_path)
+    torch.testing.assert_close(theirs, work(ALONE), rtol=1e-3, atol=1e-6)
 
 
 def leaves(tree: Any, at: str = "") -> list[tuple[str, torch.Tensor]]:
