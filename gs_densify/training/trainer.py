@@ -147,6 +147,7 @@ class Trainer:
     def run(
         self,
         until: int,
+        /,
         on_log: Callable[[MetricsRow], None] = lambda row: None,
         bar: Bar = _NO_BAR,
     ) -> bool:
