@@ -6,6 +6,7 @@ be wrong with either is said in one line before the run. Imports no torch.
 """
 
 import dataclasses
+import importlib.machinery
 import importlib.util
 import inspect
 import sys
@@ -163,6 +164,17 @@ def _is_plain_type(hint: Any) -> bool:
     return hint in _PLAIN
 
 
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Compiles a file anew, and leaves no `__pycache__` beside it.
+
+    Python takes what it finds there for the file's if their times agree in whole seconds, and the
+    size: an edit that is quick enough would not be what runs.
+    """
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 class _Loaded(NamedTuple):
     module: types.ModuleType
     digest: str
@@ -195,7 +207,8 @@ def _execute(path: Path, version: tuple[int, int]) -> _Loaded:
     del version
     # The folder is in the name: two files of one name must not replace one another.
     name = f"gs_densify_strategy_file_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    loader = _FromSource(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     if str(path.parent) not in sys.path:

@@ -1,5 +1,6 @@
 """Strategies from a user's file and from installed packages."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -94,6 +95,17 @@ def test_a_file_is_executed_once_and_again_after_an_edit(tmp_path):
     assert load_strategy_class(str(path)) is first
     write(tmp_path, plain(fields="rate: float = 0.75"))
     assert load_strategy_class(str(path))().rate == 0.75
+
+
+def test_an_edit_within_a_second_to_the_same_size_is_what_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path, second = write(tmp_path, plain(fields="rate: float = 0.5")), 10**9
+    os.utime(path, ns=(7 * second, 7 * second))
+    assert build_strategy(str(path), {}).rate == 0.5
+    write(tmp_path, plain(fields="rate: float = 0.7"))
+    os.utime(path, ns=(7 * second, 7 * second + 1))
+    assert build_strategy(str(path), {}).rate == 0.7
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_two_files_of_one_name_do_not_replace_one_another(tmp_path):
