@@ -7,10 +7,8 @@ import yaml
 
 from gs_densify.bench.folder import STUDY
 from gs_densify.bench.study import Study, parse_study, to_mapping
-from gs_densify.config.yaml_text import load_yaml
-from gs_densify.errors import ConfigError, reason_of
+from gs_densify.config.yaml_text import read_yaml
 from gs_densify.results.files import atomic_write
-from gs_densify.text_file import read_text
 
 
 class _Loader(yaml.SafeLoader):
@@ -31,19 +29,7 @@ class _Loader(yaml.SafeLoader):
 
 def read_study(path: Path) -> Study:
     """Returns the study in a file; ConfigError where it cannot be read, or is none."""
-    try:
-        values = load_yaml(read_text(path), _Loader)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file") from None
-    except IsADirectoryError:
-        file = path / STUDY
-        action = f"give {file}" if file.is_file() else "name the file of a study"
-        raise ConfigError(f"{path}: is a folder", action=action) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({reason_of(error)})") from None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: is not valid YAML ({reason})") from None
+    values = read_yaml(path, _Loader, holds="a study", usual=STUDY)
     return parse_study(values, str(path), path.parent)
 
 

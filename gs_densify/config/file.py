@@ -12,14 +12,13 @@ import yaml
 
 from gs_densify.config.former_options import complete_saved, translate_retired
 from gs_densify.config.options import TrainConfig
-from gs_densify.config.yaml_text import TextKeepingLoader, load_yaml
-from gs_densify.errors import ConfigError, reason_of
+from gs_densify.config.yaml_text import TextKeepingLoader, read_yaml
+from gs_densify.errors import ConfigError
 from gs_densify.flags.check import ALWAYS
 from gs_densify.flags.parse import parse
 from gs_densify.results.files import atomic_write
 from gs_densify.results.names import CONFIG
 from gs_densify.strategies.plugin import parse_reference
-from gs_densify.text_file import read_text
 
 FORMAT = 2
 """Format of saved configurations, in which options that were not asked for stay open (null).
@@ -115,22 +114,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = load_yaml(read_text(path), TextKeepingLoader)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file", option="config") from None
-    except IsADirectoryError:
-        file = path / CONFIG
-        raise ConfigError(
-            f"{path}: is a folder",
-            action=f"give --config {file}" if file.is_file() else "name the file of options",
-            option="config",
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({reason_of(error)})", option="config") from None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: is not valid YAML ({reason})", option="config") from None
+    values = read_yaml(path, TextKeepingLoader, holds="options", usual=CONFIG, option="config")
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no 'option: value' lines", option="config")
     return values

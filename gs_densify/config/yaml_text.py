@@ -1,8 +1,14 @@
-"""YAML whose numbers remember how they were written: a scene may be called 007, a label 1.50."""
+"""YAML of users, whose numbers remember how they were written: a scene may be called 007, a label
+1.50.
+"""
 
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from gs_densify.errors import ConfigError, reason_of
+from gs_densify.text_file import read_text
 
 
 class WrittenInt(int):
@@ -45,6 +51,39 @@ for _tag, _kind, _construct in (
 
 _MOST_NODES = 100_000
 """Values in a file, those counted again that an alias repeats."""
+
+
+def read_yaml(
+    path: Path, loader: type[yaml.SafeLoader], *, holds: str, usual: str, option: str = ""
+) -> Any:
+    """Returns what a file says that a user has named.
+
+    Args:
+        path: the file.
+        loader: of the values.
+        holds: what is expected in it.
+        usual: the name that such a file has in a folder, which may be named in its place.
+        option: with which it is named, if any.
+
+    Raises:
+        ConfigError: it cannot be read, or is no YAML.
+    """
+    try:
+        return load_yaml(read_text(path), loader)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file", option=option) from None
+    except IsADirectoryError:
+        file, flag = path / usual, f"--{option} " if option else ""
+        raise ConfigError(
+            f"{path}: is a folder",
+            action=f"give {flag}{file}" if file.is_file() else f"name the file of {holds}",
+            option=option,
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({reason_of(error)})", option=option) from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: is not valid YAML ({reason})", option=option) from None
 
 
 def load_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
