@@ -12,14 +12,12 @@ from gs_densify.bench.fingerprint import Fingerprint, fingerprint
 from gs_densify.bench.folder import StudyFolder
 from gs_densify.bench.matrix import Cell, Row
 from gs_densify.bench.state import CellState, load_state
-from gs_densify.config.length import with_length
-from gs_densify.config.strategy import strategy_for
 from gs_densify.errors import ConfigError
 from gs_densify.messages import duration
 from gs_densify.runs.forecast import scene_key
 from gs_densify.runs.forecast_memory import memory_of, num_gaussians
 from gs_densify.runs.loaded_scene import find_scene
-from gs_densify.runs.memory_limit import plan_of, within
+from gs_densify.runs.settled import settled
 from gs_densify.runs.start import Start, start_of
 from gs_densify.scene.scene import Scene
 
@@ -160,11 +158,10 @@ def _rows(cells: Sequence[Cell]) -> list[PlannedRow]:
 
 def _row(cell: Cell, scene: Scene, start: Start) -> PlannedRow:
     """Returns the row of a cell, as it keeps to its memory limit."""
-    config = with_length(cell.config, len(scene.train_views))
     masked = any(view.mask is not None for view in scene.train_views)
-    limited = plan_of(config, strategy_for(config), scene, start, has_masks=masked)
-    config = within(config, limited)
-    first, last = num_gaussians(config, strategy_for(config), start)
+    found = settled(cell.config, scene, start, has_masks=masked)
+    config = found.config
+    first, last = num_gaussians(config, found.strategy, start)
     memory = memory_of(config, scene, last or first, has_masks=masked)
     return PlannedRow(cell.row, config.length, first, last, memory.total)
 

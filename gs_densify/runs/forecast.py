@@ -6,21 +6,17 @@ from typing import Any
 import torch
 
 from gs_densify.capture.memory import GpuMemory
-from gs_densify.config.length import check_length, length_remark, with_length
+from gs_densify.config.length import check_length
 from gs_densify.config.options import TrainConfig
-from gs_densify.config.strategy import (
-    schedule_remark,
-    strategy_for,
-    with_fitted_schedule,
-)
+from gs_densify.config.strategy import strategy_for
 from gs_densify.distributed.start import check_gpus
 from gs_densify.messages import duration
 from gs_densify.rendering.device import suit_threads
 from gs_densify.runs.device import device_for
 from gs_densify.runs.forecast_memory import memory_of, num_gaussians
 from gs_densify.runs.loaded_scene import LoadedScene, load_for_forecast
-from gs_densify.runs.memory_limit import plan_of, plan_remark, within
 from gs_densify.runs.outputs.all import check_outputs
+from gs_densify.runs.settled import settled
 from gs_densify.runs.start import Start, check_start, start_of
 from gs_densify.runs.step_time import StepTimer, is_extrapolated
 from gs_densify.scene.photos.pixel_file import DiskUse, disk_use
@@ -80,17 +76,10 @@ class Forecaster:
         check_length(config)
         strategy_for(config)  # refuses what it can before the scene is read
         loaded, start = self._loaded(config)
-        num_views = len(loaded.scene.train_views)
-        asked, config = config, with_length(config, num_views)
-        remarks = [length_remark(asked, config, num_views), schedule_remark(config)]
-        strategy, config = strategy_for(config), with_fitted_schedule(config)
         whole = loaded.sampled_from or loaded.scene
         has_masks = any(mask is not None for mask in loaded.train_masks)
-        plan = plan_of(config, strategy, whole, start, has_masks=has_masks)
-        if plan is not None:
-            remarks.append(plan_remark(config, plan))
-            config = within(config, plan)
-            strategy = strategy_for(config)
+        found = settled(config, whole, start, has_masks=has_masks)
+        config, strategy = found.config, found.strategy
         suit_threads(device, loaded.scene.views)
         first, last = num_gaussians(config, strategy, start)
 
@@ -108,7 +97,7 @@ class Forecaster:
             (at_first, at_last),
             None if at_last is None else _seconds(config, strategy, at_first, at_last),
             torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
-            tuple(filter(None, remarks)),
+            tuple(filter(None, found.remarks(len(whole.train_views)))),
             is_rough=is_extrapolated(last or first, loaded.scene.train_views, device),
             disk=None if loaded.sampled_from is None else disk_use(loaded.sampled_from.views),
         )

@@ -19,7 +19,8 @@ _RELEASED_BYTES = 2**30
 
 def made_trainer(ready: Prepared, group: Group) -> Trainer:
     """Returns a trainer of this process's Gaussians; the training photos are let go of."""
-    config, strategy, loaded, start = ready.config, ready.strategy, ready.loaded, ready.start
+    config, strategy = ready.config, ready.settled.strategy
+    loaded, start = ready.loaded, ready.start
     scene, limit, owners = loaded.scene, most_gaussians(config, strategy), sharers(config, group)
     if limit is not None:
         limit = owners.shares(limit)[owners.rank]

@@ -5,24 +5,24 @@ from __future__ import annotations
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from gs_densify.config.length import check_length, with_length
+from gs_densify.config.length import check_length
 from gs_densify.config.options import TrainConfig
 from gs_densify.config.parallel import sharers
 from gs_densify.config.renderer import rasterizer_of
-from gs_densify.config.strategy import strategy_for, with_fitted_schedule
+from gs_densify.config.strategy import strategy_for
 from gs_densify.distributed.group import Group
 from gs_densify.rendering.device import suit_threads
-from gs_densify.results import CodeRecord, MemoryPlan
+from gs_densify.results import CodeRecord
 from gs_densify.runs import environment as record
 from gs_densify.runs.device import device_for
 from gs_densify.runs.loaded_scene import NOTHING_FOUND, Found, LoadedScene, load
-from gs_densify.runs.memory_limit import check_memory_limit, plan_of, within
+from gs_densify.runs.memory_limit import check_memory_limit
 from gs_densify.runs.run_state import RunState
 from gs_densify.runs.score import check_lpips
+from gs_densify.runs.settled import Settled, settled
 from gs_densify.runs.start import Start, start_of
 from gs_densify.runs.stopwatch import Stopwatch
 from gs_densify.runs.warm_up import warming_up
@@ -33,44 +33,39 @@ from gs_densify.training.resolution import possible_reductions
 class Prepared:
     """All that a trainer is made of."""
 
-    asked: TrainConfig
-    """What was asked for; steps may be `auto`."""
+    settled: Settled
     config: TrainConfig
-    """What is trained: with steps as a number, a schedule that fits them, and within its plan."""
-    strategy: Any
+    """What is trained, as the command names its strategy."""
     device: torch.device
     loaded: LoadedScene
     start: Start
     code: CodeRecord
-    plan: MemoryPlan | None
-    """How the run keeps to its --memory-limit."""
 
     @property
     def found(self) -> Found:
         """Returns what the run keeps of what it has found."""
-        steps = self.config.length if self.asked.steps == "auto" else None
+        steps = self.config.length if self.settled.asked.steps == "auto" else None
         return dataclasses.replace(self.loaded.found, steps=steps)
 
 
-def checked(config: TrainConfig, group: Group) -> tuple[torch.device, Any]:
-    """Returns the device and the strategy, once it is known that they are there and fit."""
+def checked(config: TrainConfig, group: Group) -> torch.device:
+    """Returns the device, once it is known that this and the strategy are there and fit."""
     device = device_for(config, sharers(config, group))
     record.forget_peak_memory(device)
     check_memory_limit(config, device)
     check_length(config)
-    return device, strategy_for(config)
+    strategy_for(config)  # refuses what it can before the scene is read
+    return device
 
 
 def prepared(
     config: TrainConfig,
     device: torch.device,
-    strategy: Any,
     clock: Stopwatch,
     group: Group,
     kept: RunState | None = None,
 ) -> Prepared:
-    """Returns what a run trains with, once its scene is loaded; `device` and `strategy` are
-    `checked`.
+    """Returns what a run trains with, once its scene is loaded; `device` is `checked`.
 
     What a run that goes on has found before, which is in `kept`, stays.
 
@@ -78,20 +73,13 @@ def prepared(
         ConfigError: an option does not go with the scene.
     """
     loaded, code, start = _load(config, device, clock, group, kept)
-    asked = config
-    if config.steps == "auto":
-        known = None if kept is None else kept.found.steps
-        config = with_length(config, len(loaded.scene.train_views), known)
-        strategy = strategy_for(config)
-    plan = _plan(config, strategy, loaded, start) if kept is None else kept.memory_plan
-    if plan is not None:
-        config = within(config, plan)
-        strategy = strategy_for(config)
-    config = with_fitted_schedule(config)
+    has_masks = any(mask is not None for mask in loaded.train_masks)
+    found = settled(config, loaded.scene, start, has_masks=has_masks, kept=kept)
+    trained = found.config
     if kept is not None:
         # What is written names the strategy as the command did; its file may be gone.
-        config = dataclasses.replace(config, strategy=kept.config["strategy"]["name"])
-    return Prepared(asked, config, strategy, device, loaded, start, code, plan)
+        trained = dataclasses.replace(trained, strategy=kept.config["strategy"]["name"])
+    return Prepared(found, trained, device, loaded, start, code)
 
 
 def _load(
@@ -115,10 +103,3 @@ def _load(
     if config.render.coarse_until:
         possible_reductions([(view.width, view.height) for view in loaded.scene.train_views])
     return loaded, code.result(), start_of(config, loaded.scene)
-
-
-def _plan(
-    config: TrainConfig, strategy: Any, loaded: LoadedScene, start: Start
-) -> MemoryPlan | None:
-    has_masks = any(mask is not None for mask in loaded.train_masks)
-    return plan_of(config, strategy, loaded.scene, start, has_masks=has_masks)

@@ -1,6 +1,5 @@
 """A run from its configuration to its result files, in one process or in several."""
 
-import dataclasses
 import shlex
 import signal
 from collections.abc import Sequence
@@ -11,9 +10,8 @@ import torch
 
 from gs_densify import messages
 from gs_densify.config.file import save_config, to_mapping
-from gs_densify.config.length import length_remark
 from gs_densify.config.options import TrainConfig
-from gs_densify.config.strategy import remark_on_layers, schedule_remark
+from gs_densify.config.strategy import remark_on_layers
 from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import ResultError
 from gs_densify.memory.gpu import limited_to
@@ -24,7 +22,7 @@ from gs_densify.runs.checkpoint_files import checkpoints
 from gs_densify.runs.claim import claimed
 from gs_densify.runs.held_folder import locked
 from gs_densify.runs.made_trainer import made_trainer
-from gs_densify.runs.memory_limit import offload_remark, plan_remark
+from gs_densify.runs.memory_limit import offload_remark
 from gs_densify.runs.outputs.all import check_outputs
 from gs_densify.runs.paths import check_scene_is_there, with_absolute_paths
 from gs_densify.runs.pause import BY_OTHERS, PauseWish
@@ -58,10 +56,10 @@ def train(
         with group.in_one_voice():
             check_start(config)
             config = with_absolute_paths(config)
-            device, strategy = checked(config, group)
+            device = checked(config, group)
             run_folder.check_free(config.out)  # now, not after loading
             check_outputs(config)
-            ready = prepared(config, device, strategy, clock, group)
+            ready = prepared(config, device, clock, group)
             stack.enter_context(limited_to(config.memory_bytes, device))
             claim = stack.enter_context(claimed(config.out, run_folder.default_folder(config)))
         state = RunState(
@@ -74,7 +72,7 @@ def train(
             code=ready.code,
             data=ready.loaded.data,
             cpu_threads=torch.get_num_threads(),
-            memory_plan=ready.plan,
+            memory_plan=ready.settled.plan,
         )
         folder = claim.held.path
         # Before a hook is called, which may leave the working folder that paths are relative to.
@@ -124,12 +122,12 @@ def resume(
                     f"{folder}: was cut off before its first checkpoint",
                     action=f"begin anew: gs-train --config {shlex.quote(str(folder))}/config.yml",
                 )
-            device, strategy = checked(config, group)
+            device = checked(config, group)
             kept = newest(folder, config, group)
             state = kept.state
             require_same(state, folder, config=to_mapping(config), device=device.type)
             check_outputs(config)
-            ready = prepared(config, device, strategy, clock, group, state)
+            ready = prepared(config, device, clock, group, state)
             require_same_scene(state, folder, ready.loaded)
             stack.enter_context(limited_to(config.memory_bytes, device))
         note_code(state, folder, ready.code)
@@ -162,10 +160,10 @@ def follow(config: TrainConfig, group: Group, *, is_begun: bool) -> None:
         if folder is None:
             check_start(config)
             config = with_absolute_paths(config)
-        device, strategy = checked(config, group)
+        device = checked(config, group)
         kept = None if folder is None else newest(folder, config, group)
         state = None if kept is None else kept.state
-        ready = prepared(config, device, strategy, Stopwatch(), group, state)
+        ready = prepared(config, device, Stopwatch(), group, state)
     with saying_shortage(device):
         trainer = made_trainer(ready, group)
     if kept is not None:
@@ -177,14 +175,9 @@ def follow(config: TrainConfig, group: Group, *, is_begun: bool) -> None:
 
 def _remarks(ready: Prepared) -> list[str]:
     """Returns what a new run says of what became of its options."""
-    config, num_views = ready.config, len(ready.loaded.scene.train_views)
-    asked = ready.asked
-    of_length = dataclasses.replace(asked, steps=config.length)
     remarks = [
-        remark_on_layers(asked),
-        length_remark(asked, config, num_views),
-        schedule_remark(of_length),
-        plan_remark(of_length, ready.plan),
-        offload_remark(config, ready.device),
+        remark_on_layers(ready.settled.asked),
+        *ready.settled.remarks(len(ready.loaded.scene.train_views)),
+        offload_remark(ready.config, ready.device),
     ]
     return [one for one in remarks if one is not None]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gs_densify.config import length
 from gs_densify.config.options import DataOptions, LearningRates, RenderOptions, TrainConfig
 from gs_densify.errors import BackendError
 from gs_densify.runs import forecast as forecasts
@@ -93,6 +94,22 @@ def test_a_length_that_is_left_open_is_forecast(
     assert "training    about 14 s for 14,000 steps" in said
     assert "schedule    --steps auto: 14,000 steps, 500 passes over 28 photos" in said
     assert "is scaled to 14,000" in said
+
+
+def test_a_length_that_is_left_open_counts_all_photos_where_few_are_read(
+    cached_tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(cached_tiny, tmp_path / "scene")
+    monkeypatch.setattr(step_time, "_milliseconds", lambda *_: 1.0)
+    monkeypatch.setattr(length, "LEAST", 1)
+    config = TrainConfig(scene=str(tmp_path / "scene"), strategy="default", device="cpu")
+    config = dataclasses.replace(config, steps="auto")
+    on_disk = dataclasses.replace(config, data=DataOptions(host_budget=0))
+    found = [forecast(one) for one in (config, on_disk)]
+    assert found[1].loaded.sampled_from is not None
+    assert len(found[1].loaded.scene.train_views) < len(found[1].scene.train_views)
+    assert [one.config.length for one in found] == [14_000] * 2
+    assert found[1].remarks == found[0].remarks
 
 
 def test_a_forecast_for_several_gpus_says_how_it_was_timed_and_wants_them(
