@@ -4,6 +4,8 @@ The kernel's Adam keeps the state of torch.optim.Adam, with `step` on the host, 
 without waiting for the GPU; so does torch's own step unless it is fused.
 """
 
+from __future__ import annotations
+
 import inspect
 import math
 from collections.abc import Iterable, Mapping
@@ -15,6 +17,7 @@ from torch.optim import Adam, AdamW, Optimizer
 
 from gs_densify.kernels import HAS_TRITON
 from gs_densify.model import home
+from gs_densify.model.types import Splats
 
 
 class _WithoutCompiler:
@@ -44,20 +47,61 @@ _ROWS = 2**18
 """Rows that are stepped at a time, for want of memory: 47 MB a tensor of 45 floats a row."""
 
 
-class _Step(NamedTuple):
-    """A parameter [N,...] with its gradient and moments, and the factors of its next step.
+class Step(NamedTuple):
+    """A parameter [N,...] with its moments, and the factors of its next step.
 
-    The parameter is multiplied by `decay`, then moves against exp_avg / (sqrt(exp_avg_sq) + `eps`)
-    times `size`; the bias corrections are in these factors.
+    exp_avg and exp_avg_sq move by the weights towards the gradient and its square. The parameter is
+    multiplied by `decay`, then moves against exp_avg / (sqrt(exp_avg_sq) + `eps`) times `size`; the
+    bias corrections are in these factors.
     """
 
     parameter: Tensor
-    grad: Tensor
     exp_avg: Tensor
     exp_avg_sq: Tensor
     size: float
     eps: float
     decay: float
+    weight1: float
+    weight2: float
+
+
+class UpdateInBackward:
+    """Steps of optimisers for a backward pass to make where it finds the gradients.
+
+    These never reach memory: two of the seven tensors that Adam moves.
+    """
+
+    def __init__(self, optimizers: Mapping[str, Optimizer], drawn: Splats | None = None) -> None:
+        self._optimizers, self._drawn = optimizers, drawn or {}
+
+    def through(self, drawn: Splats) -> UpdateInBackward:
+        """Returns the steps where `drawn` is rendered in place of the parameters of these names.
+
+        What differs from a parameter must have the gradient that the parameter would get.
+        """
+        return UpdateInBackward(self._optimizers, drawn)
+
+    @torch.no_grad()
+    def take(self, inputs: Mapping[str, Tensor | None]) -> dict[str, Step]:
+        """Returns, by name, next steps of inputs that stand for parameters of plain Adams.
+
+        They count as made. A parameter that has a gradient already, to which others are to be
+        added, or whose gradient somebody waits for with a hook is not among them.
+        """
+        taken = {}
+        for name, value in inputs.items():
+            optimizer = self._optimizers.get(name)
+            if value is None or optimizer is None or not _is_plain_adam(optimizer):
+                continue
+            group = optimizer.param_groups[0]
+            parameter = group["params"][0]
+            if (
+                parameter.grad is None
+                and self._drawn.get(name, parameter).data_ptr() == value.data_ptr()
+                and not (parameter._backward_hooks or parameter._post_accumulate_grad_hooks)
+            ):
+                taken[name] = _next_step(parameter, group, optimizer.state[parameter])
+        return taken
 
 
 @torch.no_grad()
@@ -85,11 +129,13 @@ def update(optimizers: Mapping[str, Optimizer], visible: Tensor | None = None) -
 def _step_with_kernel(optimizers: Iterable[Optimizer], visible: Tensor | None) -> list[Optimizer]:
     """Steps the plain Adams, and returns the other optimisers.
 
-    It makes one launch, or one for each number of rows and betas where optimisers differ.
+    It makes one launch, or one for each number of rows where parameters differ.
     """
-    launches: dict[tuple[int, tuple[float, float]], list[_Step]] = {}
+    launches: dict[int, list[tuple[Tensor, Step]]] = {}
     others = []
     for optimizer in optimizers:
+        if _is_without_gradient(optimizer):
+            continue
         if not _is_plain_adam(optimizer):
             others.append(optimizer)
             continue
@@ -97,14 +143,21 @@ def _step_with_kernel(optimizers: Iterable[Optimizer], visible: Tensor | None) -
         parameter = group["params"][0]
         if parameter.grad is not None and parameter.numel():
             step = _next_step(parameter, group, optimizer.state[parameter])
-            launches.setdefault((parameter.shape[0], group["betas"]), []).append(step)
+            launches.setdefault(parameter.shape[0], []).append((parameter.grad.contiguous(), step))
         parameter.grad = None
     if launches:
         from gs_densify.model.adam_triton import step_rows
 
-        for (rows, betas), steps in launches.items():
-            step_rows(steps, rows, betas, visible)
+        for rows, steps in launches.items():
+            step_rows(steps, rows, visible)
     return others
+
+
+def _is_without_gradient(optimizer: Optimizer) -> bool:
+    """Returns whether a step would do nothing."""
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return False
+    return all([parameter.grad is None for parameter in _parameters(optimizer)])
 
 
 def _is_plain_adam(optimizer: Optimizer) -> bool:
@@ -132,7 +185,7 @@ def _runs_kernels(parameter: Tensor) -> bool:
     return parameter.is_cuda and HAS_TRITON
 
 
-def _next_step(parameter: Tensor, group: dict[str, Any], state: dict[str, Any]) -> _Step:
+def _next_step(parameter: Tensor, group: dict[str, Any], state: dict[str, Any]) -> Step:
     """Counts the step in `state`, which is made where it is empty."""
     if not state:
         state["step"] = torch.tensor(0.0)
@@ -143,15 +196,15 @@ def _next_step(parameter: Tensor, group: dict[str, Any], state: dict[str, Any]) 
     step, (beta1, beta2) = state["step"].item() + 1, group["betas"]
     state["step"].fill_(step)
     correction = math.sqrt(1 - beta2**step)
-    assert parameter.grad is not None
-    return _Step(
+    return Step(
         parameter,
-        parameter.grad.coalesce() if parameter.grad.is_sparse else parameter.grad.contiguous(),
         state["exp_avg"],
         state["exp_avg_sq"],
         size=group["lr"] * correction / (1 - beta1**step),
         eps=group["eps"] * correction,
         decay=1.0 - group["lr"] * group["weight_decay"],
+        weight1=1.0 - beta1,
+        weight2=1.0 - beta2,
     )
 
 
@@ -186,8 +239,9 @@ def _step_some_rows(optimizer: Optimizer) -> None:
     """
     group = optimizer.param_groups[0]
     parameter, (beta1, beta2) = group["params"][0], group["betas"]
+    gradient = parameter.grad.coalesce()
     one = _next_step(parameter, group, optimizer.state[parameter])
-    rows, gradients = one.grad.indices()[0], one.grad.values()
+    rows, gradients = gradient.indices()[0], gradient.values()
     whole = parameter.detach(), one.exp_avg, one.exp_avg_sq
     for some, grad in zip(rows.split(_ROWS), gradients.split(_ROWS), strict=True):
         value, average, square = (tensor.index_select(0, some) for tensor in whole)

@@ -7,6 +7,7 @@ values: 2^31 Gaussians fit.
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import triton
 import triton.language as tl
@@ -21,7 +22,7 @@ _WARPS = _BLOCK // 32
 
 @triton.jit
 def _step_block(
-    parameter, grad, exp_avg, exp_avg_sq, step_size, eps, decay, visible, n, weight1, weight2,
+    grad, parameter, exp_avg, exp_avg_sq, step_size, eps, decay, weight1, weight2, visible, n,
     first_row, chunk, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Steps values `chunk` * BLOCK to (`chunk` + 1) * BLOCK of the rows from `first_row` on."""
@@ -45,8 +46,8 @@ def _step_block(
 
 @triton.jit(do_not_specialize=["n"])
 def _step(
-    parameters, grads, exp_avgs, exp_avg_sqs, step_sizes, epsilons, decays, visible, n, weight1,
-    weight2, WIDTHS: tl.constexpr, TOTAL: tl.constexpr, BLOCK: tl.constexpr,
+    grads, parameters, exp_avgs, exp_avg_sqs, step_sizes, epsilons, decays, weights1, weights2,
+    visible, n, WIDTHS: tl.constexpr, TOTAL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Adam's step, in place; TOTAL programs, the sum of WIDTHS, have the same BLOCK rows."""
     first_row = (tl.program_id(0) // TOTAL) * BLOCK
@@ -54,8 +55,8 @@ def _step(
     for i in tl.static_range(len(WIDTHS)):
         if (chunk >= 0) & (chunk < WIDTHS[i]):
             _step_block(
-                parameters[i], grads[i], exp_avgs[i], exp_avg_sqs[i], step_sizes[i], epsilons[i],
-                decays[i], visible, n, weight1, weight2, first_row, chunk, WIDTHS[i], BLOCK,
+                grads[i], parameters[i], exp_avgs[i], exp_avg_sqs[i], step_sizes[i], epsilons[i],
+                decays[i], weights1[i], weights2[i], visible, n, first_row, chunk, WIDTHS[i], BLOCK,
             )  # fmt: skip
         chunk -= WIDTHS[i]
 
@@ -63,25 +64,21 @@ def _step(
 _launch = Launcher(_step, num_warps=_WARPS)
 
 
-def step_rows(
-    steps: Sequence[tuple[Tensor, Tensor, Tensor, Tensor, float, float, float]],
-    rows: int,
-    betas: tuple[float, float],
-    visible: Tensor | None,
-) -> None:
-    """Adam's step of contiguous float32 parameters of N = `rows` rows, in place.
+_Factors: TypeAlias = tuple[Tensor, Tensor, Tensor, float, float, float, float, float]
+"""Those of `adam.Step`."""
 
-    `steps` has parameter, gradient, exp_avg and exp_avg_sq [N,...], and what scales the step, is
-    added to the root of exp_avg_sq, and is multiplied into the parameter. Bias correction is up to
-    these factors. Rows that are not in `visible` [N] (bool), where it is given, are not touched.
+
+def step_rows(steps: Sequence[tuple[Tensor, _Factors]], rows: int, visible: Tensor | None) -> None:
+    """Makes steps with their gradients, contiguous float32 tensors of N = `rows` rows, in place.
+
+    Rows that are not in `visible` [N] (bool), where it is given, are not touched.
     """
-    tensors = [one for step in steps for one in step[:4]]
-    widths = tuple([one.numel() // rows for one in tensors[::4]])
+    columns = list(zip(*[(grad, *step) for grad, step in steps], strict=True))
+    widths = tuple([one.numel() // rows for one in columns[0]])
     total = sum(widths)
     shape = widths, total, _BLOCK
+    aligned = [alignment_of(*tensors) for tensors in columns[:4]]
     mask = () if visible is None else (visible,)
-    kind = tensors[0].get_device(), alignment_of(*tensors), shape, alignment_of(*mask)
-    _launch(
-        kind, (triton.cdiv(rows, _BLOCK) * total, 1, 1),
-        *zip(*steps, strict=True), visible, rows, 1.0 - betas[0], 1.0 - betas[1], *shape,
-    )  # fmt: skip
+    kind = columns[0][0].get_device(), *aligned, shape, alignment_of(*mask)
+    grid = triton.cdiv(rows, _BLOCK) * total, 1, 1
+    _launch(kind, grid, *columns, visible, rows, *shape)

@@ -114,5 +114,6 @@ class StoredRasterizer(Rasterizer, Protocol):
     of_stored: Callable[..., RenderOutput]
     """Takes what a call does, with logarithms for scales and logits for opacities, and `view`: the
     index of the only view, where one is rendered again and again as a model changes little, or
-    None. What it was the last time tells what room it needs.
+    None. What it was the last time tells what room it needs. And `update`: where it is given, the
+    backward pass steps those of the parameters that it takes, which get no gradient.
     """

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from gs_densify.model.adam import UpdateInBackward
 from gs_densify.model.init import sh_degree_of
 from gs_densify.model.types import Splats
 from gs_densify.rendering.base import GSPLAT_SETTINGS, Rasterizer, RenderOutput, RenderSettings
@@ -36,6 +37,7 @@ class Renderer:
         aux: Tensor | None = None,
         packed: bool = False,
         view: int | None = None,
+        update: UpdateInBackward | None = None,
     ) -> RenderOutput:
         """Activates the stored parameters and renders them into C images.
 
@@ -52,6 +54,7 @@ class Renderer:
             aux: [N, M] extra channels.
             packed: the layout of `info`, which is no setting: training alone asks for it.
             view: the index of a training view rendered alone (`StoredRasterizer.of_stored`).
+            update: steps that the backward pass may make (likewise).
 
         Raises:
             BackendError: an option that the rasteriser cannot carry out.
@@ -62,7 +65,7 @@ class Renderer:
             scales, opacities = torch.exp(scales), torch.sigmoid(opacities)
             render: Callable[..., RenderOutput] = self.rasterizer
         else:
-            render = partial(of_stored, view=view)
+            render = partial(of_stored, view=view, update=update)
         return render(
             splats["means"],
             splats["quats"],

@@ -131,6 +131,12 @@ class StrategyAdapter:
         found = self._ask("regularization", step, params=params)
         return found.reshape(()) if found is not None and found.dim() else found
 
+    @property
+    def has_own_term(self) -> bool:
+        """Returns whether the strategy may add a term to the loss."""
+        method = getattr(self.strategy, "regularization", Strategy.regularization)
+        return getattr(method, "__func__", method) is not Strategy.regularization
+
     def update_every(self, step: int) -> int:
         """Returns the number of steps whose gradients are summed before the optimisers step."""
         return max(1, self._ask("update_every", step))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.config.options import TrainConfig
+from gs_densify.model.adam import UpdateInBackward
 from gs_densify.model.types import Splats
 from gs_densify.rendering.base import RenderOutput
 from gs_densify.rendering.renderer import Renderer
@@ -37,18 +38,27 @@ class Forward:
         self._config, self._adapter, self._renderer = config, adapter, renderer
         self._schedule, self._modules, self._dropout = schedule, modules, dropout
 
-    def __call__(self, splats: Splats, batch: Batch, step: int, aux: Tensor | None) -> RenderOutput:
+    def __call__(
+        self,
+        splats: Splats,
+        batch: Batch,
+        step: int,
+        aux: Tensor | None = None,
+        update: UpdateInBackward | None = None,
+    ) -> RenderOutput:
         """Returns this process's part of the views, with channels `aux` [N,M] beside the colours.
 
-        The modules have yet to change the image.
+        The modules have yet to change the image. `update` are the steps that the backward pass may
+        make.
         """
         options = self._config.render
         backgrounds = None
         if options.background == "random":
             backgrounds = torch.rand(len(batch.indices), 3, device=batch.images.device)[batch.part]
         left_out = dropout.share_left_out(self._dropout, step, self._config.length)
+        drawn = dropout.without_some(splats, left_out)
         return self._renderer(
-            dropout.without_some(splats, left_out),
+            drawn,
             self._modules.cameras(batch.viewmats, batch.indices),
             batch.Ks,
             *batch.size,
@@ -58,6 +68,7 @@ class Forward:
             packed=options.packed,
             aux=aux,
             view=batch.rendered[0] if len(batch.rendered) == 1 else None,
+            update=None if update is None else update.through(drawn),
         )
 
 

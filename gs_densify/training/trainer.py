@@ -16,6 +16,7 @@ from gs_densify.distributed.group import ALONE, Group
 from gs_densify.distributed.orders import ordered
 from gs_densify.messages import Bar, NoBar
 from gs_densify.model import shards
+from gs_densify.model.adam import UpdateInBackward
 from gs_densify.model.gaussians import Optimizers, Params
 from gs_densify.model.types import Splats
 from gs_densify.rendering.device import wait_for
@@ -213,7 +214,7 @@ class Trainer:
         with section("render"):
             num_maps = adapter.num_attributed_maps(step)
             aux = zero_channels(self.splats, num_maps) if num_maps else None
-            output = self._forward(self.splats, batch, step, aux)
+            output = self._forward(self.splats, batch, step, aux, self._in_backward(is_update))
         with section("loss"):
             render = batch.composited(self.modules.image(output.image, batch.rendered))
             photometric, terms = photometric_loss(
@@ -277,6 +278,12 @@ class Trainer:
             means_lr=self.rates.means,
             device_bytes=self.group.largest(_allocated(self.splats["means"].device)),
         )
+
+    def _in_backward(self, is_update: bool) -> UpdateInBackward | None:
+        """Returns the update for the backward pass to make, where no further term adds to it."""
+        if not is_update or self._further_terms.may_be:
+            return None
+        return self._updates.in_backward()
 
     def _prefetch(self, step: int, room: int, summed: int) -> None:
         """Begins to copy the views of the next call where photos are not on the device, and to read

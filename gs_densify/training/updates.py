@@ -39,6 +39,16 @@ class Updates:
         self._drawn: Tensor | None = None
         """[N], the Gaussians that any of these steps drew."""
 
+    def in_backward(self) -> adam.UpdateInBackward | None:
+        """Returns the optimisers' steps for a backward pass to make that ends with an update.
+
+        None where it does not have the whole gradient, as other processes add to it, or where a
+        mask chooses among its rows.
+        """
+        if self._visible_only or self._group.size > 1:
+            return None
+        return adam.UpdateInBackward(self._gaussians.optimizers)
+
     def add(self, count: int, info: Mapping[str, Any]) -> None:
         """Hears that the parameters hold the gradients of `count` further steps."""
         if self._visible_only:

@@ -1,5 +1,6 @@
 // The projection's host code for tests/rendering/test_own_projection.py: one Gaussian, one camera.
 
+#include "adam.cuh"
 #include "projection.cuh"
 
 using namespace gs;
@@ -71,3 +72,11 @@ extern "C" void backward(const float* mean, const float* quat, const float* scal
                             v_scales.z, v_quat[0], v_quat[1], v_quat[2],  v_quat[3]};
   for (int k = 0; k < 10; ++k) found[k] = values[k];
 }
+
+// factors: size, eps, decay, weight1, weight2.
+extern "C" void step(float* value, float* average, float* square, const float* factors, float gradient) {
+  const Step one = {value, average, square, factors[0], factors[1], factors[2], factors[3], factors[4]};
+  put(Target{nullptr, one}, 0, {gradient});
+}
+
+extern "C" void keep(float* gradient, float value) { put(Target{gradient, {}}, 0, {value}); }

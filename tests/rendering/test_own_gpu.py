@@ -17,6 +17,8 @@ from rasterizer_cases import (
 from rendering_scenes import random_scene
 
 from gs_densify.errors import BackendError
+from gs_densify.model import adam
+from gs_densify.model.init import create_optimizers, to_parameters
 from gs_densify.rendering.attribution.contributors import contributions
 from gs_densify.rendering.base import RenderSettings
 from gs_densify.rendering.rasterizers import make_rasterizer, rasterizer_for
@@ -161,6 +163,43 @@ def test_more_pairs_than_can_be_counted_are_an_error_that_says_how_many():
     scene = random_scene(40_000, 4_000, 4_000, size=50.0).to("cuda", torch.float32)
     with pytest.raises(BackendError, match=r"One image has 2\d{9} pairs of a tile"):
         make_rasterizer("own")(*scene.arguments, sh_degree=3)
+
+
+def trained_in_backward(scene, *, is_in_backward, sh_degree=3, steps=3):
+    """Parameters and moments after some steps of one random loss."""
+    means, quats, scales, opacities, sh = (one.detach() for one in scene.parameters)
+    values = {"means": means, "quats": quats, "scales": scales.log()}
+    values |= {"opacities": torch.logit(opacities), "sh0": sh[:, :1], "shN": sh[:, 1:]}
+    params = to_parameters(values, scene.means.device)
+    optimizers = create_optimizers(params, dict.fromkeys(params, 1e-3), weight_decay=0.1)
+    update = adam.UpdateInBackward(optimizers) if is_in_backward else None
+    size = scene.width, scene.height
+    for step in range(steps):
+        out = Renderer(make_rasterizer("own"))(
+            params, scene.viewmats, scene.Ks, *size, sh_degree=sh_degree, update=update
+        )
+        torch.manual_seed(step)
+        (torch.randn_like(out.image) * out.image).sum().backward()
+        assert all((one.grad is None) == is_in_backward for one in params.values())
+        adam.update(optimizers)
+    entries = {name: one.detach() for name, one in params.items()}
+    for name, optimizer in optimizers.items():
+        state = optimizer.state[params[name]]
+        assert float(state["step"]) == steps
+        entries |= {f"{key} of {name}": state[key] for key in ("exp_avg", "exp_avg_sq")}
+    return values, entries
+
+
+@pytest.mark.parametrize(("name", "sh_degree"), [("small", 3), ("large", 3), ("large", 1)])
+def test_steps_in_backward_are_those_of_the_optimisers(name, sh_degree):
+    scene = SCENES[name]().to("cuda", torch.float32)
+    before, expected = trained_in_backward(scene, is_in_backward=False, sh_degree=sh_degree)
+    _, found = trained_in_backward(scene, is_in_backward=True, sh_degree=sh_degree)
+    for what, value in expected.items():
+        start = before.get(what, 0)
+        # The first steps go as far for small gradients, which atomic sums leave uncertain.
+        limit = 1e-2 if what in before else 1e-4
+        assert distance(found[what] - start, value - start) <= limit, what
 
 
 @pytest.mark.parametrize("antialiased", [False, True])

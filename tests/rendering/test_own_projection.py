@@ -82,3 +82,25 @@ def test_projection_and_its_gradients_equal_the_reference(host, seed, beyond_the
     v32 = v.numpy().astype(np.float32)
     host.backward(*map(pointer, given), pointer(v32), pointer(mine))
     np.testing.assert_allclose(mine, exact, rtol=2e-3, atol=1e-3 * np.abs(exact).max())
+
+
+def test_a_step_in_backward_is_adams(host):
+    options = {"lr": 1e-2, "betas": (0.8, 0.99), "eps": 1e-8, "weight_decay": 0.1}
+    parameter = torch.nn.Parameter(torch.tensor([0.3], dtype=torch.float64))
+    expected = torch.optim.AdamW([parameter], **options)
+    value, average, square = (np.array([start], np.float32) for start in (0.3, 0, 0))
+    for count, gradient in enumerate((0.5, 0.0, -2.0, 1e-6), start=1):
+        parameter.grad = torch.tensor([gradient], dtype=torch.float64)
+        expected.step()
+        correction = np.sqrt(1 - 0.99**count)
+        size, eps = 1e-2 * correction / (1 - 0.8**count), 1e-8 * correction
+        factors = np.array([size, eps, 1 - 1e-2 * 0.1, 0.2, 0.01], np.float32)
+        moments = pointer(average), pointer(square)
+        host.step(pointer(value), *moments, pointer(factors), ctypes.c_float(gradient))
+        state = expected.state[parameter]
+        np.testing.assert_allclose(value, parameter.detach(), rtol=2e-6)
+        np.testing.assert_allclose(average, state["exp_avg"], rtol=2e-6)
+        np.testing.assert_allclose(square, state["exp_avg_sq"], rtol=2e-6)
+    kept = np.zeros(1, np.float32)
+    host.keep(pointer(kept), ctypes.c_float(0.25))
+    assert kept[0] == 0.25

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gs_densify.errors import BackendError
+from gs_densify.model.adam import UpdateInBackward
 from gs_densify.rendering.base import GSPLAT_SETTINGS, RenderOutput, RenderSettings
 from gs_densify.rendering.colors import Colors
 from gs_densify.rendering.own import build
@@ -69,7 +70,13 @@ class OwnRasterizer:
         """
         return _rendered(*args, **options, is_stored=False, deterministic=self.deterministic)
 
-    def of_stored(self, *args: Any, view: int | None = None, **options: Any) -> RenderOutput:
+    def of_stored(
+        self,
+        *args: Any,
+        view: int | None = None,
+        update: UpdateInBackward | None = None,
+        **options: Any,
+    ) -> RenderOutput:
         """See `rendering.base.StoredRasterizer`; raises as a call does.
 
         Of a `view` that was rendered before, the host does not wait for the length of the lists:
@@ -77,7 +84,12 @@ class OwnRasterizer:
         """
         room = None if view is None or self.deterministic else partial(self._room.of, view)
         return _rendered(
-            *args, **options, is_stored=True, deterministic=self.deterministic, room=room
+            *args,
+            **options,
+            is_stored=True,
+            deterministic=self.deterministic,
+            room=room,
+            update=update,
         )
 
 
@@ -101,6 +113,7 @@ def _rendered(
     is_stored: bool,
     deterministic: bool,
     room: Callable[..., tuple[int | None, Tensor]] | None = None,
+    update: UpdateInBackward | None = None,
 ) -> RenderOutput:
     _check(len(means), packed, aux)
     if deterministic and viewmats.requires_grad:
@@ -114,6 +127,7 @@ def _rendered(
     base, rest = _parts(colors, degree)
     means2d, records, depths, radii, tiles, keys, total = Project.apply(
         frame,
+        update,
         means.contiguous(),
         quats.contiguous(),
         scales.contiguous(),

@@ -7,12 +7,14 @@ Between them lie the projected centres [C, N, 2], as strategies know them from g
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gs_densify.model.adam import UpdateInBackward
 from gs_densify.rendering.base import RenderSettings
 from gs_densify.rendering.own.build import kernels
 
@@ -22,7 +24,9 @@ MAX_AUX = 5
 
 RECORD = 12
 
-_VIEWMATS = 7  # their place among the inputs of `Project`
+_VIEWMATS = 8  # their place among the inputs of `Project`
+_STORED = ("means", "quats", "scales", "opacities", "sh0", "shN")
+"""Names of the first inputs among a model's parameters."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +78,25 @@ class Project(torch.autograd.Function):
     must be contiguous, viewmats [C, 4, 4], Ks [C, 3, 3]. Returns means2d [C, N, 2], records
     [C, N, 12], depths [C, N], radii [C, N, 2], tiles reached [C, N], keys by depth [C, N] and the
     number of all tiles reached [1].
+
+    Where `update` is given, backward makes its steps of parameters among the inputs, which then
+    have no gradient.
     """
 
     @staticmethod
-    def forward(ctx: Any, frame: Frame, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, frame: Frame, update: UpdateInBackward | None, *inputs: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """Projects."""
         means = inputs[0]
         assert means is not None
-        found = kernels().project(_scene(inputs, frame), means, stream_of(means))
+        ctx.scene = _scene(inputs, frame)
+        found = kernels().project(ctx.scene, means, stream_of(means))
         means2d, records, depths, radii, tiles, keys, total = found
         ctx.mark_non_differentiable(radii, tiles, keys, total)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs, radii)
-        ctx.frame = frame
+        ctx.update = update
         return means2d, records, depths, radii, tiles, keys, total
 
     @staticmethod
@@ -101,16 +111,31 @@ class Project(torch.autograd.Function):
         v_records = means.new_zeros(*count, RECORD) if v_records is None else v_records
         v_depths = None if v_depths is None else v_depths.contiguous()
         *model, v_viewmats = kernels().project_backward(
-            _scene(inputs, ctx.frame),
+            ctx.scene,
             radii,
             v_means2d,
             v_records,
             v_depths,
             ctx.needs_input_grad[_VIEWMATS],
+            _steps(ctx.update, inputs),
             stream_of(means),
         )
-        model[4] = model[4].view(base.shape)
-        return None, *model, v_viewmats, None
+        model[4] = None if model[4] is None else model[4].view(base.shape)
+        return None, None, *model, v_viewmats, None
+
+
+def _steps(update: UpdateInBackward | None, inputs: list[Tensor | None]) -> list[Any]:
+    """Returns the step of each of the first inputs; None: its gradient is asked for."""
+    if update is None:
+        return [None] * len(_STORED)
+    taken = update.take(dict(zip(_STORED, inputs, strict=False)))
+    return [kernels().Step(*taken[name]) if name in taken else None for name in _STORED]
+
+
+@lru_cache(maxsize=1)
+def _zeros(size: torch.Size, device: torch.device) -> Tensor:
+    """Returns zeros that are read only: most losses do not look at alpha."""
+    return torch.zeros(size, device=device)
 
 
 class Composite(torch.autograd.Function):
@@ -160,7 +185,7 @@ class Composite(torch.autograd.Function):
         v_image, v_alpha, v_further = grads
         size = rest.shape
         v_image = rest.new_zeros(*size, 3) if v_image is None else v_image.contiguous()
-        v_alpha = rest.new_zeros(size) if v_alpha is None else v_alpha.contiguous()
+        v_alpha = _zeros(size, rest.device) if v_alpha is None else v_alpha.contiguous()
         if aux is not None:
             shape = *size, aux.shape[1]
             v_further = rest.new_zeros(shape) if v_further is None else v_further.contiguous()

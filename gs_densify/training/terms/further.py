@@ -22,6 +22,11 @@ class FurtherTerms:
             if weight > 0
         ]
 
+    @property
+    def may_be(self) -> bool:
+        """Returns whether a step may have any."""
+        return bool(self._terms) or self._adapter.has_own_term
+
     def __call__(self, inputs: LossInputs) -> dict[str, Tensor]:
         """Returns the weighted terms [] by name, each the sum over the steps of the call."""
         terms = {one.name: one(inputs) for one in self._terms}

@@ -62,26 +62,39 @@ std::vector<Tensor> project(const Scene& scene, const Tensor& means, int64_t str
   return {means2d, records, depths, radii, tiles, keys, total};
 }
 
+gs::Step step_of(const Tensor& value, const Tensor& average, const Tensor& square, double size,
+                 double eps, double decay, double weight1, double weight2) {
+  return {value.data_ptr<float>(), average.data_ptr<float>(), square.data_ptr<float>(), float(size),
+          float(eps), float(decay), float(weight1), float(weight2)};
+}
+
+// Where `steps` has one for a parameter, it is made and there is no gradient.
 std::vector<optional<Tensor>> project_backward(const Scene& scene, const Tensor& radii,
                                                const Tensor& v_means2d, const Tensor& v_records,
                                                const optional<Tensor>& v_depths, bool poses,
+                                               const std::vector<optional<gs::Step>>& steps,
                                                int64_t stream) {
   const at::DeviceGuard guard(radii.device());
   const int64_t N = scene.model.count, columns = scene.model.rest_columns;
-  Tensor means = made(v_means2d, {N, 3}), quats = made(v_means2d, {N, 4});
-  Tensor scales = made(v_means2d, {N, 3}), opacities = made(v_means2d, {N});
-  Tensor base = made(v_means2d, {N, 3});
-  optional<Tensor> rest, viewmats;
-  if (scene.model.rest) rest = made(v_means2d, {N, columns / 3, 3});
-  if (poses) viewmats = at::zeros({scene.view.cameras, 4, 4}, v_means2d.options());
+  const std::vector<int64_t> shapes[] = {{N, 3}, {N, 4}, {N, 3}, {N}, {N, 3}, {N, columns / 3, 3}};
+  std::vector<optional<Tensor>> found(7);
+  gs::Target targets[6] = {};
+  for (int k = 0; k < 6; ++k) {
+    if (k == 5 && !scene.model.rest) continue;
+    if (steps[k]) {
+      targets[k].step = *steps[k];
+    } else {
+      found[k] = made(v_means2d, shapes[k]);
+      targets[k].gradient = found[k]->data_ptr<float>();
+    }
+  }
+  if (poses) found[6] = at::zeros({scene.view.cameras, 4, 4}, v_means2d.options());
   gs::project_backward(scene.model, scene.view, ints(radii), floats(v_means2d), floats(v_records),
                        int(v_records.stride(1)), floats(v_depths),
-                       {means.data_ptr<float>(), quats.data_ptr<float>(), scales.data_ptr<float>(),
-                        opacities.data_ptr<float>(), base.data_ptr<float>(),
-                        rest ? rest->data_ptr<float>() : nullptr,
-                        viewmats ? viewmats->data_ptr<float>() : nullptr},
+                       {targets[0], targets[1], targets[2], targets[3], targets[4], targets[5],
+                        found[6] ? found[6]->data_ptr<float>() : nullptr},
                        stream_of(stream));
-  return {means, quats, scales, opacities, base, rest, viewmats};
+  return found;
 }
 
 constexpr int64_t MOST_PAIRS = (int64_t(1) << 31) - 2;  // as many as an int32 counts, and one
@@ -218,6 +231,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
                           const optional<Tensor>&, int64_t, bool, const Tensor&, const Tensor&, int64_t,
                           int64_t, double, double, double, bool>());
   pybind11::class_<Sources>(m, "Sources");
+  pybind11::class_<gs::Step>(m, "Step").def(pybind11::init(&step_of));
   m.def("project", &project);
   m.def("project_backward", &project_backward);
   m.def("order", &order);

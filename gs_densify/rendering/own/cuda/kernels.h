@@ -34,9 +34,21 @@ struct Projection {
   int64_t* total;          // sum of tiles, 0 before
 };
 
-// Of contiguous tensors; `rest` null where there is none.
+// Adam's next step of a parameter: its moments move by the weights towards the gradient and its
+// square, the value is multiplied by `decay` and moves by `size`.
+struct Step {
+  float *value, *average, *square;
+  float size, eps, decay, weight1, weight2;
+};
+
+// A contiguous tensor for the gradient, or, where it is null, a step in its place; neither: not wanted.
+struct Target {
+  float* gradient;
+  Step step;
+};
+
 struct Gradients {
-  float *means, *quats, *scales, *opacities, *base, *rest;
+  Target means, quats, scales, opacities, base, rest;
   float* viewmats;  // [C, 4, 4], zeros before, or null
 };
 

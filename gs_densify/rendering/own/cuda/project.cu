@@ -1,5 +1,6 @@
 // From the parameters of Gaussians to records, and back.
 
+#include "adam.cuh"
 #include "kernels.h"
 #include "projection.cuh"
 #include "tiles.cuh"
@@ -57,25 +58,31 @@ __device__ __forceinline__ void gather_rows(const Model& m, int first, unsigned 
   __syncwarp();
 }
 
-// The way back, into rows of `out`: zeros where `held` does not name the row or no value is used.
+// The way back: zeros where `held` does not name the row or no value is used.
 __device__ __forceinline__ void scatter_rows(const Model& m, int first, unsigned held, int columns,
-                                             const float* rows, float* out) {
+                                             const float* rows, const Target& out) {
   const int lane = threadIdx.x % 32, pitch = pitch_of(columns), width = m.rest_columns;
-  float* to = out + int64_t(first) * width;
+  const int64_t begin = int64_t(first) * width;
   __syncwarp();
   if (columns == ALL_COLUMNS && width == ALL_COLUMNS) {
-    const int end = min(32, m.count - first) * ALL_COLUMNS;
-#pragma unroll 15
-    for (int k = 0; k < ALL_COLUMNS; ++k) {
-      const int place = k * 32 + lane;
-      if (place < end) to[place] = held >> (place / ALL_COLUMNS) & 1 ? rows[place] : 0.f;
+    constexpr int BATCH = 5;
+    const int64_t end = begin + min(32, m.count - first) * ALL_COLUMNS;
+#pragma unroll 3
+    for (int k = 0; k < ALL_COLUMNS; k += BATCH) {
+      float gradients[BATCH];
+#pragma unroll
+      for (int j = 0; j < BATCH; ++j) {
+        const int place = (k + j) * 32 + lane;
+        gradients[j] = held >> (place / ALL_COLUMNS) & 1 ? rows[place] : 0.f;
+      }
+      put(out, begin + k * 32 + lane, 32, end, gradients);
     }
   } else {
 #pragma unroll 4
     for (int l = 0; l < 32; ++l)
       if (first + l < m.count)
         for (int c = lane; c < width; c += 32)
-          to[l * width + c] = c < columns && (held >> l & 1) ? rows[l * pitch + c] : 0.f;
+          put(out, begin + l * width + c, {c < columns && (held >> l & 1) ? rows[l * pitch + c] : 0.f});
   }
 }
 
@@ -211,7 +218,8 @@ __device__ __forceinline__ Vec3 color_backward(const Model& m, int i, const Came
   return inverse * (v_direction + (-dot(v_direction, direction)) * direction);
 }
 
-// Gradients of the parameters. The colours' come first and the shapes' after them, so that fewer
+// Gradients of the parameters, or steps in their place: nobody but its own thread (of `rest`, its
+// warp) reads a Gaussian's parameters, and only before. The colours' come first and the shapes' after them, so that fewer
 // values are alive at once. Rows of coefficients pass through shared memory; with one camera their
 // gradients take the same place.
 template <bool POSES, bool IS_SUM>
@@ -257,9 +265,8 @@ __global__ void __launch_bounds__(THREADS, 5) project_backward_kernel(Model m, V
                         times(camera.turn, v_away));
     }
   }
-  if (is_inside)
-    for (int k = 0; k < 3; ++k) out.base[3 * int64_t(i) + k] = v_base[k];
-  if (out.rest) scatter_rows(m, blockIdx.x * THREADS + warp * 32, drawn, columns, v_rows, out.rest);
+  if (is_inside) put(out.base, i, v_base);
+  if (is_wanted(out.rest)) scatter_rows(m, blockIdx.x * THREADS + warp * 32, drawn, columns, v_rows, out.rest);
 
   Mat3 v_shape = {}, turned = {}, shape = {};
   Vec3 scales = {}, mean = {};
@@ -319,12 +326,10 @@ __global__ void __launch_bounds__(THREADS, 5) project_backward_kernel(Model m, V
       v_opacity *= opacity * (1.f - opacity);
     }
   }
-  for (int k = 0; k < 3; ++k) {
-    out.means[3 * int64_t(i) + k] = (&v_mean.x)[k];
-    out.scales[3 * int64_t(i) + k] = (&v_scales.x)[k];
-  }
-  reinterpret_cast<float4*>(out.quats)[i] = make_float4(v_quat[0], v_quat[1], v_quat[2], v_quat[3]);
-  out.opacities[i] = v_opacity;
+  put(out.means, i, {v_mean.x, v_mean.y, v_mean.z});
+  put(out.scales, i, {v_scales.x, v_scales.y, v_scales.z});
+  put(out.quats, i, v_quat);
+  put(out.opacities, i, {v_opacity});
 }
 
 Frame frame_of(const View& v) {
