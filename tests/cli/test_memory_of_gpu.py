@@ -13,7 +13,8 @@ from gs_densify.results import load_results
     ("limit", "options", "offload"),
     [
         ("400MB", "--max-gaussians 100000 --strategy default", False),
-        ("150MB", "--budget 100000 --strategy mcmc", True),
+        ("200MB", "--budget 100000 --strategy mcmc", True),
+        ("180MB", "--budget 100000 --strategy mcmc", True),
     ],
 )
 def test_a_run_keeps_to_it(limit: str, options: str, offload: bool, tmp_path: Path) -> None:

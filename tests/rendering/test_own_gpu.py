@@ -167,10 +167,10 @@ def test_more_pairs_than_can_be_counted_are_an_error_that_says_how_many():
 
 def trained_in_backward(scene, *, is_in_backward, sh_degree=3, steps=3):
     """Parameters and moments after some steps of one random loss."""
-    means, quats, scales, opacities, sh = (one.detach() for one in scene.parameters)
+    means, quats, scales, opacities, sh = (one.detach().clone() for one in scene.parameters)
     values = {"means": means, "quats": quats, "scales": scales.log()}
     values |= {"opacities": torch.logit(opacities), "sh0": sh[:, :1], "shN": sh[:, 1:]}
-    params = to_parameters(values, scene.means.device)
+    params = to_parameters({n: one.clone() for n, one in values.items()}, scene.means.device)
     optimizers = create_optimizers(params, dict.fromkeys(params, 1e-3), weight_decay=0.1)
     update = adam.UpdateInBackward(optimizers) if is_in_backward else None
     size = scene.width, scene.height
