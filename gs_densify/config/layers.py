@@ -105,6 +105,10 @@ _BUDGETS: Mapping[PresetName, int] = {
 }
 
 
+_VIEWS_OF_GPU = 2
+"""That each GPU renders in a step: a sum of gradients over GPUs takes about as long as a view."""
+
+
 def evaluation_settings(
     protocol: ProtocolName, scene: str, downscale: int | None
 ) -> dict[str, Any]:
@@ -218,20 +222,22 @@ def _with_preset(config: TrainConfig, preset: PresetName) -> TrainConfig:
 
 
 def _with_gpus(config: TrainConfig, gpus: int) -> TrainConfig:
-    """Returns as many views as before, of which each step has more: those of a step for each
-    GPU.
+    """Returns as many views as before, of which a step has two or more for each GPU.
 
-    A number that no configuration takes is left to the parser of the flags, which refuses it.
+    Where that is more than a step can have, it has one for each. A number that no configuration
+    takes is left to the parser of the flags, which refuses it.
     """
-    if not 1 < gpus <= MOST_VIEWS // config.batch_size:
+    if not 1 < gpus <= MOST_VIEWS:
         return config
+    views = _VIEWS_OF_GPU * gpus
+    views = max(config.batch_size, views if views <= MOST_VIEWS else gpus)
     factor = config.schedule_factor  # a strategy's recipe sets it; else it follows the steps
     return dataclasses.replace(
         config,
         gpus=gpus,
-        batch_size=config.batch_size * gpus,
-        steps=-(-config.length // gpus),
-        schedule_factor=None if factor is None else factor / gpus,
+        batch_size=views,
+        steps=-(-config.length * config.batch_size // views),
+        schedule_factor=None if factor is None else factor * config.batch_size / views,
     )
 
 

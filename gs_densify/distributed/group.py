@@ -71,6 +71,13 @@ def _asking_others(
     return asking
 
 
+class _Done:
+    """Work that there was not."""
+
+    def wait(self) -> None:
+        """Returns at once."""
+
+
 @dataclass(frozen=True)
 class Group:
     """A process among `size` that it can speak with; the first one, of rank 0, leads."""
@@ -108,12 +115,20 @@ class Group:
         dist.all_reduce(values)
         return values
 
-    @_asking_others(lambda tensors: None)
-    def sum_all(self, tensors: Sequence[Tensor]) -> None:
-        """Makes tensors their sums over all processes, all of them on one device."""
-        waiting = [dist.all_reduce(one, async_op=True) for one in tensors]
-        for one in waiting:
-            one.wait()
+    def sums(self, tensors: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Makes tensors their sums over all processes, and yields each once it is.
+
+        They lie on one device. All sums are on their way before the first is there, so that a GPU
+        works on what it has while others are summed.
+        """
+        for tensor, one in zip(tensors, self._begin_sums(tensors), strict=True):
+            with _reaching_others():
+                one.wait()
+            yield tensor
+
+    @_asking_others(lambda tensors: [_Done() for _ in tensors])
+    def _begin_sums(self, tensors: Sequence[Tensor]) -> list[Any]:
+        return [dist.all_reduce(one, async_op=True) for one in tensors]
 
     @_asking_others(lambda rows, counts: rows[: counts[0]])
     def joined_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:

@@ -24,8 +24,8 @@ GB more than the forecast where photos had 1.7 megapixels (docs/performance.md).
 _SCORING_BYTES = 2500
 """For each pixel of a view while it is scored: two images in the first layers of LPIPS's VGG."""
 _FIXED_BYTES = 100_000_000
-"""Whatever the model: cuBLAS's workspace (34 MB on an H100), and what lies unused in the segments of
-20 MiB in which torch's allocator takes memory for smaller tensors."""
+"""Whatever the model: cuBLAS's workspace (34 MB on an H100), and what lies unused in the segments
+of 20 MiB in which torch's allocator takes memory for smaller tensors."""
 _HOST_BYTES = 900
 """Of a Gaussian in host memory: 45 floats in three blocks and a spare one, a quarter larger."""
 _LEAST = 1000

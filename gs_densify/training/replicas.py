@@ -168,18 +168,26 @@ class Replicas:
             attributed = torch.zeros_like(aux) if aux.grad is None else aux.grad
             info["attributed"] = self.group.summed(attributed)
 
-    def sum_gradients(self, params: Params) -> None:
-        """Makes the gradients those of all views."""
+    def sum_gradients(self, params: Params) -> Iterator[tuple[str, ...]]:
+        """Makes the gradients those of all views; yields names of parameters whose gradient is.
+
+        The largest comes first: its update goes on while the others are summed. A process alone
+        yields all names at once.
+        """
         if self.group.size == 1:
+            yield tuple(params)
             return
-        trained = [value for value in params.values() if value.grad is not None]
-        for value in trained:
+        trained = {name: value for name, value in params.items() if value.grad is not None}
+        names = sorted(trained, key=lambda name: -trained[name].numel())
+        for value in trained.values():
             value.grad = value.grad.contiguous()
-        self.group.sum_all([value.grad for value in trained])
+        for name, _ in zip(names, self.group.sums([trained[n].grad for n in names]), strict=True):
+            yield (name,)
 
     def collect_gradients(self, params: Params) -> None:
         """Gives those that were summed over steps to the first process; others go on from zero."""
-        self.sum_gradients(params)
+        for _ in self.sum_gradients(params):
+            pass
         self.leave_gradients(params)
 
     def leave_gradients(self, params: Params) -> None:

@@ -58,8 +58,9 @@ class Updates:
 
     def step(self) -> None:
         """Steps the optimisers by what is summed."""
-        self._replicas.sum_gradients(self._gaussians.params)
-        adam.update(self._gaussians.optimizers, self._drawn)
+        optimizers = self._gaussians.optimizers
+        for names in self._replicas.sum_gradients(self._gaussians.params):
+            adam.update({n: optimizers[n] for n in names if n in optimizers}, self._drawn)
         self._modules.update(self._group)
         self._drawn, self.summed = None, 0
 

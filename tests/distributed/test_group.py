@@ -19,7 +19,6 @@ ROWS = torch.arange(6.0).view(3, 2)
 ANSWERS = {
     "total": ((1.5, 2), [1.5, 2]),
     "summed": ((ROWS,), ROWS),
-    "sum_all": (([ROWS],), None),
     "joined_rows": ((ROWS, [2]), ROWS[:2]),
     "exchanged": ((ROWS, [3], [3]), ROWS),
     "any_of": (([True, False],), [True, False]),
@@ -43,9 +42,13 @@ def test_a_process_alone_answers_at_once(name: str) -> None:
         assert found == expected
 
 
+def test_a_process_alone_has_sums_at_once() -> None:
+    assert all(one is ROWS for one in ALONE.sums([ROWS, ROWS]))
+
+
 def test_all_questions_are_asked_here() -> None:
     public = {name for name, one in vars(Group).items() if name[0] != "_" and callable(one)}
-    assert public - ANSWERS.keys() == {"shares", "part", "told", "in_one_voice"}
+    assert public - ANSWERS.keys() == {"shares", "part", "told", "in_one_voice", "sums"}
 
 
 def records() -> Records:
@@ -67,6 +70,7 @@ def left_alone(rank: int, folder: Path) -> None:
     for ask in (
         got.means2d.sum().backward,
         lambda: exchanged(records(), Group(0, 2), absgrad=False),
+        lambda: list(Group(0, 2).sums([torch.ones(3)])),
     ):
         try:
             ask()
@@ -84,7 +88,7 @@ def test_an_exchange_says_that_a_process_has_gone(tmp_path: Path) -> None:
     for process in processes:
         process.join(60)
     said = (tmp_path / "said").read_text().splitlines()
-    assert [one.startswith("another process has ended") for one in said] == [True, True]
+    assert [one.startswith("another process has ended") for one in said] == [True] * 3
 
 
 def left_group(monkeypatch: pytest.MonkeyPatch, device: str, error: BaseException | None) -> str:
