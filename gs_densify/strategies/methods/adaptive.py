@@ -77,7 +77,7 @@ class AdaptiveStrategy(Strategy):
     """Step from which nothing is refined or reset any more."""
     refine_every: int = 100
     """Steps between refinements."""
-    observations: int = 36
+    observations: int = 18
     """Steps between two refinements, evenly spaced, whose gradients and errors are gathered; steps
     in between cost nothing extra."""
     growth_limit: float = 0.3
