@@ -115,6 +115,12 @@ class Group:
         dist.all_reduce(values)
         return values
 
+    @_asking_others()
+    def maxima(self, values: Tensor) -> Tensor:
+        """Returns the largest values of tensors of one shape, likewise."""
+        dist.all_reduce(values, dist.ReduceOp.MAX)
+        return values
+
     def sums(self, tensors: Sequence[Tensor]) -> Iterator[Tensor]:
         """Makes tensors their sums over all processes, and yields each once it is.
 

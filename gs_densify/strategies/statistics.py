@@ -1,13 +1,14 @@
 """Per-Gaussian statistics of a step, gathered without waiting for the GPU."""
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from gs_densify.kernels import HAS_TRITON
 from gs_densify.model.state import State
+from gs_densify.rendering.attribution.views import SharedViews
 from gs_densify.strategies.base import StepInfo
 
 
@@ -88,20 +89,49 @@ def accumulate_gradients(
         views: how many these are.
         largest: the largest of the norms; None keeps none.
     """
+    kept = _Sums(state[total], state[views], None if largest is None else state[largest])
+    if isinstance(info, SharedViews) and info.is_as_rendered("means2d", "radii"):
+        _add_of_all(kept, count, info, absolute)
+    else:
+        _add(kept, count, info, absolute, packed)
+
+
+class _Sums(NamedTuple):
+    """Of gradients' norms, of views, and the largest norms: [N] each."""
+
+    total: Tensor
+    views: Tensor
+    largest: Tensor | None
+
+
+def _add_of_all(kept: _Sums, count: int, info: SharedViews, absolute: bool) -> None:
+    """Has each process add up its own views, and brings three numbers a Gaussian together."""
+    sums, largest = kept.total.new_zeros(2, count), kept.total.new_zeros(count)
+    if not info.is_idle:
+        own = cast(StepInfo, {**info.own, "n_cameras": info["n_cameras"]})
+        highest = None if kept.largest is None else largest
+        _add(_Sums(sums[0], sums[1], highest), count, own, absolute, packed=False)
+    total, views = info.summed(sums)
+    kept.total.add_(total)
+    kept.views.add_(views)
+    if kept.largest is not None:
+        torch.maximum(kept.largest, info.maxima(largest), out=kept.largest)
+
+
+def _add(kept: _Sums, count: int, info: StepInfo, absolute: bool, packed: bool) -> None:
     grads = _gradients(info, absolute)
-    highest = None if largest is None else state[largest]
-    if not packed and _fit_the_kernel(grads, count, state[total], state[views], highest):
+    if not packed and _fit_the_kernel(grads, count, *kept):
         from gs_densify.strategies.statistics_triton import accumulate
 
-        accumulate(grads, info["radii"], _to_half_images(info), state[total], state[views], highest)
+        accumulate(grads, info["radii"], _to_half_images(info), *kept)
         return
     seen = visible(info)
     norms = pixel_gradients(info, absolute=absolute) * seen
-    state[total] += sum_over_views(norms, info, count, packed=packed)
-    state[views] += sum_over_views(seen.float(), info, count, packed=packed)
-    if highest is not None:
+    kept.total.add_(sum_over_views(norms, info, count, packed=packed))
+    kept.views.add_(sum_over_views(seen.float(), info, count, packed=packed))
+    if kept.largest is not None:
         latest = max_over_views(norms, info, count, packed=packed)
-        torch.maximum(highest, latest, out=highest)
+        torch.maximum(kept.largest, latest, out=kept.largest)
 
 
 def _fit_the_kernel(grads: Tensor, count: int, *statistics: Tensor | None) -> bool:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from gs_densify.distributed.group import Group
+from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import StrategyError
 from gs_densify.model.gaussians import Gaussians, Params
 from gs_densify.strategies.base import StepInfo
@@ -43,19 +44,33 @@ class InfoOfAll(MutableMapping[str, Any]):
     """
 
     def __init__(
-        self, entries: Mapping[str, Any], part: slice, joined: Callable[[Tensor], Tensor]
+        self,
+        entries: Mapping[str, Any],
+        part: slice,
+        joined: Callable[[Tensor], Tensor],
+        group: Group = ALONE,
     ) -> None:
-        """Takes `entries` about this process's views, which of all views these are, and what brings
-        those of all together.
+        """Takes `entries` about this process's views, which of all views these are, what brings
+        those of all together, and the processes.
         """
         self.own, self.joined, self._part = entries, joined, part
+        self.summed, self.maxima = group.summed, group.maxima
+        self._written: set[str] = set()
         self._entries = {name: one for name, one in entries.items() if name not in _OF_TILES}
         self._is_open = {*_OF_VIEWS} & self._entries.keys()
 
+    @property
+    def is_idle(self) -> bool:
+        """Returns whether this process has no view, and has rendered the first one in vain."""
+        return self._part.start == self._part.stop
+
     def of_own(self, rows: Tensor) -> Tensor:
         """Returns those rows [C, ...] of all views that are of the views in `own`."""
-        is_idle = self._part.start == self._part.stop  # then it has rendered the first view in vain
-        return rows[:1] if is_idle else rows[self._part]
+        return rows[:1] if self.is_idle else rows[self._part]
+
+    def is_as_rendered(self, *names: str) -> bool:
+        """Returns whether nobody has written these entries."""
+        return self._written.isdisjoint(names)
 
     def has_gradients(self) -> None:
         """Hears that the backward pass is over."""
@@ -67,7 +82,8 @@ class InfoOfAll(MutableMapping[str, Any]):
         """Returns an entry, about all views."""
         if name in self._is_open:
             found = self._entries[name]
-            self[name] = self._means(found) if name == "means2d" else self.joined(found)
+            self._is_open.discard(name)
+            self._entries[name] = self._means(found) if name == "means2d" else self.joined(found)
         if name in _OF_TILES and name not in self:
             raise _OfOneProcess(
                 f"info['{name}'] is of the views of one process, and several share those of a step",
@@ -80,12 +96,14 @@ class InfoOfAll(MutableMapping[str, Any]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Replaces an entry, or adds one."""
+        self._written.add(name)
         self._is_open.discard(name)
         self._entries[name] = value
 
     def __delitem__(self, name: str) -> None:
         """Removes an entry."""
         del self._entries[name]
+        self._written.add(name)
         self._is_open.discard(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -153,7 +171,8 @@ class Replicas:
         if self.group.size == 1:
             return entries
         counts = self.group.shares(len(batch.indices))
-        told = InfoOfAll(entries, batch.part, lambda rows: self.group.joined_rows(rows, counts))
+        joined = partial(self.group.joined_rows, counts=counts)
+        told = InfoOfAll(entries, batch.part, joined, self.group)
         told["n_cameras"] = len(batch.indices)
         return cast(StepInfo, told)
 

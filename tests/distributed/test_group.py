@@ -19,6 +19,7 @@ ROWS = torch.arange(6.0).view(3, 2)
 ANSWERS = {
     "total": ((1.5, 2), [1.5, 2]),
     "summed": ((ROWS,), ROWS),
+    "maxima": ((ROWS,), ROWS),
     "joined_rows": ((ROWS, [2]), ROWS[:2]),
     "exchanged": ((ROWS, [3], [3]), ROWS),
     "any_of": (([True, False],), [True, False]),

@@ -19,7 +19,7 @@ from gs_densify.config.strategy import strategy_for
 from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import StrategyError
 from gs_densify.messages import NoBar
-from gs_densify.strategies import ops
+from gs_densify.strategies import ops, statistics
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
 from gs_densify.strategies.methods.adaptive import AdaptiveStrategy
@@ -301,6 +301,40 @@ def test_entries_are_brought_together_where_they_are_read():
     assert whole["radii"].shape == whole["means2d"].shape == (2, 3, 2)
     assert (info.get("width"), info.get("height", 5), info.get("flatten_ids")) == (4, 5, None)
     assert asked == [1, 1]
+
+
+class Beside:
+    """A process beside another that has found the same."""
+
+    def summed(self, values: torch.Tensor) -> torch.Tensor:
+        return values.mul_(2)
+
+    def maxima(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+
+@pytest.mark.parametrize("is_idle", [False, True])
+def test_statistics_bring_sums_together_and_no_views(is_idle):
+    means2d = 2 * torch.zeros(1, 2, 2, requires_grad=True)
+    means2d.retain_grad()
+    means2d.grad = torch.tensor([[[3.0, 4.0], [7.0, 9.0]]])
+    radii = torch.tensor([[[1, 1], [0, 0]]])
+    entries = {"means2d": means2d, "radii": radii, "width": 2, "height": 2, "n_cameras": 1}
+    part = slice(1, 1) if is_idle else slice(0, 1)
+    info = InfoOfAll(entries, part, lambda rows: torch.cat([rows, rows]), Beside())
+    info["n_cameras"] = 2
+    info.has_gradients()
+    names = {"total": "grad2d", "views": "count", "largest": "largest"}
+    expected = [20.0, 2.0, 10.0]  # of the first Gaussian, twice as many cameras as there
+    for is_written in (False, True):
+        state = {name: torch.zeros(2) for name in names.values()}
+        if is_written:
+            info["radii"] = torch.cat([radii, radii])
+        statistics.accumulate_gradients(state, 2, info, absolute=False, packed=False, **names)
+        found = torch.stack([state[name] for name in names.values()])
+        of_first = torch.tensor([0.0] * 3 if is_idle and not is_written else expected)
+        assert torch.equal(found, torch.stack([of_first, torch.zeros(3)], dim=1))
+        assert info["means2d"].shape == (2, 2, 2) or not is_written
 
 
 class Rows:

@@ -10,10 +10,31 @@ from torch import Tensor
 
 @runtime_checkable
 class SharedViews(Protocol):
-    """What attribution needs of it: all processes ask the same."""
+    """What gathers sums of own views in place of all of them: all processes ask the same."""
 
     own: Mapping[str, Any]
     """What a rasteriser left of this process's views."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Returns an entry, about all views."""
+        ...
+
+    @property
+    def is_idle(self) -> bool:
+        """Returns whether `own` is of a view that counts for nothing."""
+        ...
+
+    def is_as_rendered(self, *names: str) -> bool:
+        """Returns whether nobody has written these entries."""
+        ...
+
+    def summed(self, values: Tensor) -> Tensor:
+        """Returns the sums of tensors of one shape over all processes; `values` become them."""
+        ...
+
+    def maxima(self, values: Tensor) -> Tensor:
+        """Returns their largest values, likewise."""
+        ...
 
     def of_own(self, rows: Tensor) -> Tensor:
         """Returns those rows [C, ...] of all views that are of the views in `own`."""
