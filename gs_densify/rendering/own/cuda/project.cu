@@ -219,9 +219,9 @@ __device__ __forceinline__ Vec3 color_backward(const Model& m, int i, const Came
 }
 
 // Gradients of the parameters, or steps in their place: nobody but its own thread (of `rest`, its
-// warp) reads a Gaussian's parameters, and only before. The colours' come first and the shapes' after them, so that fewer
-// values are alive at once. Rows of coefficients pass through shared memory; with one camera their
-// gradients take the same place.
+// warp) reads a Gaussian's parameters, and only before. The colours' come first and the shapes'
+// after them, so that fewer values are alive at once. Rows of coefficients pass through shared
+// memory; with one camera their gradients take the same place.
 template <bool POSES, bool IS_SUM>
 __global__ void __launch_bounds__(THREADS, 5) project_backward_kernel(Model m, View v, Frame frame,
                                                                       const int32_t* radii,
