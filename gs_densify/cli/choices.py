@@ -19,7 +19,7 @@ from gs_densify.scene.presets import whole_name
 from gs_densify.strategies.plugin import parse_reference
 from gs_densify.strategies.registry import load_strategy_class, options_of, recipe_of
 
-CHOICES = ("scene", "strategy", "protocol", "preset", "downscale", "gpus")
+CHOICES = ("scene", "strategy", "protocol", "preset", "downscale", "gpus", "parallel")
 """The names of these options."""
 
 _NO_SCENE = "(required)"
@@ -49,6 +49,7 @@ def brought(
         preset=choices.get("preset"),
         downscale=_whole(choices.get("downscale")),
         gpus=_whole(choices.get("gpus")) or 1,
+        parallel=choices.get("parallel", "views"),
         has_budget=has_budget,
     )
 

@@ -147,6 +147,7 @@ def trainer_defaults(
     preset: str | None = None,
     downscale: int | None = None,
     gpus: int = 1,
+    parallel: str = "views",
     has_budget: bool = False,
 ) -> TrainConfig:
     """Defaults, then the strategy's recipe, then the scene's, `--preset`, the protocol, `--gpus`.
@@ -172,7 +173,7 @@ def trainer_defaults(
         if has_budget:
             config = dataclasses.replace(config, max_gaussians=None)
     if protocol not in EVALUATION_PROTOCOLS:
-        return _with_gpus(config, gpus)
+        return _with_gpus(config, gpus, parallel)
     known = cast(ProtocolName, protocol)
     config = with_overrides(config, evaluation_settings(known, scene, downscale))
     config = with_overrides(config, _TRAINING.get(known, {}))
@@ -182,7 +183,7 @@ def trainer_defaults(
             action="leave one out",
             option="gpus",
         )
-    return _with_gpus(config, gpus)
+    return _with_gpus(config, gpus, parallel)
 
 
 def fixes_training(protocol: str) -> bool:
@@ -221,16 +222,18 @@ def _with_preset(config: TrainConfig, preset: PresetName) -> TrainConfig:
     return with_overrides(config, settings)
 
 
-def _with_gpus(config: TrainConfig, gpus: int) -> TrainConfig:
-    """Returns as many views as before, of which a step has two or more for each GPU.
+def _with_gpus(config: TrainConfig, gpus: int, parallel: str) -> TrainConfig:
+    """Returns as many views as before, of which a step has one or two for each GPU.
 
-    Where that is more than a step can have, it has one for each. A number that no configuration
-    takes is left to the parser of the flags, which refuses it.
+    Two where GPUs share the views and a step can have so many; each further view takes memory,
+    which is short where they share the Gaussians. A number that no configuration takes is left to
+    the parser of the flags, which refuses it.
     """
     if not 1 < gpus <= MOST_VIEWS:
         return config
-    views = _VIEWS_OF_GPU * gpus
-    views = max(config.batch_size, views if views <= MOST_VIEWS else gpus)
+    wanted = _VIEWS_OF_GPU * gpus
+    has_two = parallel == "views" and wanted <= MOST_VIEWS
+    views = max(config.batch_size, wanted if has_two else gpus)
     factor = config.schedule_factor  # a strategy's recipe sets it; else it follows the steps
     return dataclasses.replace(
         config,

@@ -206,6 +206,7 @@ def test_so_many_photos_are_seen_as_on_one_gpu(tmp_path):
     assert parsed() == (1, 1, 30_000)
     assert parsed("--gpus", "2") == (2, 4, 7_500)
     assert parsed("--gpus", "4") == (4, 8, 3_750)
+    assert parsed("--gpus", "2", "--parallel", "gaussians") == (2, 2, 15_000)
     assert parsed("--gpus", "5") == (5, 5, 6_000)  # a step has nine views at most
     assert parsed("--gpus", "2", "--preset", "fast") == (2, 4, 2_250)
     assert parsed("--gpus", "2", "--batch-size", "4", "--steps", "9k") == (2, 4, 9_000)
