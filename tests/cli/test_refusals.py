@@ -45,7 +45,7 @@ def _train(scene: object, folder: Path, *options: object):
         ),
         (
             ["--scene", "tiny", "--device", "cpu", "--dry-run", "--memory-limit", "20MB"],
-            "--memory-limit is 20MB; 1,000 Gaussians with these photos need 0.069 GB",
+            "--memory-limit is 20MB; 1,000 Gaussians with these photos need 0.12 GB",
         ),
         (
             ["--scene", "tiny", "--render.rasterizer", "opengl"],
