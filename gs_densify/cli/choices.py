@@ -29,7 +29,7 @@ def choices_in(values: Mapping[str, Any]) -> dict[str, str]:
     """Returns the choices that a file makes, as texts, and the defaults of those that have one."""
     made = {name: values.get(name) for name in CHOICES}
     made["strategy"] = values.get("strategy", {}).get("name")
-    for name in ("strategy", "protocol", "gpus"):
+    for name in ("strategy", "protocol", "gpus", "parallel"):
         made[name] = made[name] or _default_of(name)
     return {name: str(value) for name, value in made.items() if value is not None}
 

@@ -1,5 +1,7 @@
 """The step of a model's optimisers: on CUDA all plain Adams in one kernel, else torch's own.
 
+A rasteriser may make it in its backward pass, where it has the gradients (`UpdateInBackward`).
+
 The kernel's Adam keeps the state of torch.optim.Adam, with `step` on the host, where it is read
 without waiting for the GPU; so does torch's own step unless it is fused.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -71,15 +73,24 @@ class UpdateInBackward:
     These never reach memory: two of the seven tensors that Adam moves.
     """
 
-    def __init__(self, optimizers: Mapping[str, Optimizer], drawn: Splats | None = None) -> None:
-        self._optimizers, self._drawn = optimizers, drawn or {}
+    def __init__(
+        self,
+        optimizers: Mapping[str, Optimizer],
+        drawn: Splats | None = None,
+        *,
+        is_due: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Takes the optimisers, by name; where `is_due` says no, a backward pass is somebody
+        else's, and makes none of the steps.
+        """
+        self._optimizers, self._drawn, self._is_due = optimizers, drawn or {}, is_due
 
     def through(self, drawn: Splats) -> UpdateInBackward:
         """Returns the steps where `drawn` is rendered in place of the parameters of these names.
 
         What differs from a parameter must have the gradient that the parameter would get.
         """
-        return UpdateInBackward(self._optimizers, drawn)
+        return UpdateInBackward(self._optimizers, drawn, is_due=self._is_due)
 
     @torch.no_grad()
     def take(self, inputs: Mapping[str, Tensor | None]) -> dict[str, Step]:
@@ -88,8 +99,8 @@ class UpdateInBackward:
         They count as made. A parameter that has a gradient already, to which others are to be
         added, or whose gradient somebody waits for with a hook is not among them.
         """
-        taken = {}
-        for name, value in inputs.items():
+        taken: dict[str, Step] = {}
+        for name, value in inputs.items() if self._is_due() else ():
             optimizer = self._optimizers.get(name)
             if value is None or optimizer is None or not _is_plain_adam(optimizer):
                 continue

@@ -27,6 +27,9 @@ def _gradients(info: StepInfo, absolute: bool) -> Tensor:
     return means2d.absgrad if absolute else means2d.grad
 
 
+_SIZES = ("n_cameras", "width", "height")
+
+
 def _to_half_images(info: StepInfo) -> tuple[float, float]:
     """Returns plain numbers, since a tensor made of them would wait for the GPU at every step."""
     return info["n_cameras"] * info["width"] / 2.0, info["n_cameras"] * info["height"] / 2.0
@@ -90,7 +93,7 @@ def accumulate_gradients(
         largest: the largest of the norms; None keeps none.
     """
     kept = _Sums(state[total], state[views], None if largest is None else state[largest])
-    if isinstance(info, SharedViews) and info.is_as_rendered("means2d", "radii"):
+    if isinstance(info, SharedViews) and info.is_unread("means2d", "radii"):
         _add_of_all(kept, count, info, absolute)
     else:
         _add(kept, count, info, absolute, packed)
@@ -108,7 +111,7 @@ def _add_of_all(kept: _Sums, count: int, info: SharedViews, absolute: bool) -> N
     """Has each process add up its own views, and brings three numbers a Gaussian together."""
     sums, largest = kept.total.new_zeros(2, count), kept.total.new_zeros(count)
     if not info.is_idle:
-        own = cast(StepInfo, {**info.own, "n_cameras": info["n_cameras"]})
+        own = cast(StepInfo, {**info.own, **{name: info[name] for name in _SIZES}})
         highest = None if kept.largest is None else largest
         _add(_Sums(sums[0], sums[1], highest), count, own, absolute, packed=False)
     total, views = info.summed(sums)

@@ -55,7 +55,6 @@ class InfoOfAll(MutableMapping[str, Any]):
         """
         self.own, self.joined, self._part = entries, joined, part
         self.summed, self.maxima = group.summed, group.maxima
-        self._written: set[str] = set()
         self._entries = {name: one for name, one in entries.items() if name not in _OF_TILES}
         self._is_open = {*_OF_VIEWS} & self._entries.keys()
 
@@ -68,9 +67,11 @@ class InfoOfAll(MutableMapping[str, Any]):
         """Returns those rows [C, ...] of all views that are of the views in `own`."""
         return rows[:1] if self.is_idle else rows[self._part]
 
-    def is_as_rendered(self, *names: str) -> bool:
-        """Returns whether nobody has written these entries."""
-        return self._written.isdisjoint(names)
+    def is_unread(self, *names: str) -> bool:
+        """Returns whether these entries are yet to be brought together, and nobody has written
+        them.
+        """
+        return self._is_open.issuperset(names)
 
     def has_gradients(self) -> None:
         """Hears that the backward pass is over."""
@@ -82,8 +83,7 @@ class InfoOfAll(MutableMapping[str, Any]):
         """Returns an entry, about all views."""
         if name in self._is_open:
             found = self._entries[name]
-            self._is_open.discard(name)
-            self._entries[name] = self._means(found) if name == "means2d" else self.joined(found)
+            self[name] = self._means(found) if name == "means2d" else self.joined(found)
         if name in _OF_TILES and name not in self:
             raise _OfOneProcess(
                 f"info['{name}'] is of the views of one process, and several share those of a step",
@@ -96,14 +96,12 @@ class InfoOfAll(MutableMapping[str, Any]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Replaces an entry, or adds one."""
-        self._written.add(name)
         self._is_open.discard(name)
         self._entries[name] = value
 
     def __delitem__(self, name: str) -> None:
         """Removes an entry."""
         del self._entries[name]
-        self._written.add(name)
         self._is_open.discard(name)
 
     def __iter__(self) -> Iterator[str]:

@@ -241,7 +241,7 @@ class Trainer:
                 # Zero channels get gradients only themselves: sum over pixels of map times weight.
                 maps = adapter.attributed_maps(step, own_info, shape=output.aux.shape)
                 total = total + (maps.detach() * output.aux).sum()
-        with section("backward"):
+        with section("backward"), updates.backward_pass():
             total.backward(self._one)
         self._watch.losses.append(step, terms)
         with section("optimizer"):

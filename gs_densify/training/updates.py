@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -38,6 +39,7 @@ class Updates:
         """Steps whose gradients the parameters hold."""
         self._drawn: Tensor | None = None
         """[N], the Gaussians that any of these steps drew."""
+        self._is_due = False
 
     def in_backward(self) -> adam.UpdateInBackward | None:
         """Returns the optimisers' steps for a backward pass to make that ends with an update.
@@ -47,7 +49,16 @@ class Updates:
         """
         if self._visible_only or self._group.size > 1:
             return None
-        return adam.UpdateInBackward(self._gaussians.optimizers)
+        return adam.UpdateInBackward(self._gaussians.optimizers, is_due=lambda: self._is_due)
+
+    @contextmanager
+    def backward_pass(self) -> Iterator[None]:
+        """Has the backward pass in its body make the steps that were handed over, and no other."""
+        self._is_due = True
+        try:
+            yield
+        finally:
+            self._is_due = False
 
     def add(self, count: int, info: Mapping[str, Any]) -> None:
         """Hears that the parameters hold the gradients of `count` further steps."""
@@ -57,7 +68,7 @@ class Updates:
         self.summed += count
 
     def step(self) -> None:
-        """Steps the optimisers by what is summed."""
+        """Steps the optimisers by what is summed, but for steps that the backward pass has made."""
         optimizers = self._gaussians.optimizers
         for names in self._replicas.sum_gradients(self._gaussians.params):
             adam.update({n: optimizers[n] for n in names if n in optimizers}, self._drawn)

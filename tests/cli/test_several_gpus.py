@@ -14,8 +14,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 
 from gs_densify.cli.arguments import parse_train_arguments
 from gs_densify.cli.follow import follow
+from gs_densify.config.layers import trainer_defaults
 from gs_densify.errors import ConfigError
 from gs_densify.results import load_results
+from gs_densify.strategies.base import Strategy
 
 TINY = "--scene tiny --downscale 2 --evaluation.lpips --device cpu --seed 1".split()
 STEPS = [
@@ -213,6 +215,30 @@ def test_so_many_photos_are_seen_as_on_one_gpu(tmp_path):
     file = tmp_path / "saved.yml"
     file.write_text("gpus: 2\nbatch_size: 2\nsteps: 15000\n")
     assert parsed("--config", str(file)) == (2, 2, 15_000)
+
+
+def test_a_recipe_with_more_views_keeps_them():
+    def of(gpus: int, **recipe: float) -> tuple[int, int, float | None]:
+        config = trainer_defaults(
+            "garden",
+            Strategy,
+            recipe={"schedule_factor": 0.5, **recipe},
+            protocol="default",
+            gpus=gpus,
+        )
+        return config.batch_size, config.length, config.schedule_factor
+
+    assert of(2) == (4, 7_500, 0.125)
+    assert of(2, batch_size=8) == (8, 30_000, 0.5)
+    assert of(4, batch_size=3) == (8, 11_250, 0.1875)
+
+
+def test_a_file_without_the_option_is_one_with_its_default(tmp_path, capsys):
+    file = tmp_path / "old.yml"
+    file.write_text("format: 2\nscene: garden\ngpus: 2\nbatch_size: 2\nsteps: 15000\n")
+    config = parse_train_arguments(["--config", str(file), "--parallel", "views"])
+    assert (config.gpus, config.batch_size, config.steps) == (2, 2, 15_000)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

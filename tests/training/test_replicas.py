@@ -313,28 +313,66 @@ class Beside:
         return values
 
 
-@pytest.mark.parametrize("is_idle", [False, True])
-def test_statistics_bring_sums_together_and_no_views(is_idle):
+def of_two_views(part: slice) -> InfoOfAll:
+    """A Gaussian that is drawn and one that is not, in two views alike, each of one process."""
     means2d = 2 * torch.zeros(1, 2, 2, requires_grad=True)
     means2d.retain_grad()
     means2d.grad = torch.tensor([[[3.0, 4.0], [7.0, 9.0]]])
     radii = torch.tensor([[[1, 1], [0, 0]]])
     entries = {"means2d": means2d, "radii": radii, "width": 2, "height": 2, "n_cameras": 1}
-    part = slice(1, 1) if is_idle else slice(0, 1)
     info = InfoOfAll(entries, part, lambda rows: torch.cat([rows, rows]), Beside())
     info["n_cameras"] = 2
     info.has_gradients()
+    return info
+
+
+def accumulated(info: InfoOfAll) -> list[list[float]]:
     names = {"total": "grad2d", "views": "count", "largest": "largest"}
-    expected = [20.0, 2.0, 10.0]  # of the first Gaussian, twice as many cameras as there
-    for is_written in (False, True):
-        state = {name: torch.zeros(2) for name in names.values()}
-        if is_written:
-            info["radii"] = torch.cat([radii, radii])
-        statistics.accumulate_gradients(state, 2, info, absolute=False, packed=False, **names)
-        found = torch.stack([state[name] for name in names.values()])
-        of_first = torch.tensor([0.0] * 3 if is_idle and not is_written else expected)
-        assert torch.equal(found, torch.stack([of_first, torch.zeros(3)], dim=1))
-        assert info["means2d"].shape == (2, 2, 2) or not is_written
+    state = {name: torch.zeros(2) for name in names.values()}
+    statistics.accumulate_gradients(state, 2, info, absolute=False, packed=False, **names)
+    return [state[name].tolist() for name in names.values()]
+
+
+OF_TWO = [[20.0, 0.0], [2.0, 0.0], [10.0, 0.0]]
+
+
+def test_statistics_bring_sums_together_and_no_views():
+    info = of_two_views(slice(0, 1))
+    assert accumulated(info) == OF_TWO
+    assert info.is_unread("means2d", "radii")
+    assert accumulated(of_two_views(slice(1, 1))) == [[0.0] * 2] * 3  # rendered in vain
+
+
+def doubled(info: InfoOfAll) -> None:
+    info["means2d"].grad.mul_(2)
+
+
+def drawn(info: InfoOfAll) -> None:
+    info["radii"][:] = 1
+
+
+def written(info: InfoOfAll) -> None:
+    info["radii"] = torch.zeros(2, 2, 2)
+
+
+def wider(info: InfoOfAll) -> None:
+    info["width"] = info["height"] = 4
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (doubled, [[40.0, 0.0], [2.0, 0.0], [20.0, 0.0]]),
+        (drawn, [[20.0, 4 * 130**0.5], [2.0, 2.0], [10.0, 2 * 130**0.5]]),
+        (written, [[0.0] * 2] * 3),
+        (wider, [[40.0, 0.0], [2.0, 0.0], [20.0, 0.0]]),
+    ],
+)
+def test_statistics_are_of_what_a_strategy_has_made_of_its_info(change, expected):
+    info = of_two_views(slice(0, 1))
+    change(info)
+    for found, wanted in zip(accumulated(info), expected, strict=True):
+        assert found == pytest.approx(wanted)
 
 
 class Rows:

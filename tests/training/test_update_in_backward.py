@@ -1,5 +1,6 @@
 """When a rasteriser may step the parameters in its backward pass, and which it is given."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,12 +8,16 @@ import torch
 
 from gs_densify.check.miniature import Miniature, load_miniature, make_trainer
 from gs_densify.config.options import LearningRates, LossOptions, RenderOptions, TrainConfig
+from gs_densify.distributed.group import Group
 from gs_densify.model import adam
 from gs_densify.rendering.rasterizers import make_rasterizer
 from gs_densify.rendering.renderer import Renderer
 from gs_densify.strategies.adapter import StrategyAdapter
 from gs_densify.strategies.base import Strategy
 from gs_densify.training import dropout
+from gs_densify.training.modules.base import Modules
+from gs_densify.training.replicas import Replicas
+from gs_densify.training.updates import Updates
 
 
 class Stored:
@@ -70,8 +75,9 @@ def test_with_dropout_what_is_drawn_stands_for_the_opacities(miniature, monkeypa
     assert 0.2 < (drawn["opacities"] != trainer.splats["opacities"]).float().mean() < 0.8
     inputs = dict(drawn)
     update = trainer._updates.in_backward()
-    assert update.take(inputs).keys() == inputs.keys() - {"opacities"}
-    assert update.through(drawn).take(inputs).keys() == inputs.keys()
+    with trainer._updates.backward_pass():
+        assert update.take(inputs).keys() == inputs.keys() - {"opacities"}
+        assert update.through(drawn).take(inputs).keys() == inputs.keys()
 
 
 @pytest.mark.parametrize("left_out", [0.0, 0.5])
@@ -91,6 +97,27 @@ def test_steps_that_nobody_takes_are_the_optimisers(miniature, left_out) -> None
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
+def test_no_other_backward_pass_makes_the_steps(miniature, monkeypatch) -> None:
+    monkeypatch.setattr(adam, "_runs_kernels", lambda parameter: True)
+    config = TrainConfig(scene="tiny", device="cpu", steps=100)
+    trainer = make_trainer(config, miniature, StrategyAdapter("one", Strategy()))
+    inputs = dict(trainer.splats)
+    update = trainer._updates.in_backward().through(inputs)
+    assert update.take(inputs) == {}
+    with trainer._updates.backward_pass():
+        assert update.take(inputs).keys() == inputs.keys()
+    assert update.take(inputs) == {}
+    counts = {float(trainer.optimizers[n].state[one]["step"]) for n, one in inputs.items()}
+    assert counts == {1.0}
+
+
+def test_processes_step_by_the_sum_of_their_gradients() -> None:
+    for size, is_handed_over in ((1, True), (2, False)):
+        group, nothing = Group(0, size), SimpleNamespace(optimizers={})
+        updates = Updates(nothing, Modules({}), Replicas(group), group, visible_only=False)
+        assert (updates.in_backward() is not None) == is_handed_over
+
+
 def test_a_step_is_taken_of_parameters_whose_gradient_goes_nowhere_else(monkeypatch) -> None:
     monkeypatch.setattr(adam, "_runs_kernels", lambda parameter: True)
     params = {name: torch.nn.Parameter(torch.rand(3, 2)) for name in ("a", "b", "c", "d", "e")}
@@ -98,6 +125,9 @@ def test_a_step_is_taken_of_parameters_whose_gradient_goes_nowhere_else(monkeypa
     optimizers["b"] = torch.optim.SGD([params["b"]], lr=0.1)
     params["c"].grad = torch.ones(3, 2)
     params["d"].register_hook(lambda gradient: None)
+    params["i"] = torch.nn.Parameter(torch.rand(3, 2))
+    params["i"].register_post_accumulate_grad_hook(lambda parameter: None)
+    optimizers["i"] = adam.QuickAdam([params["i"]], lr=0.1)
     stand_in = torch.rand(3, 2)
     params["h"] = torch.nn.Parameter(torch.rand(3, 2))
     optimizers["h"] = adam.QuickAdam([params["h"]], lr=0.1)

@@ -1,4 +1,7 @@
-"""An `info` about views of which this process has rendered a part."""
+"""An `info` about views of which this process has rendered a part.
+
+Attribution and the strategies' statistics work on that part, and bring together what they found.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from torch import Tensor
 
 @runtime_checkable
 class SharedViews(Protocol):
-    """What gathers sums of own views in place of all of them: all processes ask the same."""
+    """What is asked of it, by all processes alike."""
 
     own: Mapping[str, Any]
     """What a rasteriser left of this process's views."""
@@ -24,8 +27,8 @@ class SharedViews(Protocol):
         """Returns whether `own` is of a view that counts for nothing."""
         ...
 
-    def is_as_rendered(self, *names: str) -> bool:
-        """Returns whether nobody has written these entries."""
+    def is_unread(self, *names: str) -> bool:
+        """Returns whether nobody has seen these entries about all views, nor written them."""
         ...
 
     def summed(self, values: Tensor) -> Tensor:
