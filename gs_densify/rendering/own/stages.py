@@ -134,7 +134,7 @@ def _steps(update: UpdateInBackward | None, inputs: list[Tensor | None]) -> list
 
 @lru_cache(maxsize=1)
 def _zeros(size: torch.Size, device: torch.device) -> Tensor:
-    """Returns zeros that are read only: most losses do not look at alpha."""
+    """Returns zeros that are read only, and kept: most losses do not look at alpha."""
     return torch.zeros(size, device=device)
 
 
