@@ -337,7 +337,7 @@ class TrainConfig:
             raise ConfigError(
                 f"is {self.batch_size}, and {self.gpus} GPUs render a view each",
                 expected="it must be at least their number",
-                action="leave it out, or give more, and --steps",
+                action=f"leave it out, or give --batch-size {self.gpus} with --steps",
                 option="batch-size",
             )
         given = {

@@ -244,7 +244,7 @@ def test_a_file_without_the_option_is_one_with_its_default(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--gpus 2 --batch-size 1", "leave it out, or give more"),
+        ("--gpus 2 --batch-size 1", "leave it out, or give --batch-size 2 with --steps"),
         ("--parallel gaussians", "has no effect on one GPU"),
         ("--gpus 2 --render.packed", "does not go with several GPUs"),
         ("--gpus 10", "between 1 and 9"),
