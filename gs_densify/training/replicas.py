@@ -18,6 +18,7 @@ from torch import Tensor
 from gs_densify.distributed.group import ALONE, Group
 from gs_densify.errors import StrategyError
 from gs_densify.model.gaussians import Gaussians, Params
+from gs_densify.rendering.attribution.views import SharedViews
 from gs_densify.strategies.base import StepInfo
 from gs_densify.training.batches import Batch
 
@@ -36,11 +37,11 @@ class _OfOneProcess(StrategyError, KeyError):
     """An entry that there is not, with the reason."""
 
 
-class InfoOfAll(MutableMapping[str, Any]):
+class InfoOfAll(SharedViews, MutableMapping[str, Any]):
     """What a step tells its strategy of the views of all processes, where it asks.
 
     All processes ask the same. Until `means2d` has its gradients it is of this process's views.
-    What is written is read as it is. It is one of `SharedViews` of `rendering.attribution`.
+    What is written is read as it is.
     """
 
     def __init__(
