@@ -71,13 +71,6 @@ def _asking_others(
     return asking
 
 
-class _Done:
-    """Work that there was not."""
-
-    def wait(self) -> None:
-        """Returns at once."""
-
-
 @dataclass(frozen=True)
 class Group:
     """A process among `size` that it can speak with; the first one, of rank 0, leads."""
@@ -127,14 +120,15 @@ class Group:
         They lie on one device. All sums are on their way before the first is there, so that a GPU
         works on what it has while others are summed.
         """
-        for tensor, one in zip(tensors, self._begin_sums(tensors), strict=True):
+        if self.size == 1:
+            yield from tensors
+            return
+        with _reaching_others():
+            waiting = [dist.all_reduce(one, async_op=True) for one in tensors]
+        for tensor, one in zip(tensors, waiting, strict=True):
             with _reaching_others():
                 one.wait()
             yield tensor
-
-    @_asking_others(lambda tensors: [_Done() for _ in tensors])
-    def _begin_sums(self, tensors: Sequence[Tensor]) -> list[Any]:
-        return [dist.all_reduce(one, async_op=True) for one in tensors]
 
     @_asking_others(lambda rows, counts: rows[: counts[0]])
     def joined_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:

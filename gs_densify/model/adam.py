@@ -100,7 +100,9 @@ class UpdateInBackward:
         added, or whose gradient somebody waits for with a hook is not among them.
         """
         taken: dict[str, Step] = {}
-        for name, value in inputs.items() if self._is_due() else ():
+        if not self._is_due():
+            return taken
+        for name, value in inputs.items():
             optimizer = self._optimizers.get(name)
             if value is None or optimizer is None or not _is_plain_adam(optimizer):
                 continue
