@@ -73,7 +73,6 @@ class _Early:
     preset: _Given = ()
     downscale: _Given = ()
     gpus: _Given = ()
-    parallel: _Given = ()
     budget: _Given = ()
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     asks_for_help: tyro.conf.Suppress[bool] = False

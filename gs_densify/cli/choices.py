@@ -19,7 +19,7 @@ from gs_densify.scene.presets import whole_name
 from gs_densify.strategies.plugin import parse_reference
 from gs_densify.strategies.registry import load_strategy_class, options_of, recipe_of
 
-CHOICES = ("scene", "strategy", "protocol", "preset", "downscale", "gpus", "parallel")
+CHOICES = ("scene", "strategy", "protocol", "preset", "downscale", "gpus")
 """The names of these options."""
 
 _NO_SCENE = "(required)"
@@ -29,7 +29,7 @@ def choices_in(values: Mapping[str, Any]) -> dict[str, str]:
     """Returns the choices that a file makes, as texts, and the defaults of those that have one."""
     made = {name: values.get(name) for name in CHOICES}
     made["strategy"] = values.get("strategy", {}).get("name")
-    for name in ("strategy", "protocol", "gpus", "parallel"):
+    for name in ("strategy", "protocol", "gpus"):
         made[name] = made[name] or _default_of(name)
     return {name: str(value) for name, value in made.items() if value is not None}
 
@@ -49,7 +49,6 @@ def brought(
         preset=choices.get("preset"),
         downscale=_whole(choices.get("downscale")),
         gpus=_whole(choices.get("gpus")) or 1,
-        parallel=choices.get("parallel", "views"),
         has_budget=has_budget,
     )
 

@@ -105,10 +105,6 @@ _BUDGETS: Mapping[PresetName, int] = {
 }
 
 
-_VIEWS_OF_GPU = 2
-"""That each GPU renders in a step: a sum of gradients over GPUs takes about as long as a view."""
-
-
 def evaluation_settings(
     protocol: ProtocolName, scene: str, downscale: int | None
 ) -> dict[str, Any]:
@@ -147,7 +143,6 @@ def trainer_defaults(
     preset: str | None = None,
     downscale: int | None = None,
     gpus: int = 1,
-    parallel: str = "views",
     has_budget: bool = False,
 ) -> TrainConfig:
     """Defaults, then the strategy's recipe, then the scene's, `--preset`, the protocol, `--gpus`.
@@ -173,7 +168,7 @@ def trainer_defaults(
         if has_budget:
             config = dataclasses.replace(config, max_gaussians=None)
     if protocol not in EVALUATION_PROTOCOLS:
-        return _with_gpus(config, gpus, parallel)
+        return _with_gpus(config, gpus)
     known = cast(ProtocolName, protocol)
     config = with_overrides(config, evaluation_settings(known, scene, downscale))
     config = with_overrides(config, _TRAINING.get(known, {}))
@@ -183,7 +178,7 @@ def trainer_defaults(
             action="leave one out",
             option="gpus",
         )
-    return _with_gpus(config, gpus, parallel)
+    return _with_gpus(config, gpus)
 
 
 def fixes_training(protocol: str) -> bool:
@@ -222,25 +217,21 @@ def _with_preset(config: TrainConfig, preset: PresetName) -> TrainConfig:
     return with_overrides(config, settings)
 
 
-def _with_gpus(config: TrainConfig, gpus: int, parallel: str) -> TrainConfig:
-    """Returns as many views as before, of which a step has one or two for each GPU.
+def _with_gpus(config: TrainConfig, gpus: int) -> TrainConfig:
+    """Returns as many views as before, of which each step has more: those of a step for each
+    GPU.
 
-    Two where GPUs share the views and a step can have so many; each further view takes memory,
-    which is short where they share the Gaussians. A number that no configuration takes is left to
-    the parser of the flags, which refuses it.
+    A number that no configuration takes is left to the parser of the flags, which refuses it.
     """
-    if not 1 < gpus <= MOST_VIEWS:
+    if not 1 < gpus <= MOST_VIEWS // config.batch_size:
         return config
-    wanted = _VIEWS_OF_GPU * gpus
-    has_two = parallel == "views" and wanted <= MOST_VIEWS
-    views = max(config.batch_size, wanted if has_two else gpus)
     factor = config.schedule_factor  # a strategy's recipe sets it; else it follows the steps
     return dataclasses.replace(
         config,
         gpus=gpus,
-        batch_size=views,
-        steps=-(-config.length * config.batch_size // views),
-        schedule_factor=None if factor is None else factor * config.batch_size / views,
+        batch_size=config.batch_size * gpus,
+        steps=-(-config.length // gpus),
+        schedule_factor=None if factor is None else factor / gpus,
     )
 
 

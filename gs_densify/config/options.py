@@ -214,9 +214,8 @@ class TrainConfig:
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """Where to train. auto takes a GPU when there is one."""
     gpus: int = 1
-    """GPUs that train together; with --device cpu, processes. A step has two views for each (one
-    with --parallel gaussians, or for more than four), and there are as many fewer steps, where
-    --batch-size and --steps do not say otherwise (docs/several_gpus.md)."""
+    """GPUs that train together; with --device cpu, processes. N of them render N views a step in
+    1/N of the steps, where --batch-size and --steps do not say otherwise (docs/several_gpus.md)."""
     parallel: Parallel = "views"
     """What several GPUs share out: views or gaussians. views: each holds all Gaussians, and renders
     its part of a step's views; gaussians: each holds a share of them, for models that do not fit on
@@ -337,7 +336,7 @@ class TrainConfig:
             raise ConfigError(
                 f"is {self.batch_size}, and {self.gpus} GPUs render a view each",
                 expected="it must be at least their number",
-                action=f"leave it out, or give --batch-size {self.gpus} with --steps",
+                action=f"give --batch-size {self.gpus}",
                 option="batch-size",
             )
         given = {

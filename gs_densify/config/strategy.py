@@ -74,7 +74,6 @@ def _layers_of(config: TrainConfig, cls: type) -> TrainConfig:
         preset=config.preset,
         downscale=config.downscale,
         gpus=config.gpus,
-        parallel=config.parallel,
         has_budget=config.budget is not None,
     )
 

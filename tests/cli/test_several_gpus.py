@@ -206,18 +206,15 @@ def parsed(*words: str) -> tuple[int, int, int]:
 
 def test_so_many_photos_are_seen_as_on_one_gpu(tmp_path):
     assert parsed() == (1, 1, 30_000)
-    assert parsed("--gpus", "2") == (2, 4, 7_500)
-    assert parsed("--gpus", "4") == (4, 8, 3_750)
-    assert parsed("--gpus", "2", "--parallel", "gaussians") == (2, 2, 15_000)
-    assert parsed("--gpus", "5") == (5, 5, 6_000)  # a step has nine views at most
-    assert parsed("--gpus", "2", "--preset", "fast") == (2, 4, 2_250)
+    assert parsed("--gpus", "4") == (4, 4, 7_500)
+    assert parsed("--gpus", "2", "--preset", "fast") == (2, 2, 4_500)
     assert parsed("--gpus", "2", "--batch-size", "4", "--steps", "9k") == (2, 4, 9_000)
     file = tmp_path / "saved.yml"
     file.write_text("gpus: 2\nbatch_size: 2\nsteps: 15000\n")
     assert parsed("--config", str(file)) == (2, 2, 15_000)
 
 
-def test_a_recipe_with_more_views_keeps_them():
+def test_a_recipe_has_as_many_views_for_each():
     def of(gpus: int, **recipe: float) -> tuple[int, int, float | None]:
         config = trainer_defaults(
             "garden",
@@ -228,23 +225,15 @@ def test_a_recipe_with_more_views_keeps_them():
         )
         return config.batch_size, config.length, config.schedule_factor
 
-    assert of(2) == (4, 7_500, 0.125)
-    assert of(2, batch_size=8) == (8, 30_000, 0.5)
-    assert of(4, batch_size=3) == (8, 11_250, 0.1875)
-
-
-def test_a_file_without_the_option_is_one_with_its_default(tmp_path, capsys):
-    file = tmp_path / "old.yml"
-    file.write_text("format: 2\nscene: garden\ngpus: 2\nbatch_size: 2\nsteps: 15000\n")
-    config = parse_train_arguments(["--config", str(file), "--parallel", "views"])
-    assert (config.gpus, config.batch_size, config.steps) == (2, 2, 15_000)
-    assert capsys.readouterr().err == ""
+    assert of(2) == (2, 15_000, 0.25)
+    assert of(2, batch_size=3) == (6, 15_000, 0.25)
+    assert of(2, batch_size=8) == (8, 30_000, 0.5)  # a step has nine views at most
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--gpus 2 --batch-size 1", "leave it out, or give --batch-size 2 with --steps"),
+        ("--gpus 2 --batch-size 1", "give --batch-size 2"),
         ("--parallel gaussians", "has no effect on one GPU"),
         ("--gpus 2 --render.packed", "does not go with several GPUs"),
         ("--gpus 10", "between 1 and 9"),

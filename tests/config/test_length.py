@@ -31,7 +31,7 @@ def asked(flags: str) -> TrainConfig:
         ("--batch-size 4", 30, 3_750),
         ("--batch-size 2", 255, 30_000),
         ("--batch-size 3", 1, 2_334),
-        ("--gpus 2", 30, 3_750),  # two views each
+        ("--gpus 2", 30, 7_500),  # a view each
     ],
 )
 def test_photos_are_passed_over_five_hundred_times_at_most(
